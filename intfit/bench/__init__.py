@@ -1,0 +1,1 @@
+"""Comparisons that a user can repeat."""

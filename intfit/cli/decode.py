@@ -1,0 +1,230 @@
+"""``intfit decode``."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import batch
+from ..batch import Job
+from ..errors import IntfitError, UsageError
+from ..report import Reporter, duration, printable, size
+from . import options as opt
+from .options import OUTPUT, option
+from .run import guarded, plan_jobs, run
+
+DECODED_KEYS = (
+    "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_out", "seconds",
+    "device", "notes",
+)  # fmt: skip
+"""The keys of `decode --json`, in order; null where one is not known."""
+
+IMAGE, AUDIO, MESH = "Image", "Audio", "Mesh"
+
+
+def numbers(flag: str, text: str, separator: str, count: int) -> list[float]:
+    """``count`` numbers between separators.
+
+    Raises:
+        UsageError: if there are not as many, or one is not a finite number.
+    """
+    parts = text.lower().split(separator)
+    try:
+        values = [float(part) for part in parts]
+        if len(values) != count or not all(abs(v) < 1e9 for v in values):
+            raise ValueError
+    except ValueError:
+        example = {"x": "640x480", ",": "0,0,128,128"}[separator]
+        raise UsageError(f"{flag} {text!r} is not of the form {example}") from None
+    return values
+
+
+def target_options(
+    scale: float | None,
+    size_text: str | None,
+    region: str | None,
+    sample_rate: int | None,
+    start: float | None,
+    seconds: float | None,
+    resolution: int | None,
+    voxel: float | None,
+) -> dict[str, dict[str, Any]]:
+    """What was asked of each kind, as keywords of its ``Target``; checked as far as one can.
+
+    Raises:
+        UsageError: if two options contradict each other or one is out of its range.
+    """
+    if scale is not None and size_text is not None:
+        raise UsageError("--scale and --size both set the resolution: give one")
+    if resolution is not None and voxel is not None:
+        raise UsageError("--resolution and --voxel both set the resolution: give one")
+    positive = {"--scale": scale, "--sample-rate": sample_rate, "--voxel": voxel}
+    positive["--duration"] = seconds
+    for flag, given in positive.items():
+        if given is not None and not 0 < given < 1e9:
+            raise UsageError(f"{flag} {given!r} is not a positive number")
+    if start is not None and not 0 <= start < 1e9:
+        raise UsageError(f"--start {start!r} is not a time in seconds")
+    image: dict[str, Any] = {"scale": scale, "size": None, "region": None}
+    if size_text is not None:
+        across, down = numbers("--size", size_text, "x", 2)
+        if across != int(across) or down != int(down) or min(across, down) < 1:
+            raise UsageError(f"--size {size_text!r} is not in whole pixels")
+        image["size"] = (int(across), int(down))
+    if region is not None:
+        image["region"] = tuple(numbers("--region", region, ",", 4))
+    return {
+        "image": image,
+        "audio": {"sample_rate": sample_rate, "start": start, "duration": seconds},
+        "mesh": {"resolution": resolution, "voxel": voxel},
+    }
+
+
+def choose(wanted: dict[str, dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The options for ``kind``.
+
+    Raises:
+        UsageError: if one for another kind was given.
+    """
+    for other, keywords in wanted.items():
+        for name, given in keywords.items():
+            if other != kind and given is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} is for {other} files; this one holds {kind}")
+    return wanted[kind]
+
+
+def decode(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files that encode wrote; - is stdin.")
+    ] = None,
+    output: opt.Output = None,
+    output_dir: opt.OutputDir = None,
+    files_from: opt.FilesFrom = None,
+    format_: Annotated[
+        str | None,
+        option(
+            "--format",
+            panel=OUTPUT,
+            text="Format to write, by its suffix: png, flac, stl, ... (the output's otherwise).",
+            metavar="EXT",
+        ),
+    ] = None,
+    force: opt.Force = False,
+    skip_existing: opt.SkipExisting = False,
+    keep_going: opt.KeepGoing = True,
+    scale: Annotated[
+        float | None, option("--scale", panel=IMAGE, text="Times the native size.")
+    ] = None,
+    size_text: Annotated[
+        str | None, option("--size", panel=IMAGE, text="In pixels.", metavar="WxH")
+    ] = None,
+    region: Annotated[
+        str | None,
+        option("--region", panel=IMAGE, text="A part, in native pixels.", metavar="X,Y,W,H"),
+    ] = None,
+    sample_rate: Annotated[
+        int | None,
+        option("--sample-rate", panel=AUDIO, text="Instead of the native.", metavar="HZ"),
+    ] = None,
+    start: Annotated[
+        float | None, option("--start", panel=AUDIO, text="Begin here.", metavar="SECONDS")
+    ] = None,
+    seconds: Annotated[
+        float | None, option("--duration", panel=AUDIO, text="This long.", metavar="SECONDS")
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        option("--resolution", panel=MESH, text="Cells along the longest side (256)."),
+    ] = None,
+    voxel: Annotated[
+        float | None, option("--voxel", panel=MESH, text="Side of a cell, in the mesh's units.")
+    ] = None,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Render each file back to an image, a recording or a mesh.
+
+    \b
+    Examples:
+      intfit decode photo.png.safetensors        -> photo.decoded.png
+      intfit decode photo.png.safetensors --scale 4 -o big.webp
+      intfit decode speech.flac.safetensors --sample-rate 16000 -o - | aplay
+      intfit decode bunny.obj.safetensors --resolution 384 -o bunny.stl
+    """
+    report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
+    suffix = "." + format_.lstrip(".").lower() if format_ else None
+
+    def renamed(source: Path) -> Path:
+        return batch.decoded_name(source, suffix or native_suffix(source))
+
+    with guarded(report, debug):
+        wanted = target_options(
+            scale, size_text, region, sample_rate, start, seconds, resolution, voxel
+        )
+        jobs = plan_jobs(
+            files or [], files_from, output, output_dir, renamed=renamed, as_json=as_json
+        )
+
+        def work(job: Job, position: int) -> dict[str, Any]:
+            batch.ready(job, force=force)
+            data = batch.read(job)
+            from .. import pipeline
+            from ..media import medium
+
+            began = time.monotonic()
+            if threads:
+                pipeline.set_threads(threads)
+            loaded = pipeline.load(data, device=device)
+            target = medium(loaded.kind).Target(**choose(wanted, loaded.kind))
+            named = job.target.suffix if job.target else ""
+            result = pipeline.decode(loaded, target, suffix=suffix or named)
+            batch.write(job, result.data, force=force)
+            elapsed = time.monotonic() - began
+            report.say(
+                f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}  "
+                f"{size(len(data))} {report.arrow} {size(len(result.data))}  {result.size}  "
+                f"{duration(elapsed)}  {loaded.device}"
+            )
+            report.notes(result.notes)
+            return {
+                "kind": loaded.kind,
+                "bytes_in": len(data),
+                "bytes_out": len(result.data),
+                "seconds": round(elapsed, 3),
+                "device": str(loaded.device),
+                "notes": list(result.notes),
+            }
+
+        run(
+            jobs,
+            work,
+            keys=DECODED_KEYS,
+            report=report,
+            keep_going=keep_going,
+            skip_existing=skip_existing,
+            debug=debug,
+        )
+
+
+def native_suffix(source: Path) -> str:
+    """What to write where nothing says so: the original's format if it loses nothing.
+
+    A second pass through a lossy format would cost quality nobody asked for. A file that cannot be
+    read gets an empty suffix here, and its own error when its turn comes.
+    """
+    from ..codec import container
+    from ..media import medium
+
+    try:
+        kind, _, _ = container.identify(container.read_layout(source))
+    except (IntfitError, OSError):
+        return ""
+    module = medium(kind)
+    named = Path(source.name.removesuffix(container.SUFFIX)).suffix.lower()
+    return named if named in module.LOSSLESS else str(module.DEFAULT_SUFFIX)

@@ -1,0 +1,206 @@
+"""``intfit info`` and ``intfit verify``: look at files without changing anything."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import batch
+from ..batch import Job
+from ..codec import container
+from ..errors import UsageError
+from ..report import METRICS, Reporter, printable, size, value
+from . import options as opt
+from .options import MESSAGES, option
+from .run import MENDABLE, explain, guarded
+
+INFO_KEYS = (
+    "input",
+    "ok",
+    "error",
+    "bytes",
+    "kind",
+    "facts",
+    "field",
+    "fit",
+    "parameters",
+    "types",
+)
+"""The keys of `info --json`, in order."""
+
+VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed")
+"""The keys of `verify --json`: every metric, null where it is not one of the medium."""
+
+
+def describe(facts: dict[str, Any], kind: str) -> str:
+    """A medium's facts in a phrase."""
+    get = facts.get
+    if kind == "image":
+        return f"{get('width')} x {get('height')}, mode {get('mode')}"
+    if kind == "audio":
+        return (
+            f"{get('frames')} samples of {get('channels')} channel(s) at {get('sample_rate')} Hz, "
+            f"{get('subtype')}"
+        )
+    return f"from {get('faces')} faces, {get('vertices')} vertices"
+
+
+def info(
+    files: Annotated[list[str] | None, typer.Argument(help="Files that encode wrote.")] = None,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Show what is in each file; reads its header only.
+
+    \b
+    Example:
+      intfit info *.safetensors
+    """
+    report = Reporter(as_json=as_json)
+    worst = 0
+    with guarded(report, debug):
+        if not files:
+            raise UsageError("no input: name files")
+        for name in files:
+            line: dict[str, Any] = dict.fromkeys(INFO_KEYS)
+            line |= {"input": name, "ok": True}
+            try:
+                layout = container.read_layout(Path(name))
+                kind, _, facts = container.identify(layout)
+            except MENDABLE as error:
+                code, message = explain(error)
+                worst = max(worst, code)
+                line |= {"ok": False, "error": message}
+                report.error(f"{printable(name)}: {message}")
+            else:
+                header = layout.header
+                line |= {
+                    "bytes": layout.size,
+                    "kind": kind,
+                    "facts": facts,
+                    "field": header["field"],
+                    "fit": header.get("fit"),
+                    "parameters": layout.parameters,
+                    "types": sorted({dtype for dtype, *_ in layout.tensors.values()}),
+                }
+                if not as_json:
+                    print(page(line))
+            report.record(line)
+        if worst:
+            raise typer.Exit(worst)
+
+
+def page(line: dict[str, Any]) -> str:
+    """What `info` prints of one file."""
+    field, fit = line["field"], line["fit"] if isinstance(line["fit"], dict) else {}
+    metric, reached = fit.get("metric"), fit.get("distortion")
+    quality = "unknown distortion"
+    if isinstance(metric, str) and metric in METRICS and isinstance(reached, int | float):
+        quality = value(metric, reached)
+    rows = {
+        line["kind"]: describe(line["facts"], line["kind"]),
+        "field": f"SIREN {field.get('width')} x {field.get('depth')}, omega "
+        f"{field.get('omega_first')} / {field.get('omega')}",
+        "weights": f"{line['parameters']} as {', '.join(line['types'])}",
+        "fit": f"{quality}, {fit.get('steps')} steps, teacher {fit.get('teacher')}, "
+        f"seed {fit.get('seed')}",
+    }
+    text = [f"{printable(line['input'])}  {size(line['bytes'])}"]
+    text += [f"  {name:8} {printable(row)}" for name, row in rows.items()]
+    return "\n".join(text)
+
+
+def limit(metric: str, *, lowest: bool) -> Any:
+    """The option that fails a file whose ``metric`` is beyond a bound."""
+    name, unit = METRICS[metric]
+    flag = f"--{'min' if lowest else 'max'}-{metric.replace('_', '-').removeprefix('max-')}"
+    word = "below" if lowest else "above"
+    return option(
+        flag, panel="Limits", text=f"Exit with 1 if the {name} is {word} this. {unit}".strip()
+    )
+
+
+def verify(
+    file: Annotated[str, typer.Argument(help="A file that encode wrote.")],
+    against: Annotated[str, typer.Option("--against", help="The original.", metavar="ORIGINAL")],
+    min_psnr: Annotated[float | None, limit("psnr", lowest=True)] = None,
+    min_ssim: Annotated[float | None, limit("ssim", lowest=True)] = None,
+    min_snr: Annotated[float | None, limit("snr", lowest=True)] = None,
+    max_log_spectral_distance: Annotated[
+        float | None, limit("log_spectral_distance", lowest=False)
+    ] = None,
+    min_iou: Annotated[float | None, limit("iou", lowest=True)] = None,
+    max_mean_distance: Annotated[float | None, limit("mean_distance", lowest=False)] = None,
+    max_distance: Annotated[float | None, limit("max_distance", lowest=False)] = None,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    as_json: Annotated[
+        bool, option("--json", panel=MESSAGES, text="One JSON object on stdout.")
+    ] = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Decode a file at its original's resolution and measure the difference.
+
+    PSNR and SSIM of an image; SNR and log-spectral distance of a recording; IoU, and mean and
+    maximal distance between the surfaces (in % of the box diagonal), of a mesh.
+
+    \b
+    Example:
+      intfit verify photo.png.safetensors --against photo.png --min-psnr 30
+    """
+    report = Reporter(as_json=as_json)
+    minima = {"psnr": min_psnr, "ssim": min_ssim, "snr": min_snr, "iou": min_iou}
+    maxima = {
+        "log_spectral_distance": max_log_spectral_distance,
+        "mean_distance": max_mean_distance,
+        "max_distance": max_distance,
+    }
+    lowest, highest = (
+        {metric: bound for metric, bound in bounds.items() if bound is not None}
+        for bounds in (minima, maxima)
+    )
+
+    line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
+    try:
+        kind, found = measured(file, against, device, threads, given=[*lowest, *highest])
+    except MENDABLE as error:
+        if debug:
+            raise
+        code, message = explain(error)
+        report.error(f"{printable(file)}: {message}")
+        report.record(line | {"ok": False, "error": message})
+        raise typer.Exit(code) from None
+    failed = [m for m, bound in lowest.items() if (found[m] or 0.0) < bound]
+    failed += [m for m, bound in highest.items() if (found[m] or 0.0) > bound]
+    if not as_json:
+        print("  ".join(value(metric, number) for metric, number in found.items()))
+    report.record(line | {"ok": not failed, "kind": kind, "failed": failed, **found})
+    for metric in failed:
+        bound = (lowest | highest)[metric]
+        report.error(
+            f"{printable(file)}: {value(metric, found[metric])} misses the limit {bound:g}"
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+def measured(
+    file: str, against: str, device: str, threads: int | None, *, given: list[str]
+) -> tuple[str, dict[str, float | None]]:
+    """Medium of ``file`` and its distortions from ``against``.
+
+    Raises:
+        UsageError: if a limit in ``given`` is not one of the medium's metrics.
+    """
+    from .. import pipeline
+
+    data, original = (batch.read(Job(Path(name), None)) for name in (file, against))
+    if threads:
+        pipeline.set_threads(threads)
+    loaded = pipeline.load(data, device=device)
+    found = pipeline.verify(loaded, original, suffix=Path(against).suffix)
+    for metric in given:
+        if metric not in found:
+            name = METRICS[metric][0]
+            raise UsageError(f"a limit on the {name} was given, but the file holds {loaded.kind}")
+    return loaded.kind, found

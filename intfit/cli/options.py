@@ -1,0 +1,120 @@
+"""The options that commands share, their headings and choices."""
+
+from enum import StrEnum
+from gettext import gettext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+
+class Sectioned(TyperCommand):
+    """A command whose help groups its options under the headings they name.
+
+    Rich would do so too, but costs five times as long to start.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                heading = getattr(parameter, "rich_help_panel", None) or gettext("Options")
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records, col_max=26)
+
+
+OUTPUT, FIT, NETWORK, TEACHER, MACHINE, MESSAGES = (
+    "Output",
+    "Fit",
+    "Network (chosen from the medium and its size otherwise)",
+    "Teacher",
+    "Machine",
+    "Messages",
+)
+
+
+class Kind(StrEnum):
+    """--kind."""
+
+    image = "image"
+    audio = "audio"
+    mesh = "mesh"
+
+
+class TeacherChoice(StrEnum):
+    """--teacher."""
+
+    full = "full"
+    uniform = "uniform"
+    int = "int"
+
+
+class SelectionChoice(StrEnum):
+    """--selection."""
+
+    top = "top"
+    proportional = "proportional"
+
+
+class RatioChoice(StrEnum):
+    """--ratio-schedule."""
+
+    constant = "constant"
+    step = "step"
+    linear = "linear"
+    cosine = "cosine"
+    reverse_cosine = "reverse-cosine"
+
+
+class PrecisionChoice(StrEnum):
+    """--precision."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+def option(*names: str, panel: str, text: str, **more: Any) -> Any:
+    """A typer.Option with its heading and help text."""
+    return typer.Option(*names, rich_help_panel=panel, help=text, **more)
+
+
+Output = Annotated[
+    str | None, option("-o", "--output", panel=OUTPUT, text="Where to write; - is stdout.")
+]
+OutputDir = Annotated[
+    Path | None,
+    option("--output-dir", panel=OUTPUT, text="Write here, keeping relative sub-folders."),
+]
+Force = Annotated[bool, option("-f", "--force", panel=OUTPUT, text="Overwrite.")]
+SkipExisting = Annotated[
+    bool, option("--skip-existing", panel=OUTPUT, text="Pass over inputs whose output exists.")
+]
+FilesFrom = Annotated[
+    str | None,
+    option("--files-from", panel=OUTPUT, text="Read input paths from a list; - is stdin."),
+]
+KeepGoing = Annotated[
+    bool,
+    option(
+        "--keep-going/--fail-fast", panel=OUTPUT, text="Go on, or stop, after an input that failed."
+    ),
+]
+Device = Annotated[
+    str,
+    option(
+        "--device", panel=MACHINE, text="auto, cpu, cuda, cuda:N or mps.", envvar="INTFIT_DEVICE"
+    ),
+]
+Threads = Annotated[
+    int | None,
+    option("--threads", panel=MACHINE, text="CPU threads to use.", envvar="INTFIT_THREADS"),
+]
+Json = Annotated[bool, option("--json", panel=MESSAGES, text="One JSON object a line, on stdout.")]
+Verbose = Annotated[bool, option("-v", "--verbose", panel=MESSAGES, text="Say more.")]
+Quiet = Annotated[bool, option("--quiet", panel=MESSAGES, text="Say nothing but errors.")]
+Debug = Annotated[bool, option("--debug", panel=MESSAGES, text="Show tracebacks.")]

@@ -1,0 +1,1 @@
+"""From a field's parameters to bytes and back."""

@@ -1,0 +1,1 @@
+"""The networks: coordinates in, values out."""

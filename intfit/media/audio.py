@@ -1,0 +1,248 @@
+"""Recordings: anything soundfile reads, channels, rate and sample type kept."""
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from .. import metrics
+from ..errors import MediaError, UsageError
+from .signal import Evaluate, GridSignal, centres
+
+KIND = "audio"
+DEFAULT_SUFFIX = ".wav"
+LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
+#: Samples of a decode that are evaluated at once.
+CHUNK = 1 << 16
+#: Output samples decoded on either side of a requested part, for the low-pass filter to settle.
+MARGIN = 256
+#: The most samples, over all channels, that `decode` makes: 4 GiB of float32.
+MAX_SAMPLES = 1 << 30
+_FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".snd": "AU"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to decode: ``sample_rate`` in Hz (None: native), from ``start`` s for ``duration`` s."""
+
+    sample_rate: int | None = None
+    start: float | None = None
+    duration: float | None = None
+
+
+def _format(suffix: str) -> str | None:
+    suffix = suffix.lower()
+    name = _FORMATS.get(suffix, suffix[1:].upper())
+    return name if name in soundfile.available_formats() and name != "RAW" else None
+
+
+def suffixes() -> frozenset[str]:
+    """Suffixes of the formats soundfile can write."""
+    names = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
+    return frozenset(names | set(_FORMATS))
+
+
+def accepts(data: bytes) -> bool:
+    """Whether soundfile takes these bytes for a recording."""
+    try:
+        soundfile.info(io.BytesIO(data))
+    except (soundfile.SoundFileError, ValueError, TypeError):
+        # a header cut short is still a recording, and deserves the message of one
+        return data[:4] in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff", b".snd")
+    return True
+
+
+def samples(data: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Samples ``[N, C]``, full scale 1, and the facts of a recording.
+
+    Raises:
+        MediaError: if it cannot be read, or holds values that are not numbers.
+    """
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            declared = file.frames * file.channels
+            if declared > MAX_SAMPLES:
+                raise MediaError(f"too long: {declared} samples")
+            values = file.read(dtype="float32", always_2d=True)
+            subtype, rate = file.subtype, file.samplerate
+    except (soundfile.SoundFileError, ValueError, TypeError, OSError) as error:
+        raise MediaError(f"damaged recording: {error}") from None
+    if not np.isfinite(values).all():
+        raise MediaError("holds samples that are not numbers (NaN or infinite)")
+    facts = {
+        "frames": values.shape[0],
+        "channels": values.shape[1],
+        "sample_rate": rate,
+        "subtype": subtype,
+        "peak": float(np.abs(values).max()) if values.size else 0.0,
+    }
+    return values, facts
+
+
+def read(data: bytes, **_: Any) -> GridSignal:
+    """The examples of a recording: one a frame, all channels together.
+
+    Raises:
+        MediaError: as :func:`samples`, and if it is empty or silent.
+    """
+    values, facts = samples(data)
+    if facts["frames"] < 2:
+        raise MediaError("a recording of zero length has nothing to fit")
+    if facts["peak"] == 0:
+        raise MediaError("the recording is silent: nothing to fit")
+    return GridSignal(
+        shape=(facts["frames"],),
+        values=torch.from_numpy(values),
+        scale=1 / facts["peak"],
+        offset=0.0,
+        metric="snr",
+        facts=facts,
+    )
+
+
+def check_facts(facts: dict[str, Any]) -> None:
+    """Raise MediaError unless a header's facts are those of a recording."""
+    limits = {"frames": MAX_SAMPLES, "channels": 1024, "sample_rate": 1 << 24}
+    sizes = {key: facts.get(key) for key in limits}
+    peak = facts.get("peak")
+    if not (
+        all(type(size) is int and 0 < size <= limits[key] for key, size in sizes.items())
+        and facts["frames"] * facts["channels"] <= MAX_SAMPLES
+        and isinstance(facts.get("subtype"), str)
+        and isinstance(peak, float)
+        and 0 < peak < 1e30
+    ):
+        raise MediaError("damaged: the header does not describe a recording")
+
+
+def _evaluate(
+    evaluate: Evaluate,
+    facts: dict[str, Any],
+    start: float,
+    stop: float,
+    count: int,
+    device: torch.device,
+) -> NDArray[np.float32]:
+    """``count`` samples ``[count, C]`` at the centres of equal cells of [start, stop)."""
+    values = np.empty((count, facts["channels"]), np.float32)
+    size = facts["frames"]
+    cell = (stop - start) / count
+    for first in range(0, count, CHUNK):
+        last = min(first + CHUNK, count)
+        begin, end = start + first * cell, start + last * cell
+        t = centres(begin, end, last - first, size=size, longest=size, device=device)
+        values[first:last] = evaluate(t[:, None]).clamp_(-1, 1).cpu().numpy()
+    return values * np.float32(facts["peak"])
+
+
+def render(
+    evaluate: Evaluate, facts: dict[str, Any], target: Target, *, device: torch.device
+) -> NDArray[np.float32]:
+    """Samples ``[N', C]`` of the field at the target's rate.
+
+    A rate below the native one is evaluated at an odd multiple of itself, not below the native
+    rate, low-pass filtered and decimated, so that it does not alias: of an odd number of cells,
+    the middle one's centre is the output sample's.
+
+    Raises:
+        UsageError: if the part lies outside the recording, or is absurdly long.
+    """
+    native = facts["sample_rate"]
+    rate = target.sample_rate or native
+    seconds = facts["frames"] / native
+    start = target.start or 0.0
+    duration = seconds - start if target.duration is None else target.duration
+    if not (0 <= start < seconds and duration > 0):
+        raise UsageError(f"--start {start:g} --duration {duration:g}: outside the {seconds:g} s")
+    duration = min(duration, seconds - start)
+    count = max(1, round(duration * rate))
+    if count * facts["channels"] > MAX_SAMPLES:
+        raise UsageError(f"{count} samples are more than one recording may have here")
+    first = start * native
+    if rate >= native:
+        stop = first + count * native / rate
+        return _evaluate(evaluate, facts, first, stop, count, device)
+    import soxr
+
+    multiple = math.ceil(native / rate) | 1
+    margin = min(MARGIN, math.floor(start * rate))
+    wanted = margin + count + MARGIN
+    begin = first - margin * native / rate
+    fine = _evaluate(
+        evaluate, facts, begin, begin + wanted * native / rate, wanted * multiple, device
+    )
+    decimated = soxr.resample(fine[multiple // 2 :], rate * multiple, rate, quality="VHQ")
+    return np.asarray(decimated[margin : margin + count], np.float32)
+
+
+def distortion(
+    data: bytes, facts: dict[str, Any], decoded: NDArray[Any], *, suffix: str = ""
+) -> dict[str, float | None]:
+    """SNR and log-spectral distance (dB) of decoded ``[N, C]`` against the original's bytes."""
+    reference, original = samples(data)
+    if reference.shape != decoded.shape or original["sample_rate"] != facts["sample_rate"]:
+        raise MediaError(
+            f"the original has {reference.shape[0]} samples of {reference.shape[1]} channels at "
+            f"{original['sample_rate']} Hz, the file {decoded.shape[0]} of {decoded.shape[1]} at "
+            f"{facts['sample_rate']} Hz"
+        )
+    return {
+        "snr": metrics.snr(reference, decoded),
+        "log_spectral_distance": metrics.log_spectral_distance(reference, decoded),
+    }
+
+
+def describe(values: NDArray[np.float32], facts: dict[str, Any]) -> str:
+    """What was rendered, in a phrase."""
+    return f"{len(values) / facts['sample_rate']:.1f} s at {facts['sample_rate']} Hz"
+
+
+def write(values: NDArray[np.float32], facts: dict[str, Any], suffix: str) -> bytes:
+    """A recording of the format ``suffix`` names, of the original's sample type where it can be.
+
+    ``facts["sample_rate"]`` is the rate of ``values``.
+
+    Raises:
+        MediaError: if soundfile cannot write the format.
+    """
+    name = _format(suffix)
+    if name is None:
+        raise MediaError(f"cannot write audio as {suffix!r}: try .wav, .flac, .ogg or .mp3")
+    subtype = facts["subtype"]
+    if suffix.lower() == ".opus":
+        subtype = "OPUS"
+    elif not soundfile.check_format(name, subtype):
+        subtype = soundfile.default_subtype(name)
+    buffer = io.BytesIO()
+    try:
+        soundfile.write(buffer, values, facts["sample_rate"], format=name, subtype=subtype)
+    except (soundfile.SoundFileError, ValueError, TypeError) as error:
+        raise MediaError(f"cannot write this recording as {suffix!r}: {error}") from None
+    return buffer.getvalue()
+
+
+def draw_selection(signal: GridSignal, indices: torch.Tensor) -> tuple[bytes, str]:
+    """A PNG of the waveform over a histogram of the samples at ``indices``; and its suffix."""
+    from PIL import Image
+
+    width, height = 1200, 240
+    wave = (signal.values.float() * signal.scale).mean(dim=1).numpy()
+    columns = (np.arange(signal.n) * width) // signal.n
+    picture = np.full((height, width, 3), 255, np.uint8)
+    rows = np.arange(height)[:, None]
+    counts = np.bincount(columns[indices.numpy()], minlength=width)
+    bars = height * (1 - counts / max(1, counts.max()))
+    picture[rows >= bars] = (255, 200, 120)
+    low, high = np.ones(width), -np.ones(width)
+    np.minimum.at(low, columns, wave)
+    np.maximum.at(high, columns, wave)
+    centre = (1 - rows / (height - 1) * 2) * 1.02
+    picture[(centre >= low - 0.01) & (centre <= high + 0.01)] = (30, 60, 120)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue(), ".png"

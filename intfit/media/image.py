@@ -1,0 +1,363 @@
+"""Images: anything Pillow reads, pixel modes and bit depths kept."""
+
+import io
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from .. import metrics
+from ..errors import MediaError, UsageError
+from .signal import Evaluate, GridSignal, centres
+
+KIND = "image"
+#: Lossless, and reads back in every mode written.
+DEFAULT_SUFFIX = ".png"
+LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp", ".webp"})
+#: Modes kept as they are; all others are converted to one of these.
+MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
+#: Pixels of a decode that are evaluated at once.
+CHUNK = 1 << 16
+#: The largest picture `decode` makes: 1 GiB of 8-bit RGB.
+MAX_PIXELS = 1 << 30 // 3 * 3
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to decode: ``region`` (x, y, width, height) in native pixels, at ``size`` (w, h).
+
+    None means the whole image, and its native size; ``scale`` multiplies the region's size.
+    """
+
+    size: tuple[int, int] | None = None
+    scale: float | None = None
+    region: tuple[float, float, float, float] | None = None
+
+
+def suffixes() -> frozenset[str]:
+    """Suffixes of the formats Pillow can write."""
+    known = Image.registered_extensions()
+    return frozenset(suffix for suffix, name in known.items() if name in Image.SAVE)
+
+
+def accepts(data: bytes) -> bool:
+    """Whether Pillow takes these bytes for an image, sound or not."""
+    Image.init()
+    head = data[:16]
+    for name in Image.ID:
+        accept = Image.OPEN[name][1]
+        if accept is None:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if accept(head):
+                return True
+    return False
+
+
+def _oriented(image: Image.Image, notes: list[str]) -> Image.Image:
+    """The image upright, in sRGB and in one of :data:`MODES`."""
+    profile = image.info.get("icc_profile")
+    palette_alpha = image.mode in ("P", "PA") and "transparency" in image.info
+    if profile:
+        image = _to_srgb(image, profile, notes)
+    upright = ImageOps.exif_transpose(image)
+    if palette_alpha and upright.mode == "P":
+        return upright
+    if upright.mode not in MODES:
+        if upright.mode == "I":
+            values = np.asarray(upright)
+            if values.min() >= 0 and values.max() < 1 << 16:
+                return upright.convert("I;16")
+        mode = {"I": "F", "La": "LA", "RGBa": "RGBA"}.get(upright.mode, "RGB")
+        mode = "I;16" if upright.mode.startswith("I;16") else mode
+        if mode != "I;16":
+            notes.append(f"colour mode {upright.mode} converted to {mode}")
+        upright = upright.convert(mode)
+    if "transparency" in upright.info and upright.mode in ("L", "RGB"):
+        upright = upright.convert({"L": "LA", "RGB": "RGBA"}[upright.mode])
+    return upright
+
+
+def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
+    """Converted by its ICC profile; unchanged where that is sRGB or cannot be used."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(source).strip()
+        if "srgb" in name.lower():
+            return image
+        if image.mode not in ("L", "RGB", "RGBA", "CMYK"):
+            notes.append(f"colour profile {name!r} not applied to mode {image.mode}")
+            return image
+        mode = "RGB" if image.mode in ("L", "CMYK") else image.mode
+        srgb = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, srgb, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):
+        notes.append("colour profile damaged or unusable: ignored")
+        return image
+    assert converted is not None  # None only where the conversion is in place
+    notes.append(f"colours converted from {name!r} to sRGB")
+    return converted.convert("L") if image.mode == "L" else converted
+
+
+def _palette(image: Image.Image) -> NDArray[np.uint8]:
+    """The palette as ``[K, 3]`` or, where it has transparency, ``[K, 4]``."""
+    mode = "RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB"
+    ramp = Image.frombytes("P", (256, 1), bytes(range(256)))
+    colours = image.getpalette("RGB") or []
+    ramp.putpalette(colours)
+    if image.mode == "P" and "transparency" in image.info:
+        ramp.info["transparency"] = image.info["transparency"]
+    return np.asarray(ramp.convert(mode))[0, : max(1, len(colours) // 3)]
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data))
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":
+            raise MediaError(f"animated or many-paged ({frames} frames): give one frame")
+        image.load()
+    except UnidentifiedImageError:
+        raise MediaError("not an image that can be read") from None
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"too large: {error}") from None
+    except MediaError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError) as error:
+        raise MediaError(f"damaged image: {error}") from None
+    return image
+
+
+def samples(data: bytes) -> tuple[NDArray[Any], dict[str, Any], tuple[str, ...]]:
+    """Pixels ``[H, W, C]`` (uint8, uint16 or float32), facts and notes of an image file.
+
+    Raises:
+        MediaError: if it cannot be read, is animated, or holds values that are not numbers.
+    """
+    notes: list[str] = []
+    with warnings.catch_warnings():
+        # Pillow warns of damaged metadata and of images past 89 megapixels; those past twice that
+        # it refuses, which suffices.
+        warnings.simplefilter("ignore")
+        image = _open(data)
+        rawmode = str([tile[3] for tile in getattr(image, "tile", [])] or "")
+        sixteen = image.mode in ("RGB", "RGBA", "LA") and (
+            ";16" in rawmode or _png_depth(data) == 16
+        )
+        if sixteen:
+            notes.append("16-bit colour read as 8-bit")
+        try:
+            image = _oriented(image, notes)
+        except (OSError, ValueError) as error:
+            raise MediaError(f"damaged image: {error}") from None
+        mode = image.mode
+        facts: dict[str, Any] = {"mode": mode, "height": image.height, "width": image.width}
+        if mode in ("P", "PA"):
+            palette = _palette(image)
+            facts["palette"] = palette.tobytes().hex()
+            image = image.convert("RGBA" if palette.shape[1] == 4 else "RGB")
+        elif mode == "1":
+            image = image.convert("L")
+        pixels = np.asarray(image)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    facts["channels"] = pixels.shape[2]
+    if pixels.dtype.kind == "f":
+        if not np.isfinite(pixels).all():
+            raise MediaError("holds pixels that are not numbers (NaN or infinite)")
+        facts["low"], facts["high"] = float(pixels.min()), float(pixels.max())
+    else:
+        facts["low"], facts["high"] = 0.0, 65535.0 if pixels.dtype.itemsize == 2 else 255.0
+    return pixels, facts, tuple(notes)
+
+
+def _png_depth(data: bytes) -> int:
+    """Bits a sample of a PNG, 0 for anything else: Pillow reads 16-bit colour as 8-bit silently."""
+    return data[24] if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24 else 0
+
+
+def read(data: bytes, **_: Any) -> GridSignal:
+    """The examples of an image file: one a pixel, alpha as a channel.
+
+    Raises:
+        MediaError: as :func:`samples`, and if there is nothing to fit.
+    """
+    pixels, facts, notes = samples(data)
+    height, width, channels = pixels.shape
+    if height * width < 2:
+        raise MediaError("a 1 x 1 image has nothing to fit")
+    if (pixels == pixels[:1, :1]).all():
+        raise MediaError("every pixel is the same: nothing to fit")
+    values = torch.from_numpy(np.array(pixels).reshape(-1, channels))
+    span = facts["high"] - facts["low"]
+    return GridSignal(
+        shape=(height, width),
+        values=values,
+        scale=2 / span,
+        offset=-1 - 2 * facts["low"] / span,
+        metric="psnr",
+        facts=facts,
+        notes=notes,
+    )
+
+
+def check_facts(facts: dict[str, Any]) -> None:
+    """Raise MediaError unless a header's facts are those of an image this version can write."""
+    sizes = [facts.get(key) for key in ("height", "width", "channels")]
+    bounds = [facts.get(key) for key in ("low", "high")]
+    palette = facts.get("palette", "")
+    sound = (
+        facts.get("mode") in MODES
+        and all(type(size) is int and 0 < size < 1 << 24 for size in sizes)
+        and all(isinstance(bound, float) and math.isfinite(bound) for bound in bounds)
+        and isinstance(palette, str)
+        and (facts["mode"] not in ("P", "PA") or len(palette) > 0)
+    )
+    channels = {MODES[facts["mode"]], 4 if facts["mode"] == "P" else 0} if sound else set()
+    if not sound or facts["channels"] not in channels or not facts["low"] < facts["high"]:
+        raise MediaError("damaged: the header does not describe an image")
+
+
+def _output_size(facts: dict[str, Any], target: Target) -> tuple[int, int]:
+    _, _, width, height = target.region or (0, 0, facts["width"], facts["height"])
+    scale = target.scale or 1.0
+    size = target.size or (max(1, round(width * scale)), max(1, round(height * scale)))
+    if size[0] * size[1] > MAX_PIXELS:
+        raise UsageError(f"{size[0]} x {size[1]} pixels are more than one image may have here")
+    return size
+
+
+def render(
+    evaluate: Evaluate, facts: dict[str, Any], target: Target, *, device: torch.device
+) -> NDArray[Any]:
+    """Pixels ``[H', W', C]`` of the field at the target's resolution.
+
+    Where an output pixel covers more than one native pixel, the field is averaged over its
+    footprint, at the native density at least, so that a smaller picture does not alias.
+
+    Raises:
+        UsageError: if the region lies outside the image, or the result would be absurdly large.
+    """
+    width, height = facts["width"], facts["height"]
+    region = target.region or (0.0, 0.0, float(width), float(height))
+    x, y, w, h = region
+    if not (w > 0 and h > 0 and x >= 0 and y >= 0 and x + w <= width and y + h <= height):
+        raise UsageError(f"--region {region} does not lie within the {width} x {height} image")
+    columns, rows = _output_size(facts, target)
+    across, down = max(1, math.ceil(w / columns)), max(1, math.ceil(h / rows))
+    longest = max(width, height)
+    xs = centres(x, x + w, columns * across, size=width, longest=longest, device=device)
+    ys = centres(y, y + h, rows * down, size=height, longest=longest, device=device)
+    deep = facts["high"] != 255.0
+    pixels = np.empty((rows, columns, facts["channels"]), np.float32 if deep else np.uint8)
+    channels = facts["channels"]
+    # Blocks of whole output pixels, so that memory is bounded however large the picture.
+    wide = max(1, min(columns, CHUNK // (across * down)))
+    tall = max(1, CHUNK // (across * down * wide))
+    for top in range(0, rows, tall):
+        for left in range(0, columns, wide):
+            block_y = ys[top * down : (top + tall) * down]
+            block_x = xs[left * across : (left + wide) * across]
+            grid = torch.stack(torch.meshgrid(block_y, block_x, indexing="ij"), dim=-1)
+            values = evaluate(grid.reshape(-1, 2))
+            shape = (len(block_y) // down, down, len(block_x) // across, across, channels)
+            values = values.reshape(shape).mean(dim=(1, 3)).clamp_(-1, 1)
+            values = (values + 1) * ((facts["high"] - facts["low"]) / 2) + facts["low"]
+            values = values if facts["mode"] == "F" else values.round_()
+            pixels[top : top + tall, left : left + wide] = values.cpu().numpy()
+    return pixels.astype(np.uint16) if facts["mode"] == "I;16" else pixels
+
+
+def distortion(
+    data: bytes, facts: dict[str, Any], decoded: NDArray[Any], *, suffix: str = ""
+) -> dict[str, float | None]:
+    """PSNR (dB) and SSIM of decoded pixels ``[H, W, C]`` against the original file's bytes."""
+    reference, original, _ = samples(data)
+    same = all(original[key] == facts[key] for key in ("height", "width", "channels"))
+    if not same:
+        raise MediaError(
+            f"the original is {original['width']} x {original['height']} of {original['mode']}, "
+            f"the file holds {facts['width']} x {facts['height']} of {facts['mode']}"
+        )
+    peak = facts["high"] - facts["low"]
+    return {
+        "psnr": metrics.psnr(reference, decoded, peak=peak),
+        "ssim": metrics.ssim(reference, decoded, peak=peak),
+    }
+
+
+def _restored(pixels: NDArray[Any], facts: dict[str, Any]) -> Image.Image:
+    """A Pillow image of the original's mode."""
+    mode = facts["mode"]
+    if mode == "1":
+        return Image.fromarray(pixels[..., 0]).point(lambda value: 255 if value > 127 else 0, "1")
+    if mode in ("P", "PA"):
+        from scipy.spatial import cKDTree
+
+        channels = facts["channels"]
+        palette = np.frombuffer(bytes.fromhex(facts["palette"]), np.uint8).reshape(-1, channels)
+        _, nearest = cKDTree(palette).query(pixels.reshape(-1, channels))
+        image = Image.fromarray(nearest.reshape(pixels.shape[:2]).astype(np.uint8)).convert("L")
+        image = Image.frombytes("P", image.size, image.tobytes())
+        image.putpalette(palette[:, :3].tobytes(), "RGB")
+        if channels == 4:
+            image.info["transparency"] = palette[:, 3].tobytes()
+        return image
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def describe(pixels: NDArray[Any], facts: dict[str, Any]) -> str:
+    """What was rendered, in a phrase."""
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+
+
+def write(pixels: NDArray[Any], facts: dict[str, Any], suffix: str) -> bytes:
+    """An image file of the format ``suffix`` names, in the original's mode where it can hold it.
+
+    Raises:
+        MediaError: if Pillow cannot write the format.
+    """
+    Image.init()
+    name = Image.registered_extensions().get(suffix.lower())
+    if name is None or name not in Image.SAVE:
+        raise MediaError(f"cannot write images as {suffix!r}: try .png, .webp, .jpg or .tiff")
+    image = _restored(pixels, facts)
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"quality": 95} if name in ("JPEG", "WEBP", "AVIF") else {}
+    # The mode itself, then the nearest that less capable formats hold.
+    opaque = "RGB" if image.mode in ("P", "PA", "RGBA", "RGB") else "L"
+    for mode in dict.fromkeys((image.mode, "RGBA" if facts["channels"] == 4 else opaque, opaque)):
+        buffer.seek(0)
+        buffer.truncate()
+        try:
+            attempt = image if mode == image.mode else _narrowed(image, mode)
+            attempt.save(buffer, name, **options)
+            return buffer.getvalue()
+        except (OSError, ValueError, KeyError) as error:
+            reason = error
+    raise MediaError(f"cannot write a {facts['mode']} image as {suffix!r}: {reason}")
+
+
+def _narrowed(image: Image.Image, mode: str) -> Image.Image:
+    """Converted to a mode of 8 bits; deep grey is scaled rather than clipped."""
+    if image.mode in ("I;16", "F"):
+        values = np.asarray(image, np.float64)
+        low, high = (0.0, 65535.0) if image.mode == "I;16" else (values.min(), values.max())
+        scaled = (values - low) * (255 / max(high - low, 1e-30))
+        return Image.fromarray(scaled.round().astype(np.uint8)).convert(mode)
+    return image.convert(mode)
+
+
+def draw_selection(signal: GridSignal, indices: torch.Tensor) -> tuple[bytes, str]:
+    """A PNG of the image, darkened, with the pixels at ``indices`` marked; and its suffix."""
+    grey = (signal.values.float() * signal.scale + signal.offset).mean(dim=1)
+    picture = np.repeat(((grey.numpy() + 1) * 50).astype(np.uint8)[:, None], 3, axis=1)
+    picture[indices.numpy()] = (255, 160, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(picture.reshape(*signal.shape, 3)).save(buffer, "PNG")
+    return buffer.getvalue(), ".png"

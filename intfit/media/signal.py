@@ -1,0 +1,178 @@
+"""Signals: the examples a field is fitted to, and the facts needed to write the medium back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from .. import metrics
+
+#: Coordinates ``[B, d]`` to values ``[B, c]``: all that a medium knows of a field.
+Evaluate = Callable[[Tensor], Tensor]
+
+
+class Signal(Protocol):
+    """Examples the teacher can choose from; media differ in how they store them."""
+
+    @property
+    def n(self) -> int:
+        """Number of examples; indices run from 0 to n - 1."""
+
+    @property
+    def in_features(self) -> int:
+        """Coordinates of an example, d."""
+
+    @property
+    def out_features(self) -> int:
+        """Values of an example, c."""
+
+    @property
+    def loss(self) -> Literal["l2", "l1"]:
+        """The distortion to minimise."""
+
+    @property
+    def metric(self) -> Literal["psnr", "snr", "iou"]:
+        """The distortion to report."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the header keeps to write the medium back: JSON values."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the person should know: conversions made, things not kept."""
+
+    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates ``[B, d]`` and targets ``[B, c]``, in [-1, 1], of indices ``[B]``."""
+
+    def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """At most ``count`` examples that represent the medium without bias, to measure on."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same signal with its tensors on ``device``."""
+
+
+@dataclass(frozen=True)
+class GridSignal:
+    """Samples on a regular grid: an image ``(H, W)`` or a recording ``(N,)``.
+
+    ``values`` is ``[n, c]`` in a compact type; ``values * scale + offset`` lies in [-1, 1].
+    Coordinates are sample centres, in [-1, 1] along the longest axis, and are computed from
+    indices: a 24-megapixel image needs no table of them.
+    """
+
+    shape: tuple[int, ...]
+    values: Tensor
+    scale: float
+    offset: float
+    metric: Literal["psnr", "snr"]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    loss: Literal["l2"] = field(default="l2", init=False)
+
+    @property
+    def n(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def in_features(self) -> int:
+        return len(self.shape)
+
+    @property
+    def out_features(self) -> int:
+        return self.values.shape[1]
+
+    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        longest = max(self.shape)
+        axes: list[Tensor] = []
+        rest = indices
+        for size in reversed(self.shape):
+            position = rest % size if len(axes) < len(self.shape) - 1 else rest
+            rest = rest // size
+            # float64: a long recording has more samples than float32 has integers
+            axes.append(((2 * position.double() + (1 - size)) / longest).float())
+        targets = self.values[indices].float().mul_(self.scale).add_(self.offset)
+        return torch.stack(axes[::-1], dim=-1), targets
+
+    def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        device = self.values.device
+        if self.n <= count:
+            return self.examples(torch.arange(self.n, device=device))
+        return self.examples(torch.randint(self.n, (count,), generator=generator, device=device))
+
+    def to(self, device: torch.device) -> "GridSignal":
+        values = self.values.to(device)
+        return GridSignal(
+            self.shape, values, self.scale, self.offset, self.metric, self.facts, self.notes
+        )
+
+
+@dataclass(frozen=True)
+class PointSignal:
+    """A pool of signed-distance samples of a surface, and uniform ones held out to measure on.
+
+    ``points`` ``[n, 3]``, ``targets`` ``[n, 1]``: distance over the clamp, negative inside.
+    ``check_points`` and ``check_targets`` are alike, drawn uniformly over the padded box.
+    """
+
+    points: Tensor
+    targets: Tensor
+    check_points: Tensor
+    check_targets: Tensor
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    loss: Literal["l1"] = field(default="l1", init=False)
+    metric: Literal["iou"] = field(default="iou", init=False)
+
+    @property
+    def n(self) -> int:
+        return self.points.shape[0]
+
+    @property
+    def in_features(self) -> int:
+        return 3
+
+    @property
+    def out_features(self) -> int:
+        return 1
+
+    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.points[indices], self.targets[indices]
+
+    def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self.check_points[:count], self.check_targets[:count]
+
+    def to(self, device: torch.device) -> "PointSignal":
+        return PointSignal(
+            self.points.to(device),
+            self.targets.to(device),
+            self.check_points.to(device),
+            self.check_targets.to(device),
+            self.facts,
+            self.notes,
+        )
+
+
+def quality(metric: Literal["psnr", "snr", "iou"], outputs: Tensor, targets: Tensor) -> float:
+    """The distortion of ``outputs`` ``[B, c]`` against ``targets`` ``[B, c]``, both in [-1, 1]."""
+    decoded, reference = outputs.clamp(-1, 1).cpu().numpy(), targets.cpu().numpy()
+    if metric == "psnr":
+        return metrics.psnr(reference, decoded, peak=2.0)
+    if metric == "snr":
+        return metrics.snr(reference, decoded)
+    return metrics.iou(reference < 0, decoded < 0)
+
+
+def centres(
+    start: float, stop: float, count: int, *, size: int, longest: int, device: torch.device
+) -> Tensor:
+    """Coordinates ``[count]`` of the centres of ``count`` equal cells of [start, stop).
+
+    ``start`` and ``stop`` are in native samples of an axis of ``size`` samples; the longest axis
+    of the medium has ``longest``. At ``count == stop - start`` these are the native centres.
+    """
+    cell = (stop - start) / count
+    positions = torch.arange(count, dtype=torch.float64, device=device)
+    return ((2 * (start + (positions + 0.5) * cell) - size) / longest).float()
