@@ -128,7 +128,7 @@ def _canonical(corners: Array) -> Array:
 def _distances(points: Array, vertices: Array, faces: NDArray[np.int64]) -> Array:
     """Unsigned distances ``[B]`` of points ``[B, 3]`` from the triangles."""
     squared = igl.point_mesh_squared_distance(points, vertices, faces)[0]
-    return np.sqrt(np.asarray(squared))
+    return np.asarray(np.sqrt(squared), np.float64)
 
 
 def _inside(points: Array, vertices: Array, faces: NDArray[np.int64]) -> NDArray[np.bool_]:

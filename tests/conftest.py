@@ -1,0 +1,107 @@
+"""Small media, and the command line as a person would run it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import trimesh
+from PIL import Image
+from typer.testing import CliRunner
+
+from intfit.cli import app
+
+#: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
+MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+    data: bytes = b""
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test works in a folder of its own, as a person would."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("INTFIT_DEVICE", "INTFIT_THREADS", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def intfit() -> Callable[..., Run]:
+    """Run the command line in this process: importing torch anew takes seconds."""
+
+    def run(*args: object, stdin: bytes | None = None, env: dict[str, str] | None = None) -> Run:
+        result = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, env=env)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        out = result.stdout_bytes
+        return Run(result.exit_code, out.decode(errors="replace"), result.stderr, out)
+
+    return run
+
+
+@pytest.fixture
+def process() -> Callable[..., Run]:
+    """Run the command line in a process of its own, where start-up, signals or pipes matter."""
+
+    def run(*args: object, stdin: bytes = b"", env: dict[str, str] | None = None) -> Run:
+        command = [sys.executable, "-m", "intfit", *(str(arg) for arg in args)]
+        environment = os.environ | (env or {})
+        result = subprocess.run(
+            command, input=stdin, capture_output=True, env=environment, timeout=120, check=False
+        )
+        out, err = result.stdout, result.stderr.decode()
+        return Run(result.returncode, out.decode(errors="replace"), err, out)
+
+    return run
+
+
+def photo(width: int = 48, height: int = 32) -> Image.Image:
+    """A small picture with edges and gradients."""
+    y, x = np.mgrid[0:height, 0:width]
+    disc = np.hypot(x - 0.6 * width, y - 0.4 * height) < 0.25 * height
+    pixels = np.stack([4 * x + 40, 200 - 4 * y, 60 + 120 * disc], axis=-1)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def tone(seconds: float = 0.25, rate: int = 8000, channels: int = 1) -> np.ndarray:
+    """A decaying chord, samples ``[N, C]``."""
+    t = np.arange(round(seconds * rate)) / rate
+    wave = np.sin(2 * np.pi * 220 * t) + 0.5 * np.sin(2 * np.pi * 330 * t + 1)
+    wave = 0.4 * wave * np.exp(-3 * t)
+    return np.stack([wave * (1 - 0.3 * c) for c in range(channels)], axis=1)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """``photo.png`` in the working folder."""
+    photo().save(tmp_path / "photo.png")
+    return Path("photo.png")
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """``chord.wav``, 16 bit, in the working folder."""
+    soundfile.write(tmp_path / "chord.wav", tone(), 8000, subtype="PCM_16")
+    return Path("chord.wav")
+
+
+@pytest.fixture
+def ball(tmp_path: Path) -> Path:
+    """``ball.obj``, away from the origin, in the working folder."""
+    sphere = trimesh.creation.icosphere(subdivisions=3, radius=2.0)
+    sphere.apply_translation([10.0, -3.0, 5.0])
+    sphere.export(tmp_path / "ball.obj")
+    return Path("ball.obj")
