@@ -1,16 +1,300 @@
 """The commands as a person types them."""
 
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import pytest
+import torch
+from conftest import photo
 from PIL import Image
 
+from intfit.cli.decode import DECODED_KEYS
+from intfit.cli.encode import ENCODED_KEYS
+from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
+
 FAST = ("--steps", 30)
+README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
-def test_encode_then_decode_gives_a_picture_of_the_same_size(intfit, picture):
-    run = intfit("encode", picture, *FAST)
-    assert run.code == 0, run.err
-    assert Path("photo.png.safetensors").exists()
-    assert intfit("decode", "photo.png.safetensors").code == 0
+@pytest.fixture
+def encoded(intfit, picture):
+    assert intfit("encode", picture, *FAST).code == 0
+    return Path("photo.png.safetensors")
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_encode_then_decode_gives_a_picture_of_the_same_size(intfit, encoded):
+    assert intfit("decode", encoded).code == 0
     with Image.open("photo.decoded.png") as decoded:
         assert decoded.size == (48, 32)
+
+
+def test_the_summary_says_what_became_of_the_file(intfit, picture):
+    run = intfit("encode", picture, *FAST)
+    assert run.out == ""
+    pattern = (
+        r"photo\.png → photo\.png\.safetensors  \S+ k?B → \S+ kB  \S+× \(larger than the input\)"
+        r"  -?\S+ dB  \S+ s  cpu"
+    )
+    assert re.fullmatch(pattern, run.err.strip()), run.err
+
+
+def test_quiet_says_nothing_and_verbose_says_which_network(intfit, picture):
+    assert intfit("encode", picture, *FAST, "--quiet").err == ""
+    assert "SIREN 16 x 6" in intfit("encode", picture, *FAST, "-f", "-v").err
+
+
+@pytest.mark.parametrize("kind", ["picture", "recording", "ball"])
+def test_the_same_command_gives_the_same_bytes(intfit, kind, request):
+    medium = request.getfixturevalue(kind)
+    for name in ("one", "two"):
+        run = intfit("encode", medium, *FAST, "--device", "cpu", "-o", name)
+        assert run.code == 0, run.err
+    assert Path("one").read_bytes() == Path("two").read_bytes()
+
+
+def test_another_seed_gives_another_network(intfit, picture):
+    intfit("encode", picture, *FAST, "-o", "one")
+    intfit("encode", picture, *FAST, "-o", "two", "--seed", 1)
+    assert Path("one").read_bytes() != Path("two").read_bytes()
+
+
+def test_a_batch_keeps_subfolders_and_prints_one_json_line_a_file(intfit):
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        photo().save(f"{folder}/x.png")
+    run = intfit("encode", "a/x.png", "b/x.png", "--output-dir", "out", "--json", *FAST)
+    assert run.code == 0, run.err
+    first, second = lines(run.out)
+    assert tuple(first) == ENCODED_KEYS
+    assert second["output"] == str(Path("out/b/x.png.safetensors"))
+    assert first["bytes_out"] == Path("out/a/x.png.safetensors").stat().st_size
+    assert first["bpp"] == pytest.approx(first["bytes_out"] * 8 / (48 * 32), abs=1e-3)
+    assert (first["ok"], first["steps"], first["device"]) == (True, 30, "cpu")
+
+
+def test_nothing_is_written_outside_the_output_folder(intfit, tmp_path):
+    Path("in").mkdir()
+    photo().save("photo.png")
+    os.chdir("in")
+    assert intfit("encode", "../photo.png", "--output-dir", "out", *FAST).code == 0
+    assert Path("out/photo.png.safetensors").exists()
+    assert not Path("../photo.png.safetensors").exists()
+
+
+def test_paths_come_from_a_list_or_from_stdin(intfit, picture):
+    shutil.copy(picture, "two words.png")
+    Path("list").write_text("photo.png\ntwo words.png\n\n")
+    assert intfit("encode", "--files-from", "list", *FAST).code == 0
+    assert Path("two words.png.safetensors").exists()
+    run = intfit("encode", "--files-from", "-", "-f", *FAST, stdin=b"photo.png\0two words.png\0")
+    assert run.code == 0, run.err
+    assert run.err.count("→ photo") + run.err.count("→ two") == 2
+
+
+def test_a_medium_is_read_from_stdin_and_written_to_stdout(process, picture):
+    packed = process("encode", "-", *FAST, stdin=picture.read_bytes())
+    assert packed.code == 0, packed.err
+    unpacked = process("decode", "-", "-o", "-", "--format", "bmp", stdin=packed.data)
+    assert unpacked.code == 0, unpacked.err
+    assert unpacked.data[:2] == b"BM"
+
+
+def test_stdin_is_left_alone_unless_asked_for(process, picture):
+    script = f"{sys.executable} -m intfit encode photo.png --steps 5 --quiet; cat"
+    shell = subprocess.run(["sh", "-c", script], input=b"rest", capture_output=True, check=False)
+    assert shell.stdout == b"rest"
+
+
+def test_existing_outputs_are_kept_skipped_or_overwritten_as_asked(intfit, encoded):
+    before = encoded.read_bytes()
+    refused = intfit("encode", "photo.png", *FAST, "--seed", 1)
+    assert refused.code == 1
+    assert "-f" in refused.err
+    skipped = intfit("encode", "photo.png", *FAST, "--seed", 1, "--skip-existing", "--json")
+    assert skipped.code == 0
+    assert lines(skipped.out)[0]["skipped"] is True
+    assert encoded.read_bytes() == before
+    assert intfit("encode", "photo.png", *FAST, "--seed", 1, "-f").code == 0
+    assert encoded.read_bytes() != before
+
+
+def test_a_failure_does_not_stop_the_batch_unless_it_should(intfit, picture):
+    run = intfit("encode", "missing.png", picture, *FAST, "--json")
+    assert run.code == 1
+    failed, done = lines(run.out)
+    assert (failed["ok"], done["ok"]) == (False, True)
+    assert "No such file" in failed["error"]
+    fast = intfit("encode", "missing.png", picture, *FAST, "--json", "-f", "--fail-fast")
+    assert len(lines(fast.out)) == 1
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(intfit, picture):
+    run = intfit("encode", picture, "--dry-run")
+    assert run.code == 0
+    assert "weights" in run.err
+    assert [p.name for p in Path().iterdir()] == ["photo.png"]
+
+
+def test_the_schedule_is_laid_out_over_the_time_given(intfit, picture):
+    run = intfit("encode", picture, "--max-time", 1.5, "--json")
+    assert lines(run.out)[0]["seconds"] == pytest.approx(1.5, abs=0.7)
+
+
+def test_the_fit_stops_once_the_target_is_reached(intfit, picture):
+    run = intfit("encode", picture, "--steps", 2000, "--target-psnr", 20, "--json")
+    line = lines(run.out)[0]
+    assert line["distortion"] >= 20
+    assert line["steps"] < 1000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--teacher", "full"),
+        ("--teacher", "uniform", "--batch", 64),
+        ("--selection", "top"),
+        ("--selection", "top", "--ratio-schedule", "cosine", "--interval-schedule", "dense"),
+        ("--selection", "top", "--batch", 256, "--interval-schedule", "every:3"),
+        ("--ratio", 0.2, "--ratio-schedule", "linear", "--interval-schedule", "decremental"),
+    ],
+)
+def test_every_teacher_learns(intfit, picture, options):
+    run = intfit("encode", picture, "--steps", 100, "--json", *options)
+    assert run.code == 0, run.err
+    # the picture's own variance is 12 dB: a field that learnt nothing stays below it
+    assert lines(run.out)[0]["distortion"] > 15
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("picture", ".png"), ("recording", ".png"), ("ball", ".ply")]
+)
+def test_selection_maps_are_written_at_ten_steps(intfit, kind, suffix, request):
+    medium = request.getfixturevalue(kind)
+    run = intfit("encode", medium, "--steps", 200, "--batch", 512, "--save-selection", "maps")
+    assert run.code == 0, run.err
+    maps = sorted(Path("maps").iterdir())
+    assert len(maps) == 10
+    assert {m.suffix for m in maps} == {suffix}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_halves_the_weights(intfit, encoded, precision):
+    run = intfit("encode", "photo.png", *FAST, "--precision", precision, "-o", "half", "--json")
+    assert run.code == 0, run.err
+    saved = encoded.stat().st_size - Path("half").stat().st_size
+    assert saved == pytest.approx(2 * lines(run.out)[0]["parameters"], abs=64)
+
+
+def test_info_reads_headers_and_verify_measures(intfit, encoded):
+    assert "48 x 32, mode RGB" in intfit("info", encoded).out
+    told = lines(intfit("info", encoded, "--json").out)[0]
+    assert tuple(told) == INFO_KEYS
+    measured = lines(intfit("verify", encoded, "--against", "photo.png", "--json").out)[0]
+    assert tuple(measured) == VERIFIED_KEYS
+    assert measured["psnr"] == pytest.approx(told["fit"]["distortion"], abs=0.2)
+    assert measured["snr"] is None
+
+
+def test_verify_fails_below_its_limit(intfit, encoded):
+    against = ("verify", encoded, "--against", "photo.png")
+    assert intfit(*against, "--min-psnr", 1).code == 0
+    missed = intfit(*against, "--min-psnr", 99)
+    assert missed.code == 1
+    assert "99" in missed.err
+    assert intfit(*against, "--min-iou", 0.5).code == 2
+
+
+def test_decode_json_has_its_documented_keys(intfit, encoded):
+    assert tuple(lines(intfit("decode", encoded, "--json").out)[0]) == DECODED_KEYS
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "verify", "bench teachers"])
+def test_every_command_has_a_page_of_help_with_an_example(process, command):
+    page = process(*command.split(), "--help").out
+    assert f"intfit {command} " in page.split("Options:")[0].split("Example")[1]
+    assert max(map(len, page.splitlines())) <= 80
+    assert f"intfit {command} " in README
+
+
+def test_every_option_and_json_key_is_documented_in_the_readme(process):
+    for command in ("encode", "decode"):
+        for flag in re.findall(r"^  .*?(--[a-z][a-z-]+)", process(command, "--help").out, re.M):
+            assert flag in README, flag
+    for key in {*ENCODED_KEYS, *DECODED_KEYS, *INFO_KEYS, *VERIFIED_KEYS}:
+        assert f"`{key}`" in README, key
+
+
+@pytest.mark.parametrize("args", [("--help",), ("encode", "--help"), ("info", "FILE")])
+def test_help_and_info_never_load_torch_or_numpy(encoded, args):
+    arguments = [str(encoded) if arg == "FILE" else arg for arg in args]
+    code = (
+        "import sys; from intfit.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'numpy', 'trimesh'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+
+
+def on_terminal(*args: str, columns: int = 80) -> tuple[int, str]:
+    """Run the command line on a terminal of its own; its exit code and all it wrote there."""
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "24"}
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "intfit", *args]
+    child = subprocess.Popen(command, stderr=follower, stdout=subprocess.DEVNULL, env=environment)
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(leader, 4096)
+        except OSError:  # Linux's way to say that the terminal has closed
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(leader)
+    return child.wait(timeout=60), seen.decode()
+
+
+def test_progress_is_shown_on_a_terminal_only(picture, process):
+    code, seen = on_terminal("encode", str(picture), "--max-time", "2")
+    assert code == 0
+    assert "steps/s" in seen
+    assert "ratio 0.50" in seen
+    assert "steps/s" not in process("encode", picture, *FAST, "-f", env={"FORCE_COLOR": "1"}).err
+    assert "steps/s" not in on_terminal("encode", "photo.png", "--max-time", "1", "--quiet")[1]
+
+
+def test_an_interrupt_leaves_nothing_behind_and_exits_with_130(picture):
+    command = [sys.executable, "-m", "intfit", "encode", str(picture), "--max-time", "60", "-v"]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE)
+    assert child.stderr is not None
+    child.stderr.readline()  # the plan: from here on it fits
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    _, rest = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert b"Traceback" not in rest
+    assert [p.name for p in Path().iterdir()] == ["photo.png"]
+
+
+def test_an_explicit_device_that_is_missing_is_an_error(intfit, picture):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    run = intfit("encode", picture, "--device", "cuda")
+    assert run.code == 1
+    assert "auto" in run.err
+    by_environment = intfit("encode", picture, env={"INTFIT_DEVICE": "cuda"})
+    assert by_environment.code == 1

@@ -1,0 +1,57 @@
+"""The file: what any safetensors reader sees, and what ours refuses."""
+
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from intfit.codec import container, quantize
+from intfit.errors import FileFormatError
+
+
+def some_file() -> bytes:
+    parameters = {
+        "layers.0.weight": torch.arange(6.0).reshape(2, 3),
+        "layers.0.bias": torch.ones(2),
+    }
+    return container.dump({"medium": "image"}, quantize.store(parameters, "float32"))
+
+
+def test_any_safetensors_reader_can_use_the_tensors():
+    tensors = safetensors.torch.load(some_file())
+    assert torch.equal(tensors["layers.0.weight"], torch.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_parameters_come_back_as_they_were_rounded(precision):
+    parameters = {"w": torch.randn(5, 4, generator=torch.Generator().manual_seed(0))}
+    stored = quantize.store(parameters, precision)
+    _, loaded = container.load(container.dump({}, stored))
+    restored = quantize.restore(loaded, {"w": (5, 4)})["w"]
+    assert torch.equal(restored, parameters["w"].to(getattr(torch, precision)).float())
+
+
+def test_equal_contents_give_equal_bytes_whatever_their_order():
+    one = container.dump({"a": 1, "b": [2]}, {})
+    two = container.dump({"b": [2], "a": 1}, {})
+    assert one == two
+
+
+def test_every_truncation_is_refused():
+    data = some_file()
+    for length in range(len(data)):
+        with pytest.raises(FileFormatError):
+            container.load(data[:length])
+
+
+def test_no_flipped_byte_crashes_the_reader():
+    data = some_file()
+    for position in range(len(data)):
+        damaged = data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :]
+        try:
+            layout, tensors = container.load(damaged)
+        except FileFormatError:
+            continue
+        assert sum(len(tensor.data) for tensor in tensors.values()) <= len(data)
+        json.dumps(layout.header)
