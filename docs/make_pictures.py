@@ -5,6 +5,7 @@ docs/sample.png: samples/photo.png, the same decoded at native size, and a part 
 the same part enlarged by bicubic interpolation.
 """
 
+import io
 import os
 import pty
 import re
@@ -27,9 +28,7 @@ def on_terminal(arguments: list[str], folder: Path) -> list[str]:
     leader, follower = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
     command = [sys.executable, "-m", "intfit", *arguments]
-    child = subprocess.Popen(
-        command, stdout=follower, stderr=follower, cwd=folder, env=environment
-    )
+    child = subprocess.Popen(command, stdout=follower, stderr=follower, cwd=folder, env=environment)
     os.close(follower)
     seen = b""
     while True:
@@ -54,7 +53,7 @@ def on_terminal(arguments: list[str], folder: Path) -> list[str]:
 
 def terminal(folder: Path) -> None:
     """Write terminal.svg."""
-    console = Console(record=True, width=COLUMNS, file=Path(os.devnull).open("w"))
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
     for line in (
         "encode photo.png --effort 4",
         "info photo.png.safetensors",

@@ -42,7 +42,7 @@ class SirenConfig:
             and whole(self.out_features, MAX_FEATURES)
             and whole(self.width, MAX_WIDTH)
             and whole(self.depth, MAX_DEPTH)
-            and all(type(f) in (int, float) and 0 < f < 1e6 for f in frequencies)
+            and all(type(f) in (int, float) and 0 < f < 1e9 for f in frequencies)
         ):
             raise FileFormatError(f"not a SIREN this version can build: {asdict(self)!r}")
 

@@ -136,6 +136,8 @@ def _evaluate(
         last = min(first + CHUNK, count)
         begin, end = start + first * cell, start + last * cell
         t = centres(begin, end, last - first, size=size, longest=size, device=device)
+        # Mirrored at both ends: beyond them the field was never fitted.
+        t = torch.where(t.abs() > 1, (2 * t.sign() - t).clamp(-1, 1), t)
         values[first:last] = evaluate(t[:, None]).clamp_(-1, 1).cpu().numpy()
     return values * np.float32(facts["peak"])
 
@@ -170,14 +172,13 @@ def render(
     import soxr
 
     multiple = math.ceil(native / rate) | 1
-    margin = min(MARGIN, math.floor(start * rate))
-    wanted = margin + count + MARGIN
-    begin = first - margin * native / rate
+    wanted = MARGIN + count + MARGIN
+    begin = first - MARGIN * native / rate
     fine = _evaluate(
         evaluate, facts, begin, begin + wanted * native / rate, wanted * multiple, device
     )
     decimated = soxr.resample(fine[multiple // 2 :], rate * multiple, rate, quality="VHQ")
-    return np.asarray(decimated[margin : margin + count], np.float32)
+    return np.asarray(decimated[MARGIN : MARGIN + count], np.float32)
 
 
 def distortion(

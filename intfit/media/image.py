@@ -63,46 +63,54 @@ def accepts(data: bytes) -> bool:
 def _oriented(image: Image.Image, notes: list[str]) -> Image.Image:
     """The image upright, in sRGB and in one of :data:`MODES`."""
     profile = image.info.get("icc_profile")
-    palette_alpha = image.mode in ("P", "PA") and "transparency" in image.info
+    # Orientation and transparent colour first: a conversion of colours forgets them.
+    image = ImageOps.exif_transpose(image)
+    if "transparency" in image.info and image.mode in ("L", "RGB"):
+        image = image.convert({"L": "LA", "RGB": "RGBA"}[image.mode])
     if profile:
         image = _to_srgb(image, profile, notes)
-    upright = ImageOps.exif_transpose(image)
-    if palette_alpha and upright.mode == "P":
-        return upright
-    if upright.mode not in MODES:
-        if upright.mode == "I":
-            values = np.asarray(upright)
-            if values.min() >= 0 and values.max() < 1 << 16:
-                return upright.convert("I;16")
-        mode = {"I": "F", "La": "LA", "RGBa": "RGBA"}.get(upright.mode, "RGB")
-        mode = "I;16" if upright.mode.startswith("I;16") else mode
-        if mode != "I;16":
-            notes.append(f"colour mode {upright.mode} converted to {mode}")
-        upright = upright.convert(mode)
-    if "transparency" in upright.info and upright.mode in ("L", "RGB"):
-        upright = upright.convert({"L": "LA", "RGB": "RGBA"}[upright.mode])
-    return upright
+    if image.mode in MODES:
+        return image
+    mode = {"I": "F", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB")
+    if image.mode == "I":
+        values = np.asarray(image)
+        mode = "I;16" if values.min() >= 0 and values.max() < 1 << 16 else "F"
+    elif image.mode.startswith("I;16"):
+        mode = "I;16"  # of another byte order
+    if mode != "I;16":
+        notes.append(f"colour mode {image.mode} converted to {mode}")
+    return image.convert(mode)
 
 
 def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
     """Converted by its ICC profile; unchanged where that is sRGB or cannot be used."""
+    alpha = image.getchannel("A") if image.mode == "LA" else None
+    grey = image.mode in ("L", "LA")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         name = ImageCms.getProfileDescription(source).strip()
         if "srgb" in name.lower():
             return image
-        if image.mode not in ("L", "RGB", "RGBA", "CMYK"):
+        if image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
             notes.append(f"colour profile {name!r} not applied to mode {image.mode}")
             return image
-        mode = "RGB" if image.mode in ("L", "CMYK") else image.mode
-        srgb = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, srgb, outputMode=mode)
+        converted = ImageCms.profileToProfile(
+            image.getchannel("L") if grey else image,
+            source,
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGBA" if image.mode == "RGBA" else "RGB",
+        )
     except (ImageCms.PyCMSError, OSError):
         notes.append("colour profile damaged or unusable: ignored")
         return image
     assert converted is not None  # None only where the conversion is in place
     notes.append(f"colours converted from {name!r} to sRGB")
-    return converted.convert("L") if image.mode == "L" else converted
+    if not grey:
+        return converted
+    converted = converted.convert("L")
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
 
 
 def _palette(image: Image.Image) -> NDArray[np.uint8]:
@@ -253,7 +261,7 @@ def render(
     longest = max(width, height)
     xs = centres(x, x + w, columns * across, size=width, longest=longest, device=device)
     ys = centres(y, y + h, rows * down, size=height, longest=longest, device=device)
-    deep = facts["high"] != 255.0
+    deep = facts["mode"] in ("I;16", "F")
     pixels = np.empty((rows, columns, facts["channels"]), np.float32 if deep else np.uint8)
     channels = facts["channels"]
     # Blocks of whole output pixels, so that memory is bounded however large the picture.

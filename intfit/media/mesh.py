@@ -228,12 +228,13 @@ def check_facts(facts: dict[str, Any]) -> None:
 def _grid(facts: dict[str, Any], target: Target) -> tuple[NDArray[np.int64], float]:
     """Cells along each axis (a multiple of the coarsest block), and their side."""
     extent = np.array(facts["extent"])
-    resolution = target.resolution or RESOLUTION
-    if target.voxel:
-        resolution = max(1, round(float(2 * extent.max() * facts["unit"] / target.voxel)))
+    side = float(2 * extent.max())
+    cell = (
+        target.voxel / facts["unit"] if target.voxel else side / (target.resolution or RESOLUTION)
+    )
+    resolution = round(min(side / cell, 1e9))
     if not 8 <= resolution <= MAX_RESOLUTION:
         raise UsageError(f"a resolution of {resolution} is outside 8..{MAX_RESOLUTION}")
-    cell = float(2 * extent.max() / resolution)
     coarse = COARSE * np.ceil(2 * extent / cell / COARSE).astype(np.int64)
     return coarse, cell
 
@@ -258,6 +259,10 @@ def sample(
     keep their block's value, whose sign is right and whose size says it is far.
     """
     side = COARSE
+    # A block must be so small that the clamped distance at its centre still tells whether the
+    # surface crosses it.
+    while side > 1 and ((side - 1) * 3**0.5 / 2 + 1) * cell > 0.9 * CLAMP:
+        side //= 2
     shape = counts // side
     values = np.zeros(shape, np.float32)
     active = np.ones(shape, bool)
@@ -292,14 +297,17 @@ def render(
 
     counts, cell = _grid(facts, target)
     values = sample(evaluate, counts, cell, device=device)
-    # Outside the box is outside the body: closes what touches the border.
-    for axis in range(3):
-        for edge in (0, -1):
-            face = np.moveaxis(values, axis, 0)[edge]
-            np.maximum(face, 1e-3, out=face)
+    # Outside the padded box is outside the body. The field was never fitted there, and what
+    # touches the border must be closed.
+    for axis, reach in enumerate(facts["extent"]):
+        count = values.shape[axis]
+        beyond = np.abs((np.arange(count) + 0.5 - count / 2) * cell) > reach
+        beyond[[0, -1]] = True
+        part = np.moveaxis(values, axis, 0)
+        part[beyond] = np.maximum(part[beyond], 1e-3)
     if values.min() >= 0:
         raise MediaError("the network holds no surface")
-    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent")
+    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="descent")
     vertices = (vertices.astype(np.float64) + 0.5 - counts / 2) * cell
     vertices = vertices * facts["unit"] + np.array(facts["centre"])
     return without_fragments(trimesh.Trimesh(vertices, faces.astype(np.int64), process=False))

@@ -1,0 +1,293 @@
+"""Surfaces: what is read, and how a signed distance becomes triangles in the original's place."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from intfit import pipeline
+from intfit.errors import MediaError
+from intfit.media import mesh
+from intfit.media.mesh import Target
+
+CPU = torch.device("cpu")
+#: A padded cube of side 4.4 away from the origin.
+CENTRE, UNIT = [10.0, -3.0, 5.0], 2.2
+Distance = Callable[[torch.Tensor], torch.Tensor]
+
+
+def facts_of(extent: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> dict:
+    return {"centre": CENTRE, "unit": UNIT, "extent": list(extent), "vertices": 1, "faces": 1}
+
+
+def field(distance: Distance) -> Distance:
+    """What a perfect fit to a signed distance ``[B]`` gives: clamped, and divided by the clamp."""
+    return lambda points: (distance(points) / mesh.CLAMP).clamp(-1, 1)[:, None]
+
+
+def sphere(radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Distance:
+    return lambda points: (points - torch.tensor(centre)).norm(dim=1) - radius
+
+
+def torus(points: torch.Tensor) -> torch.Tensor:
+    ring = points[:, :2].norm(dim=1) - 0.7
+    return torch.stack([ring, points[:, 2]], dim=1).norm(dim=1) - 0.2
+
+
+def slab(points: torch.Tensor) -> torch.Tensor:
+    beyond = points.abs() - torch.tensor([0.93, 0.61, 0.03])
+    return beyond.clamp(min=0).norm(dim=1) + beyond.amax(dim=1).clamp(max=0)
+
+
+def rendered(evaluate: Distance, facts: dict | None = None, **target: Any) -> trimesh.Trimesh:
+    return mesh.render(evaluate, facts or facts_of(), Target(**target), device=CPU)
+
+
+# Reading
+
+
+def box(extents: tuple[float, float, float], place: tuple[float, float, float]) -> trimesh.Trimesh:
+    body = trimesh.creation.box(extents)
+    body.apply_translation(place)
+    return body
+
+
+@pytest.mark.parametrize(
+    "suffix", [".obj", ".ply", ".stl", ".off", ".glb", "ascii.ply", "ascii.stl"]
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_every_format_gives_the_same_surface_named_or_not(suffix, named):
+    body = box((1, 2, 3), (10, -3, 5))
+    kind = suffix.replace("ascii.stl", "stl_ascii").removeprefix("ascii").removeprefix(".")
+    options = {"encoding": "ascii"} if suffix == "ascii.ply" else {}
+    data = body.export(file_type=kind, **options)
+    data = data.encode() if isinstance(data, str) else data
+    assert mesh.accepts(data, Path(f"a{suffix}").suffix if named else "")
+    vertices, faces, notes = mesh.surface(data, Path(f"a{suffix}").suffix if named else "")
+    assert notes == []
+    assert len(faces) == 12
+    np.testing.assert_allclose(np.unique(vertices, axis=0), np.unique(body.vertices, axis=0))
+    assert trimesh.Trimesh(vertices, faces, process=False).volume == pytest.approx(6)
+
+
+def test_a_scene_is_merged_with_every_part_in_its_place():
+    scene = trimesh.Scene()
+    scene.add_geometry(box((1, 1, 1), (0, 0, 0)))
+    scene.add_geometry(
+        box((2, 2, 2), (0, 0, 0)),
+        transform=trimesh.transformations.translation_matrix((10, 0, -4)),
+    )
+    vertices, faces, _ = mesh.surface(scene.export(file_type="glb"), ".glb")
+    np.testing.assert_allclose(vertices.min(axis=0), [-0.5, -1, -5])
+    np.testing.assert_allclose(vertices.max(axis=0), [11, 1, 0.5])
+    assert trimesh.Trimesh(vertices, faces, process=False).volume == pytest.approx(1 + 8)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".obj", b"# square\nv 0 0 0\nv 2 0 0\nv 2 2 0\nv 0 2 0\nv 99 0 0\nf 1 2 3 4\n"),
+        (".off", b"OFF\n5 1 0\n0 0 0\n2 0 0\n2 2 0\n0 2 0\n99 0 0\n4 0 1 2 3\n"),
+    ],
+    ids=[".obj", ".off"],
+)
+def test_polygons_become_triangles_and_unused_vertices_do_not_count(suffix, text):
+    vertices, faces, _ = mesh.surface(text, suffix)
+    assert len(faces) == 2
+    np.testing.assert_array_equal(vertices.max(axis=0), [2, 2, 0])
+    assert trimesh.Trimesh(vertices, faces, process=False).area == pytest.approx(4)
+
+
+def test_degenerate_and_repeated_triangles_are_dropped_and_counted():
+    text = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 2 0 0\nf 1 2 3\nf 3 1 2\nf 1 2 4\n"
+    _, faces, notes = mesh.surface(text, ".obj")
+    assert len(faces) == 1
+    assert notes == ["2 degenerate or repeated faces dropped"]
+
+
+@pytest.mark.parametrize("inside_out", [False, True])
+def test_the_pool_holds_signed_distances_negative_inside(inside_out):
+    body = trimesh.creation.icosphere(subdivisions=3, radius=2.0)
+    body.apply_translation(CENTRE)
+    if inside_out:
+        body.invert()
+        assert body.volume < 0
+    signal = mesh.read(body.export(file_type="obj").encode(), suffix=".obj", pool=1 << 13)
+    assert signal.n == 1 << 13
+    assert signal.facts["unit"] == pytest.approx(2 * (1 + 2 * mesh.PADDING), rel=1e-3)
+    np.testing.assert_allclose(signal.facts["centre"], CENTRE, atol=1e-6)
+    unit = signal.facts["unit"]
+    for points, targets in (
+        (signal.points, signal.targets),
+        (signal.check_points, signal.check_targets),
+    ):
+        assert points.abs().max() <= 1.5
+        true = np.linalg.norm(points.numpy() * unit, axis=1) - 2
+        away = np.abs(true) > 0.02  # facets lie up to 0.01 within the ball
+        assert away.sum() > 1000
+        np.testing.assert_array_equal(np.sign(targets[:, 0].numpy())[away], np.sign(true)[away])
+    true = np.linalg.norm(signal.points.numpy() * unit, axis=1) - 2
+    wanted = np.clip(true / unit / mesh.CLAMP, -1, 1)
+    np.testing.assert_allclose(signal.targets[:, 0], wanted, atol=0.02 / unit / mesh.CLAMP)
+
+
+def test_the_longest_side_and_its_padding_span_the_unit_cube():
+    data = box((4, 2, 1), (10, -3, 5)).export(file_type="ply")
+    signal = mesh.read(data, suffix=".ply", pool=1 << 10)
+    half = np.array([2, 1, 0.5])
+    np.testing.assert_allclose(signal.facts["centre"], CENTRE)
+    np.testing.assert_allclose(np.array(signal.facts["extent"]) * 2.2, half + 0.2)
+    inside = signal.check_targets[:, 0] < 0
+    reach = signal.check_points[inside].abs().amax(dim=0).numpy() * signal.facts["unit"]
+    np.testing.assert_allclose(reach, half, atol=0.02)
+    span = signal.check_points.abs().amax(dim=0).numpy() * signal.facts["unit"]
+    np.testing.assert_allclose(span, half + 0.2, atol=0.02)
+
+
+def test_an_open_surface_is_refused():
+    text = b"v 0 0 0\nv 2 0 0\nv 2 2 0\nv 0 2 0\nf 1 2 3 4\n"
+    with pytest.raises(MediaError, match="encloses nothing"):
+        mesh.read(text, suffix=".obj", pool=1 << 10)
+
+
+# Rendering
+
+
+@pytest.mark.parametrize("resolution", [16, 64, 160])
+def test_a_sphere_comes_back_in_its_place_and_scale(resolution):
+    decoded = rendered(field(sphere(2 / UNIT)), resolution=resolution)
+    cell = 2 * UNIT / resolution
+    radius = np.linalg.norm(decoded.vertices - CENTRE, axis=1)
+    # what is left is the curvature that marching cubes cannot see within a cell
+    np.testing.assert_allclose(radius, 2, rtol=0, atol=0.05 * cell)
+    np.testing.assert_allclose(
+        decoded.bounds, [np.array(CENTRE) - 2, np.array(CENTRE) + 2], atol=cell
+    )
+
+
+@pytest.mark.parametrize(
+    ("distance", "extent", "volume"),
+    [
+        (sphere(0.9), (1.0, 1.0, 1.0), 4 / 3 * np.pi * 0.9**3),
+        (torus, (1.0, 1.0, 0.3), 2 * np.pi**2 * 0.7 * 0.2**2),
+        (slab, (1.0, 0.7, 0.13), 8 * 0.93 * 0.61 * 0.03),
+        # reaches out of the box, and is closed where it leaves
+        (sphere(1.0), (1.0, 1.0, 0.5), 2 * np.pi * (0.5 - 0.5**3 / 3)),
+    ],
+    ids=["ball", "torus", "slab", "ball cut by the box"],
+)
+def test_a_decoded_surface_is_closed_and_faces_outward(distance, extent, volume):
+    decoded = rendered(field(distance), facts_of(extent), resolution=160)
+    assert decoded.is_watertight
+    assert decoded.is_winding_consistent
+    assert decoded.volume == pytest.approx(volume * UNIT**3, rel=0.02)
+
+
+@pytest.mark.parametrize("resolution", [8, 24, 64, 100, 160])
+@pytest.mark.parametrize(
+    ("distance", "extent"),
+    [(sphere(0.9), (1.0, 1.0, 1.0)), (torus, (1.0, 1.0, 0.3)), (slab, (1.0, 0.7, 0.13))],
+    ids=["ball", "torus", "slab"],
+)
+def test_decoding_coarse_to_fine_misses_nothing(distance, extent, resolution):
+    counts, cell = mesh._grid(facts_of(extent), Target(resolution=resolution))
+    evaluated = 0
+
+    def evaluate(points: torch.Tensor) -> torch.Tensor:
+        nonlocal evaluated
+        evaluated += len(points)
+        return field(distance)(points)
+
+    values = mesh.sample(evaluate, counts, cell, device=CPU)
+    axes = [(torch.arange(count) + 0.5 - count / 2) * cell for count in counts.tolist()]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
+    dense = field(distance)(grid).numpy().reshape(counts)
+    wrong = int(np.count_nonzero((values < 0) != (dense < 0)))
+    assert wrong == 0
+    if cell < mesh.CLAMP:
+        # marching cubes interpolates between neighbours on either side
+        near = np.abs(dense) < cell / mesh.CLAMP
+        np.testing.assert_allclose(values[near], dense[near], atol=1e-4)
+    if resolution == 160 and distance is not slab:
+        assert evaluated < values.size / 2
+
+
+@pytest.mark.parametrize("resolution", [170, 250])
+def test_nothing_is_made_up_outside_the_box(resolution):
+    """The grid is a multiple of the coarsest block, and a field means nothing outside its box."""
+
+    def distance(points: torch.Tensor) -> torch.Tensor:
+        beyond = 1.01 - points.abs().amax(dim=1)  # as if the body began again out there
+        return torch.minimum(sphere(0.5)(points), beyond)
+
+    decoded = rendered(field(distance), resolution=resolution)
+    reach = np.full(3, 0.5 * UNIT)
+    np.testing.assert_allclose(decoded.bounds - CENTRE, [-reach, reach], atol=0.01)
+
+
+def test_the_voxel_is_a_side_in_the_units_of_the_mesh():
+    evaluate = field(sphere(0.9))
+    by_voxel, by_count = rendered(evaluate, voxel=4.4 / 160), rendered(evaluate, resolution=160)
+    np.testing.assert_array_equal(by_voxel.vertices, by_count.vertices)
+    np.testing.assert_array_equal(by_voxel.faces, by_count.faces)
+
+
+@dataclass
+class Analytic:
+    """What `pipeline.decode` needs of a loaded file."""
+
+    evaluate: Distance
+    facts: dict
+    kind: str = "mesh"
+    device: torch.device = CPU
+
+    def __call__(self, points: torch.Tensor) -> torch.Tensor:
+        return self.evaluate(points)
+
+
+def test_fragments_are_removed_and_counted_but_not_small_bodies():
+    far = 0.85625  # the centre of a cell
+    bodies = [
+        sphere(0.75),
+        sphere(0.1, (-0.8, -0.8, -0.8)),
+        sphere(0.01, (far, far, far)),
+        sphere(0.01, (-far, far, far)),
+    ]
+    evaluate = field(lambda points: torch.stack([d(points) for d in bodies]).amin(dim=0))
+    decoded = pipeline.decode(Analytic(evaluate, facts_of()), Target(resolution=160), suffix=".ply")
+    assert decoded.notes == ("2 floating fragments removed",)
+    written = trimesh.load_mesh(io.BytesIO(decoded.data), file_type="ply")
+    assert written.body_count == 2
+    low, high = ((written.bounds - CENTRE) / UNIT).tolist()
+    np.testing.assert_allclose(low, [-0.9] * 3, atol=0.005)
+    np.testing.assert_allclose(high, [0.75] * 3, atol=0.005)
+
+
+def test_a_field_without_a_surface_is_refused():
+    with pytest.raises(MediaError, match="no surface"):
+        rendered(lambda points: torch.ones(len(points), 1), resolution=16)
+
+
+# The whole way
+
+
+def test_a_fitted_ball_overlays_the_original(intfit, ball):
+    network = ("--width", 32, "--depth", 3, "--omega-first", 10, "--omega", 10, "--batch", 1024)
+    run = intfit("encode", ball, "--steps", 300, *network)
+    assert run.code == 0, run.err
+    assert mesh.NOT_KEPT in run.err
+    run = intfit("verify", "ball.obj.safetensors", "--against", ball, "--json")
+    found = json.loads(run.out)
+    assert found["iou"] > 0.97
+    assert found["mean_distance"] < 0.5
+    assert intfit("decode", "ball.obj.safetensors", "--resolution", 50).code == 0
+    decoded, original = (trimesh.load_mesh(name) for name in ("ball.decoded.obj", ball))
+    np.testing.assert_allclose(decoded.bounds, original.bounds, atol=0.1)
+    assert decoded.volume == pytest.approx(original.volume, rel=0.05)
