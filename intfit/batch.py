@@ -65,13 +65,13 @@ def inputs(files: Sequence[str], files_from: str | None) -> list[str]:
 
 def encoded_name(source: Path) -> Path:
     """``photo.png`` becomes ``photo.png.safetensors``: a.png and a.jpg do not collide."""
-    return source.with_name(source.name + SUFFIX)
+    return source.parent / (source.name + SUFFIX)
 
 
 def decoded_name(source: Path, suffix: str) -> Path:
     """``photo.png.safetensors`` becomes ``photo.decoded`` with ``suffix``."""
     name = source.name.removesuffix(SUFFIX)
-    return source.with_name(Path(name).stem + ".decoded" + suffix)
+    return source.parent / (Path(name).stem + ".decoded" + suffix)
 
 
 def place(source: Path, renamed: Path, output_dir: Path | None) -> Path:
@@ -143,8 +143,12 @@ def ready(job: Job, *, force: bool) -> None:
                 raise IntfitError(
                     f"{job.target_name!r} exists: -f overwrites it, --skip-existing passes over it"
                 )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.resolve().parent):
+        folder = target.resolve().parent
+        while not folder.exists():  # `write` makes what is missing, once there is something in it
+            folder = folder.parent
+        if not folder.is_dir():
+            raise IntfitError(f"cannot write {job.target_name!r}: {str(folder)!r} is not a folder")
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise IntfitError(f"cannot write {job.target_name!r}: {error.strerror}") from None
@@ -165,6 +169,7 @@ def write(job: Job, data: bytes, *, force: bool) -> None:
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
             target.write_bytes(data)
             return
+        target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".intfit-", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:

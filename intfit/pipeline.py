@@ -75,7 +75,8 @@ def choose_device(name: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+    numbered = kind == "cuda" and number.isascii() and number.isdigit()
+    if kind not in ("cpu", "cuda", "mps") or (":" in name and not numbered):
         raise UsageError(f"--device {name!r} is not auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"--device {name!r}: no CUDA device here; --device auto takes what is")
@@ -227,7 +228,10 @@ class Loaded:
 
     def __call__(self, coords: Tensor) -> Tensor:
         """Values ``[B, c]`` at coordinates ``[B, d]`` in [-1, 1] along the longest axis."""
-        return fitting.evaluate(self.field, coords.to(self.device))
+        values = fitting.evaluate(self.field, coords.to(self.device))
+        if not bool(values.isfinite().all()):
+            raise FileFormatError("damaged: the network gives values that are not numbers")
+        return values
 
 
 def load(data: bytes, *, device: str = "auto") -> Loaded:
@@ -244,7 +248,9 @@ def load(data: bytes, *, device: str = "auto") -> Loaded:
     try:
         module.check_facts(facts)
         config = SirenConfig(**architecture)
-    except (TypeError, MediaError) as error:
+    except TypeError:
+        raise FileFormatError("damaged: not a SIREN this version can build") from None
+    except MediaError as error:
         raise FileFormatError(str(error)) from None
     dimensions = {"image": 2, "audio": 1, "mesh": 3}[kind]
     channels = facts["channels"] if kind != "mesh" else 1
@@ -294,8 +300,7 @@ def verify(loaded: Loaded, original: bytes, *, suffix: str = "") -> dict[str, fl
         IntfitError: if the original cannot be read, or is not of the same size.
     """
     module = medium(loaded.kind)
-    decoded = render(loaded, module.Target())
     result: dict[str, float | None] = module.distortion(
-        original, loaded.facts, decoded, suffix=suffix
+        original, loaded.facts, lambda: render(loaded, module.Target()), suffix=suffix
     )
     return result

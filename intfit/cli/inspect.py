@@ -8,7 +8,7 @@ import typer
 from .. import batch
 from ..batch import Job
 from ..codec import container
-from ..errors import UsageError
+from ..errors import IntfitError, MediaError, UsageError
 from ..report import METRICS, Reporter, printable, size, value
 from . import options as opt
 from .options import MESSAGES, option
@@ -194,11 +194,18 @@ def measured(
     """
     from .. import pipeline
 
-    data, original = (batch.read(Job(Path(name), None)) for name in (file, against))
+    data = batch.read(Job(Path(file), None))
+    try:
+        original = batch.read(Job(Path(against), None))
+    except IntfitError as error:
+        raise IntfitError(f"the original {against!r}: {error}") from None
     if threads:
         pipeline.set_threads(threads)
     loaded = pipeline.load(data, device=device)
-    found = pipeline.verify(loaded, original, suffix=Path(against).suffix)
+    try:
+        found = pipeline.verify(loaded, original, suffix=Path(against).suffix)
+    except MediaError as error:
+        raise MediaError(f"the original {against!r}: {error}") from None
     for metric in given:
         if metric not in found:
             name = METRICS[metric][0]

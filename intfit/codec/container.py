@@ -7,6 +7,7 @@ nothing: every declared size is checked against the bytes that are there before 
 import json
 import math
 import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +73,16 @@ def dump(header: Mapping[str, Any], tensors: Mapping[str, Stored]) -> bytes:
     return b"".join(parts)
 
 
+def _finite(literal: str) -> int | float:
+    """A JSON number, if a float can hold it; NaN and Infinity are no JSON."""
+    if not math.isfinite(float(literal)):
+        raise ValueError(literal)
+    return int(literal) if literal.lstrip("-").isdigit() else float(literal)
+
+
 def _json_object(text: str, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_float=_finite, parse_int=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         raise FileFormatError(f"{what} is damaged: not valid JSON") from None
     if not isinstance(value, dict):
@@ -82,7 +90,7 @@ def _json_object(text: str, what: str) -> dict[str, Any]:
     return value
 
 
-def _placed(name: str, entry: Any, room: int) -> tuple[str, tuple[int, ...], int, int]:
+def _placed(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     """One checked line of the safetensors table."""
     damaged = FileFormatError(
         f"the entry of tensor {name[:80]!r} is damaged or lies about its size"
@@ -90,14 +98,19 @@ def _placed(name: str, entry: Any, room: int) -> tuple[str, tuple[int, ...], int
     if not isinstance(entry, dict):
         raise damaged
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
-    if dtype not in ITEM_SIZES or not isinstance(shape, list) or not isinstance(offsets, list):
+    if (
+        not isinstance(dtype, str)
+        or dtype not in ITEM_SIZES
+        or not isinstance(shape, list)
+        or not isinstance(offsets, list)
+    ):
         raise damaged
     if len(shape) > 4 or len(offsets) != 2:
         raise damaged
     if not all(type(value) is int and value >= 0 for value in [*shape, *offsets]):
         raise damaged
     start, end = offsets
-    if not start <= end <= room or end - start != math.prod(shape) * ITEM_SIZES[dtype]:
+    if start > end or end - start != math.prod(shape) * ITEM_SIZES[dtype]:
         raise damaged
     return dtype, tuple(shape), start, end
 
@@ -124,11 +137,11 @@ def parse(head: bytes, size: int) -> Layout:
     version = header.get("version")
     if version != VERSION or isinstance(version, bool):
         raise FileFormatError(
-            f"file format version {version!r}; this program reads version {VERSION}: "
+            f"file format version {reprlib.repr(version)}; this program reads version {VERSION}: "
             "a newer intfit may read it"
         )
     room = size - 8 - length
-    tensors = {name: _placed(name, entry, room) for name, entry in table.items()}
+    tensors = {name: _placed(name, entry) for name, entry in table.items()}
     spans = sorted((start, end) for _, _, start, end in tensors.values())
     ends = [0, *(end for _, end in spans)]
     if any(start != end for (start, _), end in zip(spans, ends, strict=False)) or ends[-1] != room:

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from dataclasses import asdict, dataclass
+import reprlib
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -44,7 +45,8 @@ class SirenConfig:
             and whole(self.depth, MAX_DEPTH)
             and all(type(f) in (int, float) and 0 < f < 1e9 for f in frequencies)
         ):
-            raise FileFormatError(f"not a SIREN this version can build: {asdict(self)!r}")
+            said = ", ".join(f"{key} {reprlib.repr(value)}" for key, value in vars(self).items())
+            raise FileFormatError(f"not a SIREN this version can build: {said}")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in order."""

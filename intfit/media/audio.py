@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,8 @@ def samples(data: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
             values = file.read(dtype="float32", always_2d=True)
             subtype, rate = file.subtype, file.samplerate
     except (soundfile.SoundFileError, ValueError, TypeError, OSError) as error:
-        raise MediaError(f"damaged recording: {error}") from None
+        reason = getattr(error, "error_string", error)  # without the name of our buffer
+        raise MediaError(f"damaged recording: {reason}") from None
     if not np.isfinite(values).all():
         raise MediaError("holds samples that are not numbers (NaN or infinite)")
     facts = {
@@ -182,16 +184,17 @@ def render(
 
 
 def distortion(
-    data: bytes, facts: dict[str, Any], decoded: NDArray[Any], *, suffix: str = ""
+    data: bytes, facts: dict[str, Any], rendered: Callable[[], NDArray[Any]], *, suffix: str = ""
 ) -> dict[str, float | None]:
-    """SNR and log-spectral distance (dB) of decoded ``[N, C]`` against the original's bytes."""
+    """SNR and log-spectral distance (dB) of ``rendered()``, ``[N, C]``, against the original."""
     reference, original = samples(data)
-    if reference.shape != decoded.shape or original["sample_rate"] != facts["sample_rate"]:
+    if any(original[key] != facts[key] for key in ("frames", "channels", "sample_rate")):
         raise MediaError(
-            f"the original has {reference.shape[0]} samples of {reference.shape[1]} channels at "
-            f"{original['sample_rate']} Hz, the file {decoded.shape[0]} of {decoded.shape[1]} at "
+            f"the original has {original['frames']} samples of {original['channels']} channels at "
+            f"{original['sample_rate']} Hz, the file {facts['frames']} of {facts['channels']} at "
             f"{facts['sample_rate']} Hz"
         )
+    decoded = rendered()
     return {
         "snr": metrics.snr(reference, decoded),
         "log_spectral_distance": metrics.log_spectral_distance(reference, decoded),

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -336,14 +337,15 @@ def without_fragments(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 
 
 def distortion(
-    data: bytes, facts: dict[str, Any], decoded: trimesh.Trimesh, *, suffix: str = ""
+    data: bytes, facts: dict[str, Any], rendered: Callable[[], trimesh.Trimesh], *, suffix: str = ""
 ) -> dict[str, float | None]:
-    """IoU, and mean and maximal point-to-surface distance in % of the original's box diagonal.
+    """IoU, mean and maximal point-to-surface distance (% of the diagonal) of ``rendered()``.
 
     Occupancies by winding number at 2^17 uniform points of the padded box. Distances from 2^17
     points of either surface to the other; the mean of the two means, the larger of the maxima.
     """
     vertices, faces, _ = surface(data, suffix)
+    decoded = rendered()
     others, triangles = np.asarray(decoded.vertices), np.asarray(decoded.faces)
     rng = np.random.default_rng(1)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
