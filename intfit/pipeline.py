@@ -9,7 +9,8 @@ from torch import Tensor
 
 from . import fit as fitting
 from .codec import container, quantize
-from .errors import DeviceError, FileFormatError, MediaError, UsageError
+from .devices import choose_device
+from .errors import FileFormatError, MediaError, UsageError
 from .fields.siren import Siren, SirenConfig
 from .media import medium, sniff
 from .media.signal import Signal
@@ -64,34 +65,6 @@ class Decoded:
     notes: tuple[str, ...]
 
 
-def choose_device(name: str) -> torch.device:
-    """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        DeviceError: if a device asked for by name is not there.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    numbered = kind == "cuda" and number.isascii() and number.isdigit()
-    if kind not in ("cpu", "cuda", "mps") or (":" in name and not numbered):
-        raise UsageError(f"--device {name!r} is not auto, cpu, cuda, cuda:N or mps")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"--device {name!r}: no CUDA device here; --device auto takes what is")
-    if number and int(number) >= torch.cuda.device_count():
-        raise DeviceError(f"--device {name!r}: there are {torch.cuda.device_count()} here")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"--device {name!r}: no MPS device here; --device auto takes what is")
-    return torch.device(name)
-
-
-def set_threads(count: int) -> None:
-    """Use ``count`` CPU threads."""
-    torch.set_num_threads(count)
-
-
 def prepare(
     data: bytes, settings: Settings, *, suffix: str = "", kind: str | None = None
 ) -> Prepared:
@@ -104,7 +77,7 @@ def prepare(
     """
     device = choose_device(settings.device)
     if settings.threads:
-        set_threads(settings.threads)
+        torch.set_num_threads(settings.threads)
     if not data:
         raise MediaError("the file is empty")
     kind = kind or sniff(data, suffix)
@@ -234,14 +207,16 @@ class Loaded:
         return values
 
 
-def load(data: bytes, *, device: str = "auto") -> Loaded:
-    """The field in a file's bytes.
+def load(data: bytes, *, device: str = "auto", threads: int | None = None) -> Loaded:
+    """The field in a file's bytes; ``threads`` bounds the CPU threads that evaluate it.
 
     Raises:
         FileFormatError: if it is not a sound intfit file.
         DeviceError: if a device asked for by name is not there.
     """
     target = choose_device(device)
+    if threads:
+        torch.set_num_threads(threads)
     layout, stored = container.load(data)
     kind, architecture, facts = container.identify(layout)
     module = medium(kind)

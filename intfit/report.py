@@ -113,12 +113,12 @@ class Reporter:
         for note in notes:
             self.say(f"  note: {note}")
 
-    def plan(self, prepared: "Prepared") -> None:
-        """The network and the schedule, for ``--verbose`` and ``--dry-run``."""
+    def plan(self, prepared: "Prepared") -> str:
+        """The network and the schedule, in a line for ``--verbose`` and ``--dry-run``."""
         plan, config = prepared.plan, prepared.config
         bound = f"{plan.steps} steps" if plan.steps else f"{plan.max_time:g} s"
         teacher = f"{plan.teacher} ({plan.selection})" if plan.teacher == "int" else plan.teacher
-        self._line(
+        return (
             f"  {prepared.kind}, {prepared.signal.n} examples; SIREN {config.width} x "
             f"{config.depth}, {config.count()} weights, omega {config.omega_first:g} / "
             f"{config.omega:g}; {teacher}, batch {plan.batch}, {bound}, lr {plan.lr:g}; "

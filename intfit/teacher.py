@@ -15,6 +15,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from .devices import precise
+
 Name = Literal["full", "uniform", "int"]
 Selection = Literal["top", "proportional"]
 RatioSchedule = Literal["constant", "step", "linear", "cosine", "reverse-cosine"]
@@ -195,7 +197,8 @@ class ProportionalInt:
         self._interval_schedule = interval_schedule
         self._scores = torch.ones(n, device=generator.device)
         self._pool: Tensor | None = None
-        self._table = self._scores[:0].double()
+        self._precise = precise(generator.device)
+        self._table = self._scores[:0].to(self._precise)
         self._due = 0
 
     def ratio(self, progress: float) -> float:
@@ -209,7 +212,7 @@ class ProportionalInt:
             scores = scores[self._pool]
         ratio = self.ratio(progress)
         weights = (1 - ratio) * scores / scores.mean().clamp_min(1e-12) + ratio
-        self._table = torch.cumsum(weights, 0, dtype=torch.float64)
+        self._table = torch.cumsum(weights, 0, dtype=self._precise)
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         if step >= self._due:
@@ -218,8 +221,8 @@ class ProportionalInt:
         # One draw in each of `batch` equal slices of the table: less variance than independent
         # draws, and indices in order, which gather faster.
         generator, device = self._generator, self._generator.device
-        slices = torch.arange(self._batch, device=device, dtype=torch.float64)
-        jitter = torch.rand(self._batch, generator=generator, device=device, dtype=torch.float64)
+        slices = torch.arange(self._batch, device=device, dtype=self._precise)
+        jitter = torch.rand(self._batch, generator=generator, device=device, dtype=self._precise)
         points = (slices + jitter) * (self._table[-1] / self._batch)
         drawn = torch.searchsorted(self._table, points).clamp_(max=len(self._table) - 1)
         return drawn if self._pool is None else self._pool[drawn]

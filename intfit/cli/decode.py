@@ -178,9 +178,7 @@ def decode(
             from ..media import medium
 
             began = time.monotonic()
-            if threads:
-                pipeline.set_threads(threads)
-            loaded = pipeline.load(data, device=device)
+            loaded = pipeline.load(data, device=device, threads=threads)
             target = medium(loaded.kind).Target(**choose(wanted, loaded.kind))
             named = job.target.suffix if job.target else ""
             result = pipeline.decode(loaded, target, suffix=suffix or named)

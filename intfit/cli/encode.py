@@ -188,7 +188,7 @@ def encode(
                         f"{printable(job.source_name)} {report.arrow} "
                         f"{printable(job.target_name)} (dry run)"
                     )
-                    report.plan(ready)
+                    report.say(report.plan(ready))
                     return {
                         "kind": ready.kind,
                         "bytes_in": len(data),
@@ -197,8 +197,7 @@ def encode(
                     }
 
                 def prepared(ready: "Prepared") -> None:
-                    if verbose:
-                        report.plan(ready)
+                    report.detail(report.plan(ready))
                     if display is not None:
                         display.prepared(ready)
 

@@ -199,9 +199,7 @@ def measured(
         original = batch.read(Job(Path(against), None))
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
-    if threads:
-        pipeline.set_threads(threads)
-    loaded = pipeline.load(data, device=device)
+    loaded = pipeline.load(data, device=device, threads=threads)
     try:
         found = pipeline.verify(loaded, original, suffix=Path(against).suffix)
     except MediaError as error:

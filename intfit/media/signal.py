@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import metrics
+from ..devices import precise
 
 #: Coordinates ``[B, d]`` to values ``[B, c]``: all that a medium knows of a field.
 Evaluate = Callable[[Tensor], Tensor]
@@ -91,8 +92,8 @@ class GridSignal:
         for size in reversed(self.shape):
             position = rest % size if len(axes) < len(self.shape) - 1 else rest
             rest = rest // size
-            # float64: a long recording has more samples than float32 has integers
-            axes.append(((2 * position.double() + (1 - size)) / longest).float())
+            position = position.to(precise(indices.device))
+            axes.append(((2 * position + (1 - size)) / longest).float())
         targets = self.values[indices].float().mul_(self.scale).add_(self.offset)
         return torch.stack(axes[::-1], dim=-1), targets
 
@@ -174,5 +175,5 @@ def centres(
     of the medium has ``longest``. At ``count == stop - start`` these are the native centres.
     """
     cell = (stop - start) / count
-    positions = torch.arange(count, dtype=torch.float64, device=device)
+    positions = torch.arange(count, dtype=precise(device), device=device)
     return ((2 * (start + (positions + 0.5) * cell) - size) / longest).float()
