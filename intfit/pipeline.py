@@ -84,13 +84,7 @@ def prepare(
     signal: Signal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
     if settings.target_psnr is not None and signal.metric == "iou":
         raise UsageError("--target-psnr is for images and audio, not for a mesh")
-    chosen = plan(
-        settings,
-        kind=kind,
-        n=signal.n,
-        in_features=signal.in_features,
-        out_features=signal.out_features,
-    )
+    chosen = plan(settings, kind=kind, n=signal.n)
     config = SirenConfig(
         in_features=signal.in_features,
         out_features=signal.out_features,
@@ -125,12 +119,11 @@ def encode(
     del data
     if prepared is not None:
         prepared(ready)
-    return fit_prepared(ready, settings, watch=watch, teach=teach)
+    return fit_prepared(ready, watch=watch, teach=teach)
 
 
 def fit_prepared(
     prepared: Prepared,
-    settings: Settings,
     *,
     watch: Watch | None = None,
     teach: Teach | None = None,
@@ -158,8 +151,13 @@ def fit_prepared(
         if watch is not None:
             watch(progress)
     assert progress is not None
-    stored = quantize.store(field.state_dict(), settings.precision)
-    field.load_state_dict(quantize.restore(stored, config.shapes()))
+    stored = quantize.store(field.state_dict(), chosen.precision)
+    try:
+        field.load_state_dict(quantize.restore(stored, config.shapes()))
+    except FileFormatError:
+        raise MediaError(
+            f"the fit diverged, or left what {chosen.precision} can hold: try a lower --lr"
+        ) from None
     distortion = fitting.measure(field, signal, count=fitting.MEASURE, generator=glances)
     keys = header_keys(chosen)
     report = {"metric": signal.metric, "distortion": round(distortion, 4), "steps": progress.step}

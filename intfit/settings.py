@@ -62,6 +62,7 @@ class Plan:
     interval_schedule: str
     batch: int
     seed: int
+    precision: Precision
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def check(settings: Settings) -> None:
             )
 
 
-def plan(settings: Settings, *, kind: str, n: int, in_features: int, out_features: int) -> Plan:
-    """Settings made concrete for a medium of ``n`` examples of d coordinates and c values."""
+def plan(settings: Settings, *, kind: str, n: int) -> Plan:
+    """Settings made concrete for a medium of ``n`` examples."""
     check(settings)
     preset = PRESETS[kind]
     depth = settings.depth or preset.depth
@@ -179,6 +180,7 @@ def plan(settings: Settings, *, kind: str, n: int, in_features: int, out_feature
         interval_schedule=settings.interval_schedule or ("incremental" if greedy else "every:20"),
         batch=batch,
         seed=settings.seed,
+        precision=settings.precision,
     )
 
 

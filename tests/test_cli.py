@@ -197,6 +197,23 @@ def test_half_precision_halves_the_weights(intfit, encoded, precision):
     assert saved == pytest.approx(2 * lines(run.out)[0]["parameters"], abs=64)
 
 
+def test_the_teachers_are_compared_for_equal_time(intfit, picture):
+    run = intfit("bench", "teachers", picture, "--half", "--seconds", 0.3, "--json")
+    assert run.code == 0, run.err
+    rows = lines(run.out)
+    assert len({row["teacher"] for row in rows}) == 5
+    for row in rows:
+        assert row["seconds"] == pytest.approx(0.3, abs=0.3)
+        assert row["parameters"] == rows[0]["parameters"]
+
+
+def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture):
+    run = intfit("encode", picture, "--lr", 1, "--steps", 400, "--precision", "float16")
+    assert run.code == 1
+    assert "--lr" in run.err
+    assert not Path("photo.png.safetensors").exists()
+
+
 def test_info_reads_headers_and_verify_measures(intfit, encoded):
     assert "48 x 32, mode RGB" in intfit("info", encoded).out
     told = lines(intfit("info", encoded, "--json").out)[0]

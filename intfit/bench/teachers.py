@@ -1,6 +1,6 @@
 """Teachers side by side: the same network, the same seconds, one run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..pipeline import Encoded, fit_prepared, prepare
@@ -27,16 +27,9 @@ class Row:
     result: Encoded
 
 
-def compare(
-    data: bytes,
-    base: Settings,
-    *,
-    suffix: str,
-    begin: Callable[[str], None] = lambda name: None,
-) -> Iterator[Row]:
+def compare(data: bytes, base: Settings, *, suffix: str) -> Iterator[Row]:
     """Fit with every rival in turn, each with ``base``'s network, device and seconds."""
     for name, rival in RIVALS.items():
-        begin(name)
         settings = replace(
             base,
             teacher=rival.teacher,
@@ -44,4 +37,4 @@ def compare(
             ratio_schedule=rival.ratio_schedule,
             interval_schedule=rival.interval_schedule,
         )
-        yield Row(name, fit_prepared(prepare(data, settings, suffix=suffix), settings))
+        yield Row(name, fit_prepared(prepare(data, settings, suffix=suffix)))

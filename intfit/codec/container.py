@@ -123,7 +123,7 @@ def parse(head: bytes, size: int) -> Layout:
     """
     length = int.from_bytes(head[:8], "little") if len(head) >= 8 else 0
     if size < 10 or head[8:9] != b"{" or length < 2:
-        raise FileFormatError("not an intfit file")
+        raise FileFormatError("not an intfit file: 'intfit encode' makes them")
     if length > MAX_HEADER or 8 + length > size:
         raise FileFormatError("not an intfit file, or a truncated one: its header is cut short")
     try:
