@@ -1,0 +1,36 @@
+"""Devices by name. A leaf."""
+
+import torch
+
+from .errors import DeviceError, UsageError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        DeviceError: if a device asked for by name is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    numbered = kind == "cuda" and number.isascii() and number.isdigit()
+    if kind not in ("cpu", "cuda", "mps") or (":" in name and not numbered):
+        raise UsageError(f"--device {name!r} is not auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f"--device {name!r}: no CUDA device here; --device auto takes what is")
+    if number and int(number) >= torch.cuda.device_count():
+        raise DeviceError(f"--device {name!r}: there are {torch.cuda.device_count()} here")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"--device {name!r}: no MPS device here; --device auto takes what is")
+    return torch.device(name)
+
+
+def precise(device: torch.device) -> torch.dtype:
+    """The type to compute positions in: a long recording has more samples than float32 integers.
+
+    MPS has no float64.
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
