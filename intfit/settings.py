@@ -69,13 +69,15 @@ class Plan:
 class Preset:
     """A medium's defaults.
 
-    ``weights`` parameters for ``per`` examples, growing in proportion and bounded by the widths;
-    ``omega_first`` is a constant, or a share of the number of examples where ``follows_length``.
+    ``weights`` parameters for ``per`` examples, growing as their number to the ``power`` and bounded
+    by the widths: detail grows more slowly than pixels, in proportion to the length of a recording,
+    and not at all with a pool of points. ``omega_first`` is a constant, or a share of the number of examples where ``follows_length``.
     """
 
     depth: int
     weights: int
     per: int
+    power: float
     widths: tuple[int, int]
     omega: float
     omega_first: float
@@ -85,9 +87,9 @@ class Preset:
 
 
 PRESETS = {
-    "image": Preset(6, 21_000, 393_216, (16, 256), 30.0, 60.0, False, 7e-4, 2048),
-    "audio": Preset(4, 15_500, 308_000, (24, 256), 30.0, 0.01, True, 1e-3, 2048),
-    "mesh": Preset(5, 9_600, 0, (48, 48), 30.0, 30.0, False, 1e-3, 4096),
+    "image": Preset(6, 21_000, 393_216, 0.5, (16, 256), 30.0, 60.0, False, 7e-4, 2048),
+    "audio": Preset(4, 15_500, 308_000, 1.0, (24, 256), 30.0, 0.01, True, 1e-3, 2048),
+    "mesh": Preset(5, 9_600, 1, 0.0, (48, 48), 30.0, 30.0, False, 1e-3, 4096),
 }
 
 #: Seconds a fit may take at each effort on the machine the presets were measured on (two cores of
@@ -196,7 +198,7 @@ def _width(preset: Preset, n: int, depth: int, *, seconds: float) -> int:
 
     Less where ``seconds`` would not see it through :data:`ENOUGH_STEPS` steps.
     """
-    weights = preset.weights * (n / preset.per if preset.per else 1)
+    weights = preset.weights * (n / preset.per) ** preset.power
     exact = math.sqrt(weights / max(depth - 1, 1))
     narrowest, widest = preset.widths
     width = int(min(max(8 * round(exact / 8), narrowest), widest))
