@@ -69,9 +69,10 @@ class Plan:
 class Preset:
     """A medium's defaults.
 
-    ``weights`` parameters for ``per`` examples, growing as their number to the ``power`` and bounded
-    by the widths: detail grows more slowly than pixels, in proportion to the length of a recording,
-    and not at all with a pool of points. ``omega_first`` is a constant, or a share of the number of examples where ``follows_length``.
+    ``weights`` parameters for ``per`` examples, growing as their number to the ``power``, within
+    the widths: detail grows more slowly than pixels, in proportion to the length of a recording,
+    and not at all with a pool of points. ``omega_first`` is a constant, or a share of the number
+    of examples where ``follows_length``.
     """
 
     depth: int
