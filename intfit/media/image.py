@@ -129,12 +129,16 @@ def _palette(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(ramp.convert(mode))[0, : max(1, len(colours) // 3)]
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, notes: list[str]) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":
             raise MediaError(f"animated or many-paged ({frames} frames): give one frame")
+        # Pillow reads 16-bit colour as 8-bit and does not say so, except in how it will unpack it.
+        unpacked = [str(tile[3]) for tile in getattr(image, "tile", [])]
+        if image.mode[0] not in "IF" and any(";16" in rawmode for rawmode in unpacked):
+            notes.append("16-bit colour read as 8-bit")
         image.load()
     except UnidentifiedImageError:
         raise MediaError("not an image that can be read") from None
@@ -160,13 +164,7 @@ def samples(data: bytes) -> tuple[NDArray[Any], dict[str, Any], tuple[str, ...]]
         # Pillow warns of damaged metadata and of images past 89 megapixels; those past twice that
         # it refuses, which suffices.
         warnings.simplefilter("ignore")
-        image = _open(data)
-        rawmode = str([tile[3] for tile in getattr(image, "tile", [])] or "")
-        sixteen = image.mode in ("RGB", "RGBA", "LA") and (
-            ";16" in rawmode or _png_depth(data) == 16
-        )
-        if sixteen:
-            notes.append("16-bit colour read as 8-bit")
+        image = _open(data, notes)
         try:
             image = _oriented(image, notes)
         except (OSError, ValueError) as error:
@@ -189,11 +187,6 @@ def samples(data: bytes) -> tuple[NDArray[Any], dict[str, Any], tuple[str, ...]]
     else:
         facts["low"], facts["high"] = 0.0, 65535.0 if pixels.dtype.itemsize == 2 else 255.0
     return pixels, facts, tuple(notes)
-
-
-def _png_depth(data: bytes) -> int:
-    """Bits a sample of a PNG, 0 for anything else: Pillow reads 16-bit colour as 8-bit silently."""
-    return data[24] if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24 else 0
 
 
 def read(data: bytes, **_: Any) -> GridSignal:
