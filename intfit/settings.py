@@ -104,7 +104,8 @@ PER_STEP, PER_NEURON, PER_WEIGHT = 1.5e-3, 4.8e-9, 2.7e-11
 ENOUGH_STEPS = 200
 STEPS = (100, 1_000_000)
 
-#: The most examples that one scoring pass of greedy INT ranks (the paper's 8192 x 8192 images).
+#: The most examples that one scoring pass of greedy INT ranks (the paper's chunk for 8192 x 8192
+#: images), or one table of stochastic INT holds.
 POOL = 1 << 19
 
 
@@ -167,6 +168,9 @@ def plan(settings: Settings, *, kind: str, n: int) -> Plan:
         # Greedy INT learns from 0.6 of its batch on average, and scores all of it now and then.
         each = step_seconds(width, depth, batch * (0.9 if greedy else 1))
         steps = max(STEPS[0], min(STEPS[1], round(seconds / each)))
+    # The table to draw from is rebuilt after half as many draws as it has examples: at a cost of
+    # some 2 % of the steps, however large the signal.
+    redrawn = f"every:{max(1, min(n, POOL) // (2 * batch))}"
     omega_first = preset.omega_first * (n if preset.follows_length else 1)
     return Plan(
         width=width,
@@ -181,7 +185,7 @@ def plan(settings: Settings, *, kind: str, n: int) -> Plan:
         selection=selection,
         ratio=settings.ratio or (0.2 if greedy else 0.5),
         ratio_schedule=settings.ratio_schedule or ("step" if greedy else "constant"),
-        interval_schedule=settings.interval_schedule or ("incremental" if greedy else "every:20"),
+        interval_schedule=settings.interval_schedule or ("incremental" if greedy else redrawn),
         batch=batch,
         seed=settings.seed,
         precision=settings.precision,

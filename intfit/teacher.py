@@ -10,16 +10,13 @@ A teacher sees indices and errors, never the medium and never the field.
 
 import math
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .devices import precise
-
-Name = Literal["full", "uniform", "int"]
-Selection = Literal["top", "proportional"]
-RatioSchedule = Literal["constant", "step", "linear", "cosine", "reverse-cosine"]
+from .settings import POOL, RatioSchedule, SelectionName, TeacherName
 
 #: Discrepancies ``[B]`` of the examples at indices ``[B]``, by a forward pass without gradients.
 Score = Callable[[Tensor], Tensor]
@@ -180,8 +177,6 @@ class ProportionalInt:
     cache at the interval, on a fresh uniform pool where the signal is larger than ``POOL``.
     """
 
-    POOL = 1 << 19
-
     def __init__(
         self,
         n: int,
@@ -207,8 +202,8 @@ class ProportionalInt:
     def _rebuild(self, progress: float) -> None:
         generator, device = self._generator, self._generator.device
         scores = self._scores
-        if self._n > self.POOL:
-            self._pool = torch.randint(self._n, (self.POOL,), generator=generator, device=device)
+        if self._n > POOL:
+            self._pool = torch.randint(self._n, (POOL,), generator=generator, device=device)
             scores = scores[self._pool]
         ratio = self.ratio(progress)
         weights = (1 - ratio) * scores / scores.mean().clamp_min(1e-12) + ratio
@@ -232,10 +227,10 @@ class ProportionalInt:
 
 
 def make_teacher(
-    name: Name,
+    name: TeacherName,
     n: int,
     *,
-    selection: Selection,
+    selection: SelectionName,
     batch: int,
     ratio: float,
     ratio_schedule: RatioSchedule,

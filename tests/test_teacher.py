@@ -107,7 +107,7 @@ def test_steps_refresh_the_errors_of_the_examples_they_drew():
 
 
 def test_a_signal_larger_than_the_pool_is_still_drawn_from_everywhere(monkeypatch):
-    monkeypatch.setattr(ProportionalInt, "POOL", 64)
+    monkeypatch.setattr("intfit.teacher.POOL", 64)
     teacher = proportional(1000, batch=200, start=1.0)
     drawn = torch.cat([teacher.choose(step, 0.0, no_score) for step in range(60)])
     assert len(drawn.unique()) > 900

@@ -123,7 +123,8 @@ def encode(
             "--interval-schedule",
             panel=TEACHER,
             text="INT: steps between selections: dense, incremental, decremental or every:N "
-            "(default: incremental for top, every:20 for proportional).",
+            "(default: incremental for top; for proportional, after half as many draws as there "
+            "are examples).",
         ),
     ] = None,
     examples: Annotated[

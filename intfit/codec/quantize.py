@@ -1,15 +1,13 @@
 """Parameters at the precision they are stored in (the open profile)."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import FileFormatError
+from ..settings import Precision
 from .container import Stored
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
