@@ -184,7 +184,7 @@ def plan(settings: Settings, *, kind: str, n: int) -> Plan:
         teacher=settings.teacher,
         selection=selection,
         ratio=settings.ratio or (0.2 if greedy else 0.5),
-        ratio_schedule=settings.ratio_schedule or ("step" if greedy else "constant"),
+        ratio_schedule=settings.ratio_schedule or ("step" if greedy else "linear"),
         interval_schedule=settings.interval_schedule or ("incremental" if greedy else redrawn),
         batch=batch,
         seed=settings.seed,

@@ -114,7 +114,7 @@ def encode(
         option(
             "--ratio-schedule",
             panel=TEACHER,
-            text="INT: how the ratio grows (default: step for top, constant for proportional).",
+            text="INT: how the ratio grows (default: step for top, linear for proportional).",
         ),
     ] = None,
     interval_schedule: Annotated[
