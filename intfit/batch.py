@@ -176,7 +176,8 @@ def write(job: Job, data: bytes, *, force: bool) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
+            exists = target.exists()
+            os.chmod(name, stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask())
             if not force and target.exists():
                 raise IntfitError(f"{job.target_name!r} has appeared meanwhile: -f overwrites it")
             os.replace(name, target)

@@ -238,3 +238,18 @@ def test_a_sample_type_the_format_cannot_hold_becomes_one_it_can(intfit):
     assert intfit("encode", "sound.wav", *TINY).code == 0
     assert intfit("decode", "sound.wav.safetensors", "-o", "out.flac").code == 0
     assert soundfile.info("out.flac").subtype == "PCM_16"
+
+
+def test_an_mp3_decodes_without_being_told_how(intfit):
+    soundfile.write("chord.mp3", tone(rate=16000), 16000, format="MP3")
+    assert intfit("encode", "chord.mp3", "--steps", 20).code == 0
+    run = intfit("decode", "chord.mp3.safetensors")
+    assert run.code == 0, run.err
+    assert soundfile.info("chord.decoded.wav").samplerate == 16000
+
+
+def test_a_rate_that_vorbis_cannot_hold_is_refused(intfit, recording):
+    assert intfit("encode", recording, "--steps", 20).code == 0
+    run = intfit("decode", "chord.wav.safetensors", "--sample-rate", 256_000, "-o", "x.ogg")
+    assert run.code == 1
+    assert "Vorbis" in run.err

@@ -207,8 +207,13 @@ def test_the_teachers_are_compared_for_equal_time(intfit, picture):
         assert row["parameters"] == rows[0]["parameters"]
 
 
-def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture):
-    run = intfit("encode", picture, "--lr", 1, "--steps", 400, "--precision", "float16")
+def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, monkeypatch):
+    def diverge(field, *_):
+        for parameter in field.parameters():
+            parameter.data.fill_(float("nan"))
+
+    monkeypatch.setattr("intfit.fit._learn", diverge)
+    run = intfit("encode", picture, *FAST)
     assert run.code == 1
     assert "--lr" in run.err
     assert not Path("photo.png.safetensors").exists()

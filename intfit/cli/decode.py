@@ -59,8 +59,12 @@ def target_options(
         raise UsageError("--scale and --size both set the resolution: give one")
     if resolution is not None and voxel is not None:
         raise UsageError("--resolution and --voxel both set the resolution: give one")
-    positive = {"--scale": scale, "--sample-rate": sample_rate, "--voxel": voxel}
-    positive["--duration"] = seconds
+    positive: dict[str, float | None] = {
+        "--scale": scale,
+        "--sample-rate": sample_rate,
+        "--voxel": voxel,
+    }
+    positive |= {"--duration": seconds, "--resolution": resolution}
     for flag, given in positive.items():
         if given is not None and not 0 < given < 1e9:
             raise UsageError(f"{flag} {given!r} is not a positive number")

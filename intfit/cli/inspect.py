@@ -170,8 +170,8 @@ def verify(
         report.error(f"{printable(file)}: {message}")
         report.record(line | {"ok": False, "error": message})
         raise typer.Exit(code) from None
-    failed = [m for m, bound in lowest.items() if (found[m] or 0.0) < bound]
-    failed += [m for m, bound in highest.items() if (found[m] or 0.0) > bound]
+    failed = [m for m, bound in lowest.items() if not (found[m] or 0.0) >= bound]
+    failed += [m for m, bound in highest.items() if not (found[m] or 0.0) <= bound]
     if not as_json:
         print("  ".join(value(metric, number) for metric, number in found.items()))
     report.record(line | {"ok": not failed, "kind": kind, "failed": failed, **found})

@@ -112,7 +112,14 @@ Device = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    option("--threads", panel=MACHINE, text="CPU threads to use.", min=1, envvar="INTFIT_THREADS"),
+    option(
+        "--threads",
+        panel=MACHINE,
+        text="CPU threads to use.",
+        min=1,
+        max=1024,
+        envvar="INTFIT_THREADS",
+    ),
 ]
 Json = Annotated[bool, option("--json", panel=MESSAGES, text="One JSON object a line, on stdout.")]
 Verbose = Annotated[bool, option("-v", "--verbose", panel=MESSAGES, text="Say more.")]

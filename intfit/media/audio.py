@@ -24,6 +24,8 @@ CHUNK = 1 << 16
 MARGIN = 256
 #: The most samples, over all channels, that `decode` makes: 4 GiB of float32.
 MAX_SAMPLES = 1 << 30
+#: Above it the encoder libsndfile calls crashes.
+MAX_VORBIS_RATE = 200_000
 _FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".snd": "AU"}
 
 
@@ -220,14 +222,20 @@ def write(values: NDArray[np.float32], facts: dict[str, Any], suffix: str) -> by
     subtype = facts["subtype"]
     if suffix.lower() == ".opus":
         subtype = "OPUS"
-    elif not soundfile.check_format(name, subtype):
-        subtype = soundfile.default_subtype(name)
-    buffer = io.BytesIO()
-    try:
-        soundfile.write(buffer, values, facts["sample_rate"], format=name, subtype=subtype)
-    except (soundfile.SoundFileError, ValueError, TypeError) as error:
-        raise MediaError(f"cannot write this recording as {suffix!r}: {error}") from None
-    return buffer.getvalue()
+    rate, reason = facts["sample_rate"], None
+    # libsndfile claims sample types that it cannot write (MP3 in WAV): then the format's own.
+    for kind in dict.fromkeys((subtype, soundfile.default_subtype(name))):
+        if not soundfile.check_format(name, kind):
+            continue
+        if kind == "VORBIS" and rate > MAX_VORBIS_RATE:
+            raise MediaError(f"Vorbis cannot hold {rate} Hz: give --sample-rate 48000, or .flac")
+        buffer = io.BytesIO()
+        try:
+            soundfile.write(buffer, values, rate, format=name, subtype=kind)
+            return buffer.getvalue()
+        except (soundfile.SoundFileError, ValueError, TypeError) as error:
+            reason = getattr(error, "error_string", error)
+    raise MediaError(f"cannot write this recording as {suffix!r}: {reason}")
 
 
 def draw_selection(signal: GridSignal, indices: torch.Tensor) -> tuple[bytes, str]:

@@ -20,7 +20,7 @@ from .signal import Evaluate, GridSignal, centres
 KIND = "image"
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
-LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp", ".webp"})
+LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp"})
 #: Modes kept as they are; all others are converted to one of these.
 MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
 #: Pixels of a decode that are evaluated at once.

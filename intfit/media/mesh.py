@@ -329,7 +329,9 @@ def without_fragments(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     high = np.full((pieces, 3), -np.inf)
     np.minimum.at(low, label, mesh.vertices)
     np.maximum.at(high, label, mesh.vertices)
-    keep = np.linalg.norm(high - low, axis=1) >= FRAGMENT * mesh.scale
+    sizes = np.linalg.norm(high - low, axis=1)
+    keep = sizes >= FRAGMENT * mesh.scale
+    keep[np.argmax(sizes)] = True
     mesh.update_faces(keep[label[mesh.faces[:, 0]]])
     mesh.remove_unreferenced_vertices()
     mesh.metadata["fragments"] = int(np.count_nonzero(~keep))
