@@ -168,8 +168,8 @@ def plan(settings: Settings, *, kind: str, n: int) -> Plan:
         # Greedy INT learns from 0.6 of its batch on average, and scores all of it now and then.
         each = step_seconds(width, depth, batch * (0.9 if greedy else 1))
         steps = max(STEPS[0], min(STEPS[1], round(seconds / each)))
-    # The table to draw from is rebuilt after half as many draws as it has examples: at a cost of
-    # some 2 % of the steps, however large the signal.
+    # The table to draw from is rebuilt after half as many draws as it has examples: its share
+    # of the time is the same however large the signal.
     redrawn = f"every:{max(1, min(n, POOL) // (2 * batch))}"
     omega_first = preset.omega_first * (n if preset.follows_length else 1)
     return Plan(

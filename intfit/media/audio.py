@@ -15,7 +15,6 @@ from .. import metrics
 from ..errors import MediaError, UsageError
 from .signal import Evaluate, GridSignal, centres
 
-KIND = "audio"
 DEFAULT_SUFFIX = ".wav"
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
 #: Samples of a decode that are evaluated at once.

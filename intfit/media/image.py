@@ -17,7 +17,6 @@ from .. import metrics
 from ..errors import MediaError, UsageError
 from .signal import Evaluate, GridSignal, centres
 
-KIND = "image"
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
 LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp"})

@@ -16,7 +16,6 @@ from .. import metrics
 from ..errors import MediaError, UsageError
 from .signal import Evaluate, PointSignal
 
-KIND = "mesh"
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
 NOT_KEPT = "shape only: connectivity, UVs, colours and materials are not kept"
