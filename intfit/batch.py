@@ -63,9 +63,19 @@ def inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def nameless(source: Path) -> bool:
+    """Whether ``source`` is a pipe or a device, as ``<(command)`` is."""
+    return source.exists() and not source.is_file() and not source.is_dir()
+
+
 def encoded_name(source: Path) -> Path:
     """``photo.png`` becomes ``photo.png.safetensors``: a.png and a.jpg do not collide."""
     return source.parent / (source.name + SUFFIX)
+
+
+def exported_name(source: Path) -> Path:
+    """``photo.png.safetensors`` becomes ``photo.png.open.safetensors``."""
+    return source.parent / (source.name.removesuffix(SUFFIX) + ".open" + SUFFIX)
 
 
 def decoded_name(source: Path, suffix: str) -> Path:

@@ -4,15 +4,16 @@ import ctypes
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from .fields.siren import Siren
-from .media.signal import Signal, quality
 from .settings import Plan
+from .signal import Signal, quality
 from .teacher import Teacher
 
 #: Examples a forward or backward pass takes at once; larger batches accumulate gradients.
@@ -25,7 +26,10 @@ MEASURE = 1 << 20
 #: Steps between two looks at whether the target is reached: counted, not timed, so that the same
 #: command stops at the same step.
 TARGET_EVERY = 50
-WARM_UP = 50
+#: The share of a fit, at its end and at its smallest learning rates, that has parameters rounded.
+FINISH = 0.15
+#: The learning rate climbs over so many steps, or over this share of a fit of few steps.
+WARM_UP, WARM_UP_SHARE = 50, 0.05
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def measure(field: nn.Module, signal: Signal, *, count: int, generator: torch.Ge
 
 def _rate_at(fraction: float, step: int) -> float:
     """Share of the learning rate: a short warm-up, then a cosine to zero over the whole fit."""
-    return min(1.0, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * fraction)) / 2
+    warm = min(1.0, max((step + 1) / WARM_UP, fraction / WARM_UP_SHARE))
+    return warm * (1 + math.cos(math.pi * fraction)) / 2
 
 
 def fit(
@@ -82,12 +87,16 @@ def fit(
     plan: Plan,
     *,
     generator: torch.Generator,
+    settle: Callable[[], AbstractContextManager[None]] | None = None,
 ) -> Iterator[Progress]:
     """Fit ``field`` to ``signal`` in place; yields now and then, and once at the end.
 
     The schedule is laid out over ``plan.steps``, or over ``plan.max_time`` seconds where that is
     set. Stops early where ``plan.target_psnr`` is reached. Nothing waits for the device between
     two glances at the distortion, half a second apart.
+
+    ``settle`` is called before the last stretch of the fit; what it returns rounds the parameters
+    while it is entered, and does so in every step from then on.
 
     ``generator`` draws the examples that glances are measured on, so that showing progress leaves
     the teacher's draws, and the file, as they are.
@@ -103,7 +112,8 @@ def fit(
             return torch.cat([(field(x) - t).abs().sum(dim=1) for x, t in parts])
 
     def glance(step: int, fraction: float, seconds: float) -> Progress:
-        value = quality(signal.metric, evaluate(field, coords), targets)
+        with rounding:
+            value = quality(signal.metric, evaluate(field, coords), targets)
         return Progress(step, fraction, seconds, value, teacher.ratio(fraction))
 
     def reached() -> bool:
@@ -114,6 +124,8 @@ def fit(
         everything, wanted = signal.check(MEASURE, generator=generator)
         return quality("psnr", evaluate(field, everything), wanted) >= plan.target_psnr
 
+    rounding: AbstractContextManager[None] = nullcontext()
+    settled = False
     start = glanced = time.monotonic()
     step = 0
     while True:
@@ -130,9 +142,12 @@ def fit(
             yield glance(step, fraction, now - start)
         if step % TARGET_EVERY == 0 and reached():
             break
+        if settle is not None and not settled and fraction >= 1 - FINISH:
+            rounding, settled = settle(), True
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * _rate_at(fraction, step)
-        _learn(field, signal, teacher, optimizer, teacher.choose(step, fraction, score))
+        chosen = teacher.choose(step, fraction, score)
+        _learn(field, signal, teacher, optimizer, chosen, rounding)
         step += 1
     yield glance(step, 1.0, time.monotonic() - start)
 
@@ -143,15 +158,17 @@ def _learn(
     teacher: Teacher,
     optimizer: torch.optim.Optimizer,
     indices: Tensor,
+    rounding: AbstractContextManager[None],
 ) -> None:
     """One step of the optimizer on the examples at ``indices``."""
     optimizer.zero_grad(set_to_none=True)
     errors = []
-    for part in indices.split(CHUNK):
-        coords, targets = signal.examples(part)
-        difference = field(coords) - targets
-        absolute = difference.abs() if signal.loss == "l1" else difference.square()
-        (absolute.mean() * (len(part) / len(indices))).backward()
-        errors.append(difference.detach().abs().sum(dim=1))
+    with rounding:
+        for part in indices.split(CHUNK):
+            coords, targets = signal.examples(part)
+            difference = field(coords) - targets
+            absolute = difference.abs() if signal.loss == "l1" else difference.square()
+            (absolute.mean() * (len(part) / len(indices))).backward()
+            errors.append(difference.detach().abs().sum(dim=1))
     optimizer.step()
     teacher.observe(indices, errors[0] if len(errors) == 1 else torch.cat(errors))

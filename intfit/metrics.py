@@ -10,6 +10,8 @@ Array = NDArray[Any]
 
 #: Reported for identical signals, whose PSNR and SNR are infinite: JSON has no infinity.
 IDENTICAL_DB = 120.0
+#: Frames of a spectrogram that are held at once: 16 MB each of a 2048 window.
+BLOCK = 1 << 10
 
 
 def decibels(power: float, error: float) -> float:
@@ -69,11 +71,45 @@ def log_spectral_distance(reference: Array, decoded: Array, *, window: int = 204
 
     window = min(window, len(reference))
     stft = ShortTimeFFT(get_window("hann", window), hop=max(1, window // 4), fs=1.0)
-    powers = [np.square(np.abs(stft.stft(a.astype(np.float64).T))) for a in (reference, decoded)]
-    floor = max(float(powers[0].max()) * 1e-10, 1e-30)
-    logs = [10 * np.log10(np.maximum(power, floor)) for power in powers]
-    distances = np.sqrt(np.mean(np.square(logs[0] - logs[1]), axis=-2))
-    return float(np.mean(distances))
+    first, last = stft.p_min, stft.p_max(len(reference))
+    blocks = [(p, min(p + BLOCK, last)) for p in range(first, last, BLOCK)]
+    loudest, total, count = 0.0, 0.0, 0
+
+    def power(channel: Array, block: tuple[int, int]) -> Array:
+        return np.asarray(np.square(np.abs(stft.stft(channel.astype(np.float64), *block))))
+
+    for channel in reference.T:
+        loudest = max(loudest, *(float(power(channel, block).max()) for block in blocks))
+    floor = max(loudest * 1e-10, 1e-30)
+    for channels in zip(reference.T, decoded.T, strict=True):
+        for block in blocks:
+            logs = [10 * np.log10(np.maximum(power(c, block), floor)) for c in channels]
+            distances = np.sqrt(np.mean(np.square(logs[0] - logs[1]), axis=0))
+            total, count = total + float(distances.sum()), count + distances.size
+    return total / count
+
+
+def bd_rate(
+    rates: list[float], qualities: list[float], other_rates: list[float], others: list[float]
+) -> float | None:
+    """The rate of the second curve over that of the first at equal quality, less 1, in percent.
+
+    Bjontegaard's delta rate: the mean difference of log rates over the qualities both reach, each
+    curve interpolated by piecewise cubics that keep it monotone (PCHIP). Both curves rise. None
+    where they share no quality, or one has fewer than two points.
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    if min(len(qualities), len(others)) < 2:
+        return None
+    low, high = max(qualities[0], others[0]), min(qualities[-1], others[-1])
+    if not low < high:
+        return None
+    areas = [
+        float(PchipInterpolator(q, np.log(r)).integrate(low, high))
+        for q, r in ((qualities, rates), (others, other_rates))
+    ]
+    return 100 * (math.exp((areas[1] - areas[0]) / (high - low)) - 1)
 
 
 def iou(reference: Array, decoded: Array) -> float:

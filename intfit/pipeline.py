@@ -1,20 +1,25 @@
 """The whole route: a medium's bytes to a file's bytes, and back."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import fit as fitting
+from . import rate
 from .codec import container, quantize
+from .codec.container import Header
 from .devices import choose_device
 from .errors import FileFormatError, MediaError, UsageError
-from .fields.siren import Siren, SirenConfig
+from .fields.architecture import SirenConfig, architecture
+from .fields.siren import Siren
 from .media import medium, sniff
-from .media.signal import Signal
-from .settings import Plan, Settings, header_keys, plan
+from .rate import Rounding
+from .schema import FIELDS
+from .settings import Plan, Settings, plan
+from .signal import Signal, quality
 from .teacher import Teacher, make_teacher
 
 #: Called now and then while fitting, with where the fit stands.
@@ -38,13 +43,19 @@ Teach = Callable[[Teacher, Prepared], Teacher]
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `encode` made: the file's bytes, and what there is to say of them."""
+    """What `encode` made: the file's bytes, and what there is to say of them.
+
+    ``samples`` counts pixels, samples of each channel, or faces; ``rate`` is in the unit that
+    ``rate_name`` names (``bpp``, ``kbps``, ``bytes_per_1000_faces``); ``distortion`` in dB or, for
+    ``iou``, a share; ``seconds`` are those of the fit.
+    """
 
     data: bytes
     kind: str
     samples: int
+    rate_name: str
+    rate: float
     parameters: int
-    seconds_of_sound: float | None
     metric: str
     distortion: float
     steps: int
@@ -57,7 +68,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What `decode` made: the medium's bytes, and what there is to say of them."""
+    """What `decode` made: the medium's bytes, and what there is to say of them.
+
+    ``size`` is a phrase: 640 x 480, 2.5 s at 16000 Hz, 81920 faces.
+    """
 
     data: bytes
     kind: str
@@ -84,7 +98,9 @@ def prepare(
     signal: Signal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
     if settings.target_psnr is not None and signal.metric == "iou":
         raise UsageError("--target-psnr is for images and audio, not for a mesh")
-    chosen = plan(settings, kind=kind, n=signal.n)
+    features = signal.in_features, signal.out_features
+    size = _target_size(settings, kind, signal)
+    chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size)
     config = SirenConfig(
         in_features=signal.in_features,
         out_features=signal.out_features,
@@ -94,6 +110,17 @@ def prepare(
         omega=float(chosen.omega),
     )
     return Prepared(kind, signal, chosen, config, device)
+
+
+def _target_size(settings: Settings, kind: str, signal: Signal) -> int | None:
+    """The bytes that the file may have, whichever way they were asked for."""
+    unit, each = medium(kind).rate(signal.facts, 1)
+    for name, wanted in (("bpp", settings.target_bpp), ("kbps", settings.target_kbps)):
+        if wanted is not None:
+            if unit != name:
+                raise UsageError(f"--target-{name} is not for a medium of this kind, {kind}")
+            return int(wanted / each)
+    return settings.target_size
 
 
 def encode(
@@ -146,45 +173,111 @@ def fit_prepared(
     )
     if teach is not None:
         teacher = teach(teacher, prepared)
+    rounding: list[Rounding] = []
+
+    def settle() -> Rounding:
+        if not all(bool(tensor.isfinite().all()) for tensor in field.parameters()):
+            raise MediaError("the fit diverged: try a lower --lr")
+        field.wrap_phases()
+        most = None if chosen.target_size is None else 8 * 0.995 * (chosen.target_size - frame)
+        steps = rate.settle(field, signal, price=chosen.price, generator=glances, max_bits=most)
+        rounding.append(Rounding(field, steps))
+        return rounding[-1]
+
+    frame = len(container.dump(_header(prepared, 0, -99.1234), quantize.pack({}))) + 8
     progress = None
-    for progress in fitting.fit(field, signal, teacher, chosen, generator=glances):
+    packed = chosen.profile == "packed"
+    for progress in fitting.fit(
+        field, signal, teacher, chosen, generator=glances, settle=settle if packed else None
+    ):
         if watch is not None:
             watch(progress)
     assert progress is not None
-    stored = quantize.store(field.state_dict(), chosen.precision)
+    if packed:
+        steps = (rounding[-1] if rounding else settle()).steps
+        stored = _packed(field, steps, chosen.target_size, frame)
+    else:
+        stored = quantize.store(field.state_dict(), chosen.precision)
     try:
-        field.load_state_dict(quantize.restore(stored, config.shapes()))
+        rate.assign(field, quantize.restore(stored, config.shapes()))
     except FileFormatError:
         raise MediaError(
             f"the fit diverged, or left what {chosen.precision} can hold: try a lower --lr"
         ) from None
     distortion = fitting.measure(field, signal, count=fitting.MEASURE, generator=glances)
-    keys = header_keys(chosen)
-    report = {"metric": signal.metric, "distortion": round(distortion, 4), "steps": progress.step}
-    header = {
-        "profile": "open",
-        "medium": prepared.kind,
-        "facts": signal.facts,
-        "field": {"kind": "siren", **asdict(config)},
-        "fit": {**report, **keys},
-    }
-    facts = signal.facts
+    module = medium(prepared.kind)
+    data = container.dump(_header(prepared, progress.step, round(distortion, 4)), stored)
+    unit, bits = module.rate(signal.facts, len(data))
     return Encoded(
-        data=container.dump(header, stored),
+        data=data,
         kind=prepared.kind,
-        samples=signal.facts.get("faces", signal.n),
+        samples=module.samples_in(signal.facts),
+        rate_name=unit,
+        rate=bits,
         parameters=config.count(),
-        seconds_of_sound=(
-            facts["frames"] / facts["sample_rate"] if prepared.kind == "audio" else None
-        ),
         metric=signal.metric,
         distortion=distortion,
         steps=progress.step,
         seconds=progress.seconds,
         device=str(device),
-        teacher=keys["teacher"],
+        teacher=chosen.teacher_name,
         seed=chosen.seed,
-        notes=signal.notes,
+        notes=(*signal.notes, *_missed(field, signal, chosen, glances)),
+    )
+
+
+def _header(prepared: Prepared, steps: int, distortion: float) -> Header:
+    chosen, config = prepared.plan, prepared.config
+    return Header(
+        medium=prepared.kind,
+        facts=prepared.signal.facts,
+        field="siren",
+        network={name: getattr(config, name) for name in FIELDS["siren"]},
+        fit={
+            "distortion": distortion,
+            "steps": steps,
+            "teacher": chosen.teacher_name,
+            "seed": chosen.seed,
+        },
+    )
+
+
+def _packed(
+    field: Siren, steps: rate.Steps, size: int | None, frame: int
+) -> dict[str, container.Stored]:
+    """The payload of a field; coarser than ``steps`` where the file would exceed ``size``."""
+    parameters = dict(field.named_parameters())
+    while True:
+        stored = quantize.pack(quantize.quantize(parameters, steps))
+        if size is None or frame + len(stored[container.PAYLOAD].data) <= size:
+            return stored
+        steps = {name: max(index - 1, 0) for name, index in steps.items()}
+
+
+def export(data: bytes) -> bytes:
+    """The file in ``data`` in the open profile: named float32 tensors.
+
+    Raises:
+        FileFormatError: if it is not a sound intfit file.
+    """
+    loaded = load(data, device="cpu")
+    layout = container.parse(data, len(data))
+    return container.dump(layout.header, quantize.store(loaded.field.state_dict(), "float32"))
+
+
+def _missed(
+    field: Siren, signal: Signal, chosen: Plan, generator: torch.Generator
+) -> tuple[str, ...]:
+    """A note where the PSNR asked for was not reached."""
+    if chosen.target_psnr is None:
+        return ()
+    coords, targets = signal.check(fitting.MEASURE, generator=generator)
+    reached = quality("psnr", fitting.evaluate(field, coords), targets)
+    if reached >= chosen.target_psnr:
+        return ()
+    return (
+        f"{reached:.1f} dB reached, not the {chosen.target_psnr:g} dB asked for: a higher --effort "
+        "or --width gets further",
     )
 
 
@@ -216,24 +309,16 @@ def load(data: bytes, *, device: str = "auto", threads: int | None = None) -> Lo
     if threads:
         torch.set_num_threads(threads)
     layout, stored = container.load(data)
-    kind, architecture, facts = container.identify(layout)
-    module = medium(kind)
+    header = layout.header
     try:
-        module.check_facts(facts)
-        config = SirenConfig(**architecture)
-    except TypeError:
-        raise FileFormatError("damaged: not a SIREN this version can build") from None
+        medium(header.medium).check_facts(header.facts)
     except MediaError as error:
         raise FileFormatError(str(error)) from None
-    dimensions = {"image": 2, "audio": 1, "mesh": 3}[kind]
-    channels = facts["channels"] if kind != "mesh" else 1
-    if (config.in_features, config.out_features) != (dimensions, channels):
-        raise FileFormatError("damaged: the network in the header is not one for its medium")
-    if config.count() != layout.parameters:
-        raise FileFormatError("damaged: the tensors are not those of the network in the header")
+    config = architecture(header)
+    parameters = quantize.restore(stored, config.shapes())  # before the network takes any memory
     field = Siren(config)
-    field.load_state_dict(quantize.restore(stored, config.shapes()))
-    return Loaded(kind, field.to(target).requires_grad_(False), facts, target)
+    rate.assign(field, parameters)
+    return Loaded(header.medium, field.to(target).requires_grad_(False), header.facts, target)
 
 
 def render(loaded: Loaded, target: Any) -> Any:
@@ -251,17 +336,10 @@ def decode(loaded: Loaded, target: Any = None, *, suffix: str = "") -> Decoded:
     module = medium(loaded.kind)
     target = target or module.Target()
     suffix = suffix or module.DEFAULT_SUFFIX
-    if suffix.lower() not in module.suffixes():
-        module.write(None, loaded.facts, suffix)  # raises the medium's own message, before the work
+    module.check_format(suffix)  # before the work
     rendered = render(loaded, target)
-    facts = dict(loaded.facts)
-    notes = []
-    if loaded.kind == "audio" and target.sample_rate:
-        facts["sample_rate"] = target.sample_rate
-    if loaded.kind == "mesh" and rendered.metadata.get("fragments"):
-        notes.append(f"{rendered.metadata['fragments']} floating fragments removed")
-    data = module.write(rendered, facts, suffix)
-    return Decoded(data, loaded.kind, module.describe(rendered, facts), tuple(notes))
+    data, notes = module.write(rendered, loaded.facts, target, suffix)
+    return Decoded(data, loaded.kind, module.describe(rendered, loaded.facts, target), notes)
 
 
 def verify(loaded: Loaded, original: bytes, *, suffix: str = "") -> dict[str, float | None]:
@@ -273,7 +351,9 @@ def verify(loaded: Loaded, original: bytes, *, suffix: str = "") -> dict[str, fl
         IntfitError: if the original cannot be read, or is not of the same size.
     """
     module = medium(loaded.kind)
-    result: dict[str, float | None] = module.distortion(
-        original, loaded.facts, lambda: render(loaded, module.Target()), suffix=suffix
-    )
+    try:
+        measure = module.comparison(original, loaded.facts, suffix=suffix)
+    except MediaError as error:
+        raise MediaError(f"the original: {error}") from None
+    result: dict[str, float | None] = measure(render(loaded, module.Target()))
     return result

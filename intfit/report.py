@@ -23,6 +23,8 @@ METRICS = {
     "mean_distance": ("mean distance", "% of the diagonal"),
     "max_distance": ("maximal distance", "% of the diagonal"),
 }
+#: The unit of each rate, as people write it.
+RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
 NAME_WIDTH = 24
 
 
@@ -103,6 +105,7 @@ class Reporter:
         self.say(
             f"{printable(source)} {self.arrow} {printable(target)}  "
             f"{size(bytes_in)} {self.arrow} {size(bytes_out)}  {factor}{self.times}{larger}  "
+            f"{result.rate:.3g} {RATES[result.rate_name]}  "
             f"{value(result.metric, result.distortion)}  {duration(result.seconds)}  "
             f"{result.device}"
         )

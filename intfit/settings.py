@@ -2,27 +2,35 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, get_args
 
 from .errors import UsageError
+from .schedules import RatioSchedule, interval_at
 
 TeacherName = Literal["full", "uniform", "int"]
 SelectionName = Literal["top", "proportional"]
-RatioSchedule = Literal["constant", "step", "linear", "cosine", "reverse-cosine"]
+Profile = Literal["packed", "open"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
-EFFORTS = range(1, 10)
+#: Limits on a network, of what one may ask for and of what a file may ask for.
+MAX_WIDTH, MAX_DEPTH = 8192, 64
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to encode. None leaves the choice to the medium, its size and the effort.
 
+    ``quality`` lies in 0..100. ``target_size`` is in bytes, the whole file; ``target_bpp`` in
+    bits a pixel, ``target_kbps`` in kilobits a second: at most that much.
     ``max_time`` is in seconds, ``target_psnr`` in dB. ``device`` is ``auto``, ``cpu``, ``cuda``,
     ``cuda:N`` or ``mps``; ``threads`` counts CPU threads.
     """
 
     effort: int = 5
+    quality: float | None = None
+    target_size: int | None = None
+    target_bpp: float | None = None
+    target_kbps: float | None = None
     steps: int | None = None
     max_time: float | None = None
     target_psnr: float | None = None
@@ -38,7 +46,8 @@ class Settings:
     interval_schedule: str | None = None
     batch: int | None = None
     seed: int = 0
-    precision: Precision = "float32"
+    profile: Profile = "packed"
+    precision: Precision | None = None
     device: str = "auto"
     threads: int | None = None
 
@@ -62,7 +71,15 @@ class Plan:
     interval_schedule: str
     batch: int
     seed: int
+    profile: Profile
     precision: Precision
+    price: float
+    target_size: int | None
+
+    @property
+    def teacher_name(self) -> str:
+        """Teacher and selection, as a file's header keeps them."""
+        return f"{self.teacher}-{self.selection}" if self.teacher == "int" else self.teacher
 
 
 @dataclass(frozen=True)
@@ -72,7 +89,8 @@ class Preset:
     ``weights`` parameters for ``per`` examples, growing as their number to the ``power``, within
     the widths: detail grows more slowly than pixels, in proportion to the length of a recording,
     and not at all with a pool of points. ``omega_first`` is a constant, or a share of the number
-    of examples where ``follows_length``.
+    of examples where ``follows_length``. ``price`` is what a bit a weight must gain, in nepers of
+    the distortion, for the packed profile to spend it.
     """
 
     depth: int
@@ -85,12 +103,13 @@ class Preset:
     follows_length: bool
     lr: float
     batch: int
+    price: float
 
 
 PRESETS = {
-    "image": Preset(6, 21_000, 393_216, 0.5, (16, 256), 30.0, 60.0, False, 7e-4, 2048),
-    "audio": Preset(4, 15_500, 308_000, 1.0, (24, 256), 30.0, 0.01, True, 1e-3, 2048),
-    "mesh": Preset(5, 9_600, 1, 0.0, (48, 48), 30.0, 30.0, False, 1e-3, 4096),
+    "image": Preset(6, 21_000, 393_216, 0.5, (16, 512), 30.0, 60.0, False, 7e-4, 2048, 0.02),
+    "audio": Preset(4, 15_500, 308_000, 1.0, (24, 512), 30.0, 0.01, True, 1e-3, 2048, 0.02),
+    "mesh": Preset(5, 9_600, 1, 0.0, (12, 512), 30.0, 30.0, False, 1e-3, 4096, 0.02),
 }
 
 #: Seconds a fit may take at each effort on the machine the presets were measured on (two cores of
@@ -99,6 +118,11 @@ SECONDS = {1: 4, 2: 8, 3: 16, 4: 32, 5: 64, 6: 128, 7: 300, 8: 900, 9: 2700}
 #: What a step costs there, in seconds: by itself, and for each example and neuron (sines) or weight
 #: (multiply-adds), forward and backward. Fitted to SIRENs from 48 x 5 to 256 x 4; within 20 %.
 PER_STEP, PER_NEURON, PER_WEIGHT = 1.5e-3, 4.8e-9, 2.7e-11
+#: The quality that gives a preset's own number of weights, and what doubles it.
+MIDDLE, DOUBLING = 50.0, 12.5
+#: Bits that a packed weight takes as a rule; the fewest that still leave a picture; the narrowest
+#: network to fit into a given size; and what a file takes besides its integers, at most, in bytes.
+USUAL_BITS, FEWEST_BITS, SMALLEST, FRAME = 6.2, 3.0, 4, 320
 #: With fewer steps than this a smaller network gets further. (Measured, kodim04 in 4 s: width 32
 #: 25.3 dB, 64 27.3 dB, 96 27.8 dB, the last after some 300 steps.)
 ENOUGH_STEPS = 200
@@ -111,13 +135,29 @@ POOL = 1 << 19
 
 def check(settings: Settings) -> None:
     """Raise UsageError where a setting is out of its range or contradicts another."""
+    choices: dict[str, tuple[str, ...]] = {
+        "teacher": get_args(TeacherName),
+        "selection": get_args(SelectionName),
+        "ratio_schedule": get_args(RatioSchedule),
+        "profile": get_args(Profile),
+        "precision": get_args(Precision),
+    }
+    for name, known in choices.items():
+        value = getattr(settings, name)
+        if value is not None and value not in known:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} {value!r} is not one of {', '.join(known)}")
     bounds: dict[str, tuple[float, float]] = {
         "effort": (1, 9),
+        "quality": (0, 100),
+        "target_size": (1, 1 << 40),
+        "target_bpp": (1e-6, 1e3),
+        "target_kbps": (1e-6, 1e6),
         "steps": (1, 10**9),
         "max_time": (0.1, 10**7),
         "target_psnr": (1, 120),
-        "width": (1, 8192),
-        "depth": (1, 64),
+        "width": (1, MAX_WIDTH),
+        "depth": (1, MAX_DEPTH),
         "omega": (1e-3, 1e5),
         "omega_first": (1e-3, 1e8),
         "lr": (1e-8, 1),
@@ -133,6 +173,14 @@ def check(settings: Settings) -> None:
             raise UsageError(f"{flag} {value!r} is outside {low:g} to {high:g}")
     if settings.steps is not None and settings.max_time is not None:
         raise UsageError("--steps and --max-time both bound the fit: give one")
+    sizes = ("quality", "target_size", "target_bpp", "target_kbps", "width")
+    given = [f"--{name.replace('_', '-')}" for name in sizes if getattr(settings, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} all say how large the network is: give one")
+    if settings.profile == "open" and any(flag.startswith("--target") for flag in given):
+        raise UsageError(f"{given[0]} is for the packed profile: give --width for the open one")
+    if settings.precision is not None and settings.profile != "open":
+        raise UsageError("--precision is for --profile open: the packed one chooses its own")
     if settings.teacher != "int":
         for name in ("selection", "ratio", "ratio_schedule", "interval_schedule"):
             if getattr(settings, name) is not None:
@@ -141,19 +189,22 @@ def check(settings: Settings) -> None:
     if settings.teacher == "full" and settings.batch is not None:
         raise UsageError("--batch is not for --teacher full, which takes every example")
     if settings.interval_schedule is not None:
-        name, _, count = settings.interval_schedule.partition(":")
-        fixed = {"dense", "incremental", "decremental"}
-        if not (name in fixed and not count) and not (
-            name == "every" and count.isascii() and count.isdigit() and int(count) > 0
-        ):
+        try:
+            interval_at(settings.interval_schedule, 0.0)
+        except ValueError:
             raise UsageError(
                 f"--interval-schedule {settings.interval_schedule!r} is not dense, incremental, "
                 "decremental or every:N"
-            )
+            ) from None
 
 
-def plan(settings: Settings, *, kind: str, n: int) -> Plan:
-    """Settings made concrete for a medium of ``n`` examples."""
+def plan(
+    settings: Settings, *, kind: str, n: int, features: tuple[int, int], size: int | None = None
+) -> Plan:
+    """Settings made concrete for a medium of ``n`` examples of these features.
+
+    ``size`` bounds the bytes of the file.
+    """
     check(settings)
     preset = PRESETS[kind]
     depth = settings.depth or preset.depth
@@ -162,7 +213,11 @@ def plan(settings: Settings, *, kind: str, n: int) -> Plan:
     batch = n if settings.teacher == "full" else settings.batch
     batch = batch or (min(n, POOL) if greedy else preset.batch)
     seconds = settings.max_time or SECONDS[settings.effort]
-    width = settings.width or _width(preset, n, depth, seconds=seconds)
+    if size is not None:
+        width = _width_within(size, preset, depth, features)
+    else:
+        quality = MIDDLE if settings.quality is None else settings.quality
+        width = settings.width or _width(preset, n, depth, seconds=seconds, quality=quality)
     steps = settings.steps
     if steps is None and settings.max_time is None:
         # Greedy INT learns from 0.6 of its batch on average, and scores all of it now and then.
@@ -188,7 +243,10 @@ def plan(settings: Settings, *, kind: str, n: int) -> Plan:
         interval_schedule=settings.interval_schedule or ("incremental" if greedy else redrawn),
         batch=batch,
         seed=settings.seed,
-        precision=settings.precision,
+        profile=settings.profile,
+        precision=settings.precision or "float32",
+        price=preset.price,
+        target_size=size,
     )
 
 
@@ -198,21 +256,44 @@ def step_seconds(width: int, depth: int, batch: float) -> float:
     return PER_STEP + batch * (neurons * PER_NEURON + weights * PER_WEIGHT)
 
 
-def _width(preset: Preset, n: int, depth: int, *, seconds: float) -> int:
-    """A multiple of 8 (for the vector units) whose network has about the preset's weights.
+def _width(preset: Preset, n: int, depth: int, *, seconds: float, quality: float) -> int:
+    """The width whose network has about the preset's weights, at this quality.
 
     Less where ``seconds`` would not see it through :data:`ENOUGH_STEPS` steps.
     """
     weights = preset.weights * (n / preset.per) ** preset.power
+    weights *= 2 ** ((quality - MIDDLE) / DOUBLING)
     exact = math.sqrt(weights / max(depth - 1, 1))
     narrowest, widest = preset.widths
-    width = int(min(max(8 * round(exact / 8), narrowest), widest))
+    # even, and a multiple of 8 (for the vector units) where that is no coarse step
+    multiple = 8 if exact >= 64 else 4 if exact >= 32 else 2
+    width = int(min(max(multiple * round(exact / multiple), narrowest), widest))
     while width > narrowest and ENOUGH_STEPS * step_seconds(width, depth, preset.batch) > seconds:
-        width -= 8
+        width -= 2
     return width
 
 
-def header_keys(plan: Plan) -> dict[str, Any]:
-    """The part of a plan that a file's header keeps: which teacher, which seed."""
-    teacher = f"{plan.teacher}-{plan.selection}" if plan.teacher == "int" else plan.teacher
-    return {"teacher": teacher, "seed": plan.seed}
+def weights_of(width: int, depth: int, features: tuple[int, int]) -> int:
+    """Parameters of a SIREN of these sizes."""
+    inside, outside = features
+    return (inside + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * outside
+
+
+def _width_within(size: int, preset: Preset, depth: int, features: tuple[int, int]) -> int:
+    """The widest network that a file of ``size`` bytes holds at about :data:`USUAL_BITS`.
+
+    Raises:
+        UsageError: if that is too small for any network.
+    """
+    room = size - FRAME - 8 * (depth + 1)
+
+    def taken(width: int, bits: float) -> float:
+        return weights_of(width, depth, features) * bits / 8
+
+    if room < taken(SMALLEST, FEWEST_BITS):
+        least = math.ceil(taken(SMALLEST, FEWEST_BITS) + size - room)
+        raise UsageError(f"{size} bytes are too few: the smallest file possible here has {least}")
+    width = SMALLEST
+    while width < preset.widths[1] and taken(width + 1, USUAL_BITS) <= room:
+        width += 1
+    return width

@@ -8,7 +8,6 @@ proportion to the discrepancy. Their rivals, ``full`` and ``uniform``, come thro
 A teacher sees indices and errors, never the medium and never the field.
 """
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,52 +15,11 @@ import torch
 from torch import Tensor
 
 from .devices import precise
-from .settings import POOL, RatioSchedule, SelectionName, TeacherName
+from .schedules import RatioSchedule, interval_at, ratio_at
+from .settings import POOL, SelectionName, TeacherName
 
 #: Discrepancies ``[B]`` of the examples at indices ``[B]``, by a forward pass without gradients.
 Score = Callable[[Tensor], Tensor]
-
-#: The paper's ratio at the end of ``reverse-cosine``.
-REVERSE_END = 0.2
-
-
-def ratio_at(schedule: RatioSchedule, progress: float, *, start: float) -> float:
-    """Share of the examples to learn from, in (0, 1], at ``progress`` in [0, 1] (section 4 of INT).
-
-    ``step`` climbs from ``start`` to 1 in ten stages; ``linear`` and ``cosine`` climb smoothly;
-    ``reverse-cosine`` falls to 0.2.
-    """
-    if schedule == "step":
-        return start + (1 - start) * min(int(progress * 10), 9) / 10
-    if schedule == "linear":
-        return start + (1 - start) * progress
-    if schedule == "cosine":
-        return 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2
-    if schedule == "reverse-cosine":
-        return REVERSE_END + (start - REVERSE_END) * (1 + math.cos(math.pi * progress)) / 2
-    return start
-
-
-def interval_at(schedule: str, progress: float) -> int:
-    """Steps between two selections at ``progress`` in [0, 1].
-
-    ``dense`` selects at every step. ``incremental`` does so for the first quarter of the fit, then
-    every 10, 20, 30, 40 and 50 steps over five equal phases. ``decremental`` falls from 90 to 1
-    over ten equal phases. ``every:N`` is constant.
-
-    Raises:
-        ValueError: for a schedule that has no such name.
-    """
-    if schedule == "dense":
-        return 1
-    if schedule == "incremental":
-        return 1 if progress < 0.25 else 10 * (1 + min(int((progress - 0.25) / 0.15), 4))
-    if schedule == "decremental":
-        return max(1, 90 - 10 * int(progress * 10))
-    name, _, count = schedule.partition(":")
-    if name == "every" and count.isascii() and count.isdigit() and int(count) > 0:
-        return int(count)
-    raise ValueError(f"not an interval schedule: {schedule!r}")
 
 
 class Teacher(Protocol):
@@ -195,6 +153,7 @@ class ProportionalInt:
         self._precise = precise(generator.device)
         self._table = self._scores[:0].to(self._precise)
         self._due = 0
+        self._drawn: list[Tensor] = []
 
     def ratio(self, progress: float) -> float:
         return ratio_at(self._ratio_schedule, progress, start=self._start)
@@ -213,14 +172,25 @@ class ProportionalInt:
         if step >= self._due:
             self._due = step + interval_at(self._interval_schedule, progress)
             self._rebuild(progress)
-        # One draw in each of `batch` equal slices of the table: less variance than independent
-        # draws, and indices in order, which gather faster.
+            self._drawn = []
+        if not self._drawn:
+            self._drawn = self._batches(min(self._due - step, max(1, POOL // self._batch)))
+        return self._drawn.pop()
+
+    def _batches(self, count: int) -> list[Tensor]:
+        """``count`` batches of indices ``[batch]``: drawn together, which costs far less.
+
+        Each batch has one draw in each of ``batch`` equal slices of the table: less variance than
+        independent draws, and indices in order, which gather faster.
+        """
         generator, device = self._generator, self._generator.device
-        slices = torch.arange(self._batch, device=device, dtype=self._precise)
-        jitter = torch.rand(self._batch, generator=generator, device=device, dtype=self._precise)
+        slices = torch.arange(self._batch, device=device, dtype=self._precise)[:, None]
+        shape = (self._batch, count)
+        jitter = torch.rand(shape, generator=generator, device=device, dtype=self._precise)
         points = (slices + jitter) * (self._table[-1] / self._batch)
         drawn = torch.searchsorted(self._table, points).clamp_(max=len(self._table) - 1)
-        return drawn if self._pool is None else self._pool[drawn]
+        drawn = drawn if self._pool is None else self._pool[drawn]
+        return list(drawn.t().contiguous())
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
         self._scores[indices] = errors

@@ -1,5 +1,6 @@
 """Small media, and the command line as a person would run it."""
 
+import io
 import os
 import subprocess
 import sys
@@ -84,6 +85,13 @@ def photo(width: int = 48, height: int = 32) -> Image.Image:
     disc = np.hypot(x - 0.6 * width, y - 0.4 * height) < 0.25 * height
     pixels = np.stack([4 * x + 40, 200 - 4 * y, 60 + 120 * disc], axis=-1)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def png(picture: Image.Image) -> bytes:
+    """The bytes of a picture as a PNG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def tone(seconds: float = 0.25, rate: int = 8000, channels: int = 1) -> np.ndarray:

@@ -12,7 +12,7 @@ from conftest import tone
 
 from intfit.media import audio
 from intfit.media.audio import Target
-from intfit.media.signal import GridSignal
+from intfit.signal import GridSignal
 
 CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
@@ -108,7 +108,9 @@ def every_value(subtype: str) -> np.ndarray:
 def test_a_perfect_field_restores_every_sample(subtype, tolerance):
     data = file_of(every_value(subtype), 8000, subtype)
     signal = audio.read(data)
-    after = audio.write(rendered(perfect(signal), signal.facts), signal.facts, ".wav")
+    after = audio.write(
+        rendered(perfect(signal), signal.facts), signal.facts, audio.Target(), ".wav"
+    )[0]
     before, _ = soundfile.read(io.BytesIO(data))
     restored, rate = soundfile.read(io.BytesIO(after))
     assert rate == 8000

@@ -1,13 +1,23 @@
 """The file: what any safetensors reader sees, and what ours refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
 import torch
 
 from intfit.codec import container, quantize
+from intfit.codec.container import Header
 from intfit.errors import FileFormatError
+
+HEADER = Header(
+    medium="image",
+    facts={"width": 768, "height": 512, "mode": "RGB"},
+    field="siren",
+    network={"width": 64, "depth": 6, "omega_first": 60.0, "omega": 30.0},
+    fit={"distortion": 32.1234, "steps": 12345, "teacher": "int-proportional", "seed": 0},
+)
 
 
 def some_file() -> bytes:
@@ -15,7 +25,7 @@ def some_file() -> bytes:
         "layers.0.weight": torch.arange(6.0).reshape(2, 3),
         "layers.0.bias": torch.ones(2),
     }
-    return container.dump({"medium": "image"}, quantize.store(parameters, "float32"))
+    return container.dump(HEADER, quantize.store(parameters, "float32"))
 
 
 def test_any_safetensors_reader_can_use_the_tensors():
@@ -27,15 +37,22 @@ def test_any_safetensors_reader_can_use_the_tensors():
 def test_parameters_come_back_as_they_were_rounded(precision):
     parameters = {"w": torch.randn(5, 4, generator=torch.Generator().manual_seed(0))}
     stored = quantize.store(parameters, precision)
-    _, loaded = container.load(container.dump({}, stored))
+    _, loaded = container.load(container.dump(HEADER, stored))
     restored = quantize.restore(loaded, {"w": (5, 4)})["w"]
     assert torch.equal(restored, parameters["w"].to(getattr(torch, precision)).float())
 
 
 def test_equal_contents_give_equal_bytes_whatever_their_order():
-    one = container.dump({"a": 1, "b": [2]}, {})
-    two = container.dump({"b": [2], "a": 1}, {})
-    assert one == two
+    shuffled = replace(HEADER, facts=dict(reversed(HEADER.facts.items())))
+    assert container.dump(HEADER, {}) == container.dump(shuffled, {})
+
+
+def test_a_header_comes_back_whole_and_takes_at_most_256_bytes():
+    data = container.dump(HEADER, {"payload": container.Stored("U8", (12345,), bytes(12345))})
+    layout, _ = container.load(data)
+    assert layout.header == HEADER
+    assert layout.packed
+    assert len(data) - 12345 <= 256
 
 
 def test_every_truncation_is_refused():
@@ -54,4 +71,4 @@ def test_no_flipped_byte_crashes_the_reader():
         except FileFormatError:
             continue
         assert sum(len(tensor.data) for tensor in tensors.values()) <= len(data)
-        json.dumps(layout.header)
+        json.dumps(layout.header.facts)

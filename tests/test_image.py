@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from intfit.media import image
 from intfit.media.image import Target
-from intfit.media.signal import GridSignal
+from intfit.signal import GridSignal
 
 CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
@@ -83,8 +83,7 @@ def perfect(signal: GridSignal) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def facts_of(width: int, height: int, channels: int = 1) -> dict:
     mode = {1: "L", 3: "RGB"}[channels]
-    facts = {"mode": mode, "width": width, "height": height, "channels": channels}
-    return facts | {"low": 0.0, "high": 255.0}
+    return {"mode": mode, "width": width, "height": height}
 
 
 def rendered(evaluate: Callable, facts: dict, **target: object) -> np.ndarray:
@@ -105,7 +104,10 @@ def test_a_perfect_field_restores_every_pixel_in_its_mode(name):
     signal = image.read(data)
     assert signal.notes == ()
     pixels = rendered(perfect(signal), signal.facts)
-    before, after = opened(data), opened(image.write(pixels, signal.facts, suffix))
+    before, after = (
+        opened(data),
+        opened(image.write(pixels, signal.facts, image.Target(), suffix)[0]),
+    )
     assert (after.mode, after.size) == (before.mode, before.size)
     if before.mode == "P":
         # palettes may list a colour twice
@@ -172,7 +174,7 @@ def test_colour_of_16_bits_is_read_as_8_and_a_note_says_so():
     deep = np.asarray(photo(6, 4)).astype(np.uint16) * 257
     pixels, facts, notes = image.samples(png_of_16_bits(deep))
     assert notes == ("16-bit colour read as 8-bit",)
-    assert facts["high"] == 255
+    assert image.span(facts) == (0, 255)
     np.testing.assert_array_equal(pixels, np.asarray(photo(6, 4)))
 
 
@@ -360,8 +362,8 @@ def test_a_picture_with_alpha_can_be_written_as_jpeg(intfit):
 
 def test_deep_grey_is_scaled_not_clipped_where_a_format_holds_8_bits():
     values = ramp(0, 65535).astype(np.uint16)
-    facts = facts_of(30, 20) | {"mode": "I;16", "high": 65535.0}
-    decoded = opened(image.write(values[..., None], facts, ".bmp"))
+    facts = facts_of(30, 20) | {"mode": "I;16"}
+    decoded = opened(image.write(values[..., None], facts, image.Target(), ".bmp")[0])
     assert decoded.mode == "L"
     np.testing.assert_allclose(np.asarray(decoded, float), values / 257, atol=0.501)
 

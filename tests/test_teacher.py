@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from intfit.teacher import Full, ProportionalInt, TopInt, Uniform, interval_at, ratio_at
+from intfit.schedules import interval_at, ratio_at
+from intfit.teacher import Full, ProportionalInt, TopInt, Uniform
 
 
 def generator() -> torch.Generator:

@@ -8,6 +8,7 @@ from .. import __version__
 from .bench import app as bench
 from .decode import decode
 from .encode import encode
+from .export import export
 from .inspect import info, verify
 from .options import Sectioned
 
@@ -18,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 app.add_typer(bench, name="bench")
-for command in (encode, decode, info, verify):
+for command in (encode, decode, info, verify, export):
     app.command(cls=Sectioned, no_args_is_help=True)(command)
 
 

@@ -1,6 +1,8 @@
 """``intfit bench``: the comparisons in the README, to repeat."""
 
-import io
+import json
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,11 +10,12 @@ import typer
 
 from .. import batch
 from ..batch import Job
-from ..errors import UsageError
-from ..report import Reporter, printable, value
+from ..errors import IntfitError, UsageError
+from ..report import RATES, Reporter, printable, value
 from ..settings import Settings
+from ..settings import check as check_settings
 from . import options as opt
-from .options import FIT, MESSAGES, NETWORK, Sectioned, option
+from .options import FIT, MESSAGES, NETWORK, OUTPUT, Sectioned, option
 from .run import guarded
 
 app = typer.Typer(
@@ -25,29 +28,11 @@ def top() -> None:
     """Repeat the comparisons in the README."""
 
 
-def halved(data: bytes) -> bytes:
-    """An image at half its size, by area averaging, as a PNG.
-
-    Raises:
-        UsageError: if the input is no image.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except (UnidentifiedImageError, OSError):
-        raise UsageError("--half is for images") from None
-    buffer = io.BytesIO()
-    image.reduce(2).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @app.command(cls=Sectioned, no_args_is_help=True)
 def teachers(
     files: Annotated[list[str], typer.Argument(help="Images, recordings or meshes.")],
     seconds: Annotated[
-        float, option("--seconds", panel=FIT, text="To fit, for each teacher.")
+        float, option("--seconds", panel=FIT, text="To fit, for each teacher.", min=0.1)
     ] = 60.0,
     half: Annotated[
         bool, option("--half", panel=FIT, text="Halve images first, by area averaging.")
@@ -81,32 +66,137 @@ def teachers(
     report = Reporter(as_json=as_json)
     settings = Settings(
         max_time=seconds, width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
-        device=device, threads=threads,
+        profile="open", device=device, threads=threads,
     )  # fmt: skip
     with guarded(report, debug):
+        from ..bench.teachers import compare, halved
+
+        for name in files:
+            try:
+                data = batch.read(Job(Path(name), None))
+                data = halved(data) if half else data
+                if not as_json:
+                    print(f"{printable(name)}, {seconds:g} s each", flush=True)
+                for teacher, result in compare(data, settings, suffix=Path(name).suffix):
+                    figure = value(result.metric, result.distortion)
+                    if not as_json:
+                        print(f"  {teacher:24}{figure:>12}  {result.steps:>7} steps", flush=True)
+                    report.record(
+                        {
+                            "input": name,
+                            "teacher": teacher,
+                            "metric": result.metric,
+                            "distortion": round(result.distortion, 4),
+                            "steps": result.steps,
+                            "seconds": round(result.seconds, 3),
+                            "parameters": result.parameters,
+                            "device": result.device,
+                            "seed": result.seed,
+                        }
+                    )
+            except IntfitError as error:
+                raise type(error)(f"{printable(name)}: {error}") from error
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "intfit"
+
+
+@app.command(cls=Sectioned, no_args_is_help=True)
+def rd(
+    files: Annotated[list[str], typer.Argument(help="Images, recordings or meshes.")],
+    against: Annotated[
+        str | None,
+        option(
+            "--against",
+            panel=FIT,
+            text="jpeg,webp,avif; mp3,vorbis,opus; draco (all that fit the medium).",
+            metavar="CODECS",
+        ),
+    ] = None,
+    qualities: Annotated[
+        str, option("--qualities", panel=FIT, text="Of intfit, as -q.", metavar="Q,Q,...")
+    ] = "20,40,60,80",
+    effort: Annotated[int, option("-e", "--effort", panel=FIT, text="Of intfit: 1 to 9.")] = 5,
+    seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
+    plot: Annotated[
+        Path | None, option("--plot", panel=OUTPUT, text="Draw the curves: .png, .svg, .pdf.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, option("--json", panel=OUTPUT, text="Write every point here.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        option("--cache", panel=OUTPUT, text="Keep results here, so that a run can go on."),
+    ] = None,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Compare rate and distortion with the codecs people use.
+
+    Every codec at several settings, each decoded and measured like the rest; BD-rate (less is
+    better) over the qualities that both reach. Draco comes after quadric decimation. An
+    interrupted run goes on where it was. Needs the extra intfit[bench].
+
+    \b
+    Example:
+      intfit bench rd kodim04.png --against jpeg,webp --plot rd.png
+    """
+    report = Reporter()
+    with guarded(report, debug):
+        from ..bench import rd as bench
+
+        known = {name for names in bench.RIVALS.values() for name in names}
+        names = [name.strip().lower() for name in against.split(",")] if against else []
+        if unknown := [name for name in names if name not in known]:
+            raise UsageError(f"--against {unknown[0]!r} is not one of {', '.join(sorted(known))}")
+        try:
+            wanted = sorted({float(quality) for quality in qualities.split(",")})
+        except ValueError:
+            raise UsageError(f"--qualities {qualities!r} is not of the form 20,40,60") from None
+        settings = Settings(effort=effort, seed=seed, device=device, threads=threads)
+        for quality in wanted:
+            check_settings(replace(settings, quality=quality))
+        results: dict[str, tuple[str, list[Any]]] = {}
         for name in files:
             data = batch.read(Job(Path(name), None))
-            from ..bench.teachers import compare
-
-            data = halved(data) if half else data
-            if not as_json:
-                print(f"{printable(name)}, {seconds:g} s each", flush=True)
-            for row in compare(data, settings, suffix=Path(name).suffix):
-                result = row.result
-                line: dict[str, Any] = {
-                    "input": name,
-                    "teacher": row.teacher,
-                    "metric": result.metric,
-                    "distortion": round(result.distortion, 4),
-                    "steps": result.steps,
-                    "seconds": round(result.seconds, 3),
-                    "parameters": result.parameters,
-                    "device": result.device,
-                    "seed": result.seed,
-                }
-                report.record(line)
-                if not as_json:
-                    figures = (
-                        f"{value(result.metric, result.distortion):>12}  {result.steps:>7} steps"
+            try:
+                kind, stream = bench.points(
+                    data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
+                    cache=bench.Cache(cache or _cache_folder()),
+                )  # fmt: skip
+                print(printable(name), flush=True)
+                found = results.setdefault(name, (kind, []))[1]
+                for point in stream:
+                    found.append(point)
+                    figures = "  ".join(value(*pair) for pair in point.distortion.items())
+                    print(
+                        f"  {point.codec:8}{point.setting:>9}{point.size:>9} B"
+                        f"{point.rate:>9.3f} {RATES[point.unit]}  {figures}",
+                        flush=True,
                     )
-                    print(f"  {row.teacher:24}{figures}", flush=True)
+            except IntfitError as error:
+                raise type(error)(f"{printable(name)}: {error}") from error
+            for codec, change in bench.compared(found, kind).items():
+                said = "no quality in common" if change is None else f"{change:+.1f} %"
+                print(f"  BD-rate against {codec}: {said}", flush=True)
+        every: dict[str, list[float]] = {}
+        for kind, found in results.values():
+            for codec, change in bench.compared(found, kind).items():
+                every.setdefault(codec, []).extend([] if change is None else [change])
+        for codec, changes in every.items():
+            if len(changes) > 1:
+                mean = sum(changes) / len(changes)
+                print(f"mean BD-rate against {codec}: {mean:+.1f} % ({len(changes)} files)")
+        if json_file is not None:
+            lines = [
+                {"input": name, "kind": kind, **asdict(point)}
+                for name, (kind, found) in results.items()
+                for point in found
+            ]
+            text = json.dumps(lines, indent=1).encode()
+            batch.write(Job(None, json_file), text, force=True)
+        if plot is not None:
+            bench.plot(results, plot)

@@ -223,10 +223,11 @@ def native_suffix(source: Path) -> str:
     from ..codec import container
     from ..media import medium
 
+    if batch.nameless(source):
+        return ""  # reading a pipe would empty it
     try:
-        kind, _, _ = container.identify(container.read_layout(source))
+        module = medium(container.read_layout(source).header.medium)
     except (IntfitError, OSError):
         return ""
-    module = medium(kind)
     named = Path(source.name.removesuffix(container.SUFFIX)).suffix.lower()
     return named if named in module.LOSSLESS else str(module.DEFAULT_SUFFIX)

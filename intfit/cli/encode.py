@@ -1,5 +1,6 @@
 """``intfit encode``."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from .. import batch
 from ..batch import Job
+from ..errors import UsageError
 from ..report import Reporter, printable
 from ..settings import Settings
 from ..settings import check as check_settings
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
 ENCODED_KEYS = (
     "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_out", "samples",
-    "parameters", "bpp", "kbps", "metric", "distortion", "steps", "seconds", "device", "teacher",
-    "seed", "notes",
+    "parameters", "bpp", "kbps", "bytes_per_1000_faces", "metric", "distortion", "steps", "seconds",
+    "device", "teacher", "seed", "notes",
 )  # fmt: skip
 """The keys of `encode --json`, in order; null where one does not apply or is not known."""
 
@@ -35,9 +37,18 @@ def encode(
     force: opt.Force = False,
     skip_existing: opt.SkipExisting = False,
     keep_going: opt.KeepGoing = True,
+    profile: Annotated[
+        opt.ProfileChoice,
+        option(
+            "--profile",
+            panel=OUTPUT,
+            text="packed: small. open: named tensors that any safetensors reader can use.",
+        ),
+    ] = opt.ProfileChoice.packed,
     precision: Annotated[
-        opt.PrecisionChoice, option("--precision", panel=OUTPUT, text="Of the stored weights.")
-    ] = opt.PrecisionChoice.float32,
+        opt.PrecisionChoice | None,
+        option("--precision", panel=OUTPUT, text="Of the weights, open profile (float32)."),
+    ] = None,
     save_selection: Annotated[
         Path | None,
         option(
@@ -57,8 +68,34 @@ def encode(
         int,
         option("-e", "--effort", panel=FIT, text="1 (seconds) to 9 (as good as it gets)."),
     ] = 5,
+    quality: Annotated[
+        float | None,
+        option(
+            "-q",
+            "--quality",
+            panel=FIT,
+            text="0 to 100: higher is better and bigger (50).",
+        ),
+    ] = None,
+    target_size: Annotated[
+        str | None,
+        option(
+            "--target-size",
+            panel=FIT,
+            text="At most so many bytes, the whole file: 20kB, 1.5MB, 900.",
+            metavar="SIZE",
+        ),
+    ] = None,
+    target_bpp: Annotated[
+        float | None,
+        option("--target-bpp", panel=FIT, text="At most so many bits a pixel.", metavar="BITS"),
+    ] = None,
+    target_kbps: Annotated[
+        float | None,
+        option("--target-kbps", panel=FIT, text="At most so many kilobits a second.", metavar="K"),
+    ] = None,
     steps: Annotated[
-        int | None, option("--steps", panel=FIT, text="Optimizer steps, instead of an effort.")
+        int | None, option("--steps", panel=FIT, text="Optimizer steps, instead of the effort's.")
     ] = None,
     max_time: Annotated[
         float | None,
@@ -148,17 +185,23 @@ def encode(
       intfit encode photo.png                    -> photo.png.safetensors
       intfit encode *.wav --output-dir out/ --json
       find . -name '*.obj' | intfit encode --files-from - --effort 3
-      intfit encode photo.png --max-time 30 --precision bfloat16
+      intfit encode photo.png -q 70 --effort 7   better, bigger, slower
+      intfit encode photo.png --target-size 20kB --max-time 30
       curl -s URL | intfit encode - -o picture.safetensors
     """
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
+    with guarded(report, debug):
+        size = None if target_size is None else parse_size(target_size)
     settings = Settings(
-        effort=effort, steps=steps, max_time=max_time, target_psnr=target_psnr, width=width,
+        effort=effort, quality=quality, target_size=size, target_bpp=target_bpp,
+        target_kbps=target_kbps, steps=steps, max_time=max_time, target_psnr=target_psnr,
+        width=width,
         depth=depth, omega=omega, omega_first=omega_first, lr=lr, teacher=teacher.value,
         selection=selection.value if selection else None, ratio=ratio,
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
         interval_schedule=interval_schedule, batch=examples, seed=seed,
-        precision=precision.value, device=device, threads=threads,
+        profile=profile.value,
+        precision=precision.value if precision else None, device=device, threads=threads,
     )  # fmt: skip
     with guarded(report, debug):
         check_settings(settings)
@@ -169,17 +212,19 @@ def encode(
             output_dir,
             renamed=batch.encoded_name,
             as_json=as_json,
+            dry_run=dry_run,
         )
+        maps = [map_job(job, save_selection) for job in jobs] if save_selection else []
+        batch.refuse_collisions(maps)
         with report.progress(show=not no_progress) as display:
 
             def work(job: Job, position: int) -> dict[str, Any]:
-                if not dry_run:
-                    batch.ready(job, force=force)
+                batch.ready(job, force=force)
                 if display is not None:
                     display.begin(job.source_name, position, len(jobs))
                 data = batch.read(job)
                 from .. import pipeline
-                from ..selection import recorder
+                from ..selection import Recorder
 
                 suffix = job.source.suffix if job.source else ""
                 chosen = kind.value if kind else None
@@ -202,7 +247,9 @@ def encode(
                     if display is not None:
                         display.prepared(ready)
 
-                stem = job.source.name if job.source else "stdin"
+                def save(step: int, picture: bytes, ending: str) -> None:
+                    batch.write(map_job(job, save_selection, step, ending), picture, force=force)
+
                 result = pipeline.encode(
                     data,
                     settings,
@@ -210,7 +257,9 @@ def encode(
                     kind=chosen,
                     prepared=prepared,
                     watch=display.update if display is not None else None,
-                    teach=recorder(save_selection, stem) if save_selection else None,
+                    teach=(lambda inner, ready: Recorder(inner, ready, save))
+                    if save_selection
+                    else None,
                 )
                 batch.write(job, result.data, force=force)
                 report.encoded(job.source_name, job.target_name, len(data), result)
@@ -227,19 +276,36 @@ def encode(
             )
 
 
+def parse_size(text: str) -> int:
+    """Bytes in ``20kB``, ``1.5 MB``, ``16KiB`` or ``900``.
+
+    Raises:
+        UsageError: if that is not a size.
+    """
+    units = {"": 1, "k": 1000, "m": 1000**2, "ki": 1024, "mi": 1024**2}
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k|m|ki|mi|)b?", text.strip().lower())
+    if not found or not 1 <= float(found[1]) * units[found[2]] < 1 << 40:
+        raise UsageError(f"--target-size {text!r} is not a size like 20kB or 900")
+    return int(float(found[1]) * units[found[2]])
+
+
+def map_job(job: Job, folder: Path | None, step: int = 0, suffix: str = "") -> Job:
+    """Where a map of what the teacher chose goes: under ``folder``, sub-folders kept."""
+    assert folder is not None
+    source = job.source or Path("stdin")
+    name = f"{source.name}.step-{step:06d}{suffix}"
+    return Job(job.source, batch.place(source, Path(name), folder))
+
+
 def encoded_line(bytes_in: int, result: "Encoded") -> dict[str, Any]:
     """The values of an `encode --json` line that a result gives."""
-    bits = 8 * len(result.data)
     return {
         "kind": result.kind,
         "bytes_in": bytes_in,
         "bytes_out": len(result.data),
         "samples": result.samples,
         "parameters": result.parameters,
-        "bpp": round(bits / result.samples, 4) if result.kind == "image" else None,
-        "kbps": (
-            round(bits / result.seconds_of_sound / 1000, 3) if result.seconds_of_sound else None
-        ),
+        result.rate_name: round(result.rate, 4),
         "metric": result.metric,
         "distortion": round(result.distortion, 4),
         "steps": result.steps,

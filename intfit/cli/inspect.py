@@ -8,8 +8,10 @@ import typer
 from .. import batch
 from ..batch import Job
 from ..codec import container
-from ..errors import IntfitError, MediaError, UsageError
+from ..errors import IntfitError, UsageError
+from ..fields.architecture import SirenConfig, architecture
 from ..report import METRICS, Reporter, printable, size, value
+from ..schema import KINDS
 from . import options as opt
 from .options import MESSAGES, option
 from .run import MENDABLE, explain, guarded
@@ -24,7 +26,9 @@ INFO_KEYS = (
     "field",
     "fit",
     "parameters",
+    "profile",
     "types",
+    "sizes",
 )
 """The keys of `info --json`, in order."""
 
@@ -48,9 +52,10 @@ def describe(facts: dict[str, Any], kind: str) -> str:
 def info(
     files: Annotated[list[str] | None, typer.Argument(help="Files that encode wrote.")] = None,
     as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Show what is in each file; reads its header only.
+    """Show what is in each file; reads its header only, unless -v asks what takes how much.
 
     \b
     Example:
@@ -66,9 +71,10 @@ def info(
             line |= {"input": name, "ok": True}
             try:
                 layout = container.read_layout(Path(name))
-                kind, _, facts = container.identify(layout)
+                network = architecture(layout.header)
+                parts = breakdown(Path(name), network) if verbose else None
             except MENDABLE as error:
-                code, message = explain(error)
+                code, message = explain(error, debug=debug)
                 worst = max(worst, code)
                 line |= {"ok": False, "error": message}
                 report.error(f"{printable(name)}: {message}")
@@ -76,13 +82,16 @@ def info(
                 header = layout.header
                 line |= {
                     "bytes": layout.size,
-                    "kind": kind,
-                    "facts": facts,
-                    "field": header["field"],
-                    "fit": header.get("fit"),
-                    "parameters": layout.parameters,
+                    "kind": header.medium,
+                    "facts": header.facts,
+                    "field": {"kind": header.field, **header.network},
+                    "fit": header.fit,
+                    "parameters": network.count(),
+                    "profile": "packed" if layout.packed else "open",
                     "types": sorted({dtype for dtype, *_ in layout.tensors.values()}),
                 }
+                if parts is not None:
+                    line["sizes"] = parts
                 if not as_json:
                     print(page(line))
             report.record(line)
@@ -90,21 +99,38 @@ def info(
             raise typer.Exit(worst)
 
 
+def breakdown(path: Path, network: SirenConfig) -> dict[str, float]:
+    """Bytes that the header and each tensor of a file take; reads all of it."""
+    layout, stored = container.load(batch.read(Job(path, None)))
+    sizes: dict[str, float] = {"header": layout.start}
+    if not layout.packed:
+        return sizes | {name: len(tensor.data) for name, tensor in stored.items()}
+    from ..codec import payload
+
+    data = stored[container.PAYLOAD].data
+    return sizes | {
+        part.name: round(part.size, 1) for part in payload.parts(data, network.shapes())
+    }
+
+
 def page(line: dict[str, Any]) -> str:
     """What `info` prints of one file."""
-    field, fit = line["field"], line["fit"] if isinstance(line["fit"], dict) else {}
-    metric, reached = fit.get("metric"), fit.get("distortion")
+    field, fit, reached = line["field"], line["fit"], line["fit"].get("distortion")
     quality = "unknown distortion"
-    if isinstance(metric, str) and metric in METRICS and isinstance(reached, int | float):
-        quality = value(metric, reached)
+    if isinstance(reached, int | float):
+        quality = value(KINDS[line["kind"]].metric, reached)
+    taken = 8 * line["bytes"] / line["parameters"]
     rows = {
         line["kind"]: describe(line["facts"], line["kind"]),
         "field": f"SIREN {field.get('width')} x {field.get('depth')}, omega "
         f"{field.get('omega_first')} / {field.get('omega')}",
-        "weights": f"{line['parameters']} as {', '.join(line['types'])}",
+        "weights": f"{line['parameters']}, {line['profile']} as {', '.join(line['types'])}: "
+        f"{taken:.1f} bits each, all told",
         "fit": f"{quality}, {fit.get('steps')} steps, teacher {fit.get('teacher')}, "
         f"seed {fit.get('seed')}",
     }
+    if line["sizes"] is not None:
+        rows["sizes"] = ", ".join(f"{name} {taken:g}" for name, taken in line["sizes"].items())
     text = [f"{printable(line['input'])}  {size(line['bytes'])}"]
     text += [f"  {name:8} {printable(row)}" for name, row in rows.items()]
     return "\n".join(text)
@@ -164,9 +190,7 @@ def verify(
     try:
         kind, found = measured(file, against, device, threads, given=[*lowest, *highest])
     except MENDABLE as error:
-        if debug:
-            raise
-        code, message = explain(error)
+        code, message = explain(error, debug=debug)
         report.error(f"{printable(file)}: {message}")
         report.record(line | {"ok": False, "error": message})
         raise typer.Exit(code) from None
@@ -193,6 +217,7 @@ def measured(
         UsageError: if a limit in ``given`` is not one of the medium's metrics.
     """
     from .. import pipeline
+    from ..media import medium
 
     data = batch.read(Job(Path(file), None))
     try:
@@ -200,12 +225,8 @@ def measured(
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
     loaded = pipeline.load(data, device=device, threads=threads)
-    try:
-        found = pipeline.verify(loaded, original, suffix=Path(against).suffix)
-    except MediaError as error:
-        raise MediaError(f"the original {against!r}: {error}") from None
     for metric in given:
-        if metric not in found:
+        if metric not in medium(loaded.kind).METRICS:
             name = METRICS[metric][0]
             raise UsageError(f"a limit on the {name} was given, but the file holds {loaded.kind}")
-    return loaded.kind, found
+    return loaded.kind, pipeline.verify(loaded, original, suffix=Path(against).suffix)

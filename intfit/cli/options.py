@@ -70,6 +70,13 @@ class RatioChoice(StrEnum):
     reverse_cosine = "reverse-cosine"
 
 
+class ProfileChoice(StrEnum):
+    """--profile."""
+
+    packed = "packed"
+    open = "open"
+
+
 class PrecisionChoice(StrEnum):
     """--precision."""
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,14 @@ from ..errors import IntfitError, UsageError
 from ..report import Reporter, printable
 
 
-def explain(error: BaseException) -> tuple[int, str]:
-    """The one place where errors become an exit code and a line.
+def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
+    """The one place where errors become an exit code and a line; a traceback too for ``debug``.
 
     2 for a request that makes no sense, 1 for what else a person can mend; anything else is a
     fault of this program and is raised again.
     """
+    if debug:
+        traceback.print_exception(error)
     if isinstance(error, IntfitError):
         return (2 if isinstance(error, UsageError) else 1), str(error)
     # torch raises a RuntimeError where an allocation fails
@@ -46,9 +49,7 @@ def guarded(report: Reporter, debug: bool) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except MENDABLE as error:
-        if debug:
-            raise
-        code, message = explain(error)
+        code, message = explain(error, debug=debug)
         report.error(message)
         raise typer.Exit(code) from None
 
@@ -80,9 +81,7 @@ def run(
         except BrokenPipeError:
             raise
         except MENDABLE as error:
-            if debug:
-                raise
-            code, message = explain(error)
+            code, message = explain(error, debug=debug)
             worst = max(worst, code)
             line |= {"output": None, "ok": False, "error": message}
             report.error(f"{printable(job.source_name)}: {message}")
@@ -101,8 +100,9 @@ def plan_jobs(
     *,
     renamed: Callable[[Path], Path],
     as_json: bool,
+    dry_run: bool = False,
 ) -> list[Job]:
-    """Which inputs there are and where each output goes.
+    """Which inputs there are and where each output goes; stdout may be a terminal in a dry run.
 
     Raises:
         UsageError: if the options contradict each other, or two outputs collide.
@@ -121,11 +121,13 @@ def plan_jobs(
             if output_dir is not None:
                 raise UsageError("standard input has no name: -o says where to write it")
             target = None
+        elif batch.nameless(source):
+            raise UsageError(f"{name!r} is a pipe and has no name: -o says where to write")
         else:
             target = batch.place(source, renamed(source), output_dir)
         jobs.append(Job(source, target))
     batch.refuse_collisions(jobs)
-    if any(job.target is None for job in jobs):
+    if any(job.target is None for job in jobs) and not dry_run:
         if as_json:
             raise UsageError("--json writes to stdout, and so does -o -: give a file to write")
         if sys.stdout.isatty():

@@ -8,17 +8,20 @@ import json
 import math
 import os
 import reprlib
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError
-from ..media import KINDS
+from ..schema import FIELDS, FIT, KINDS
 
 #: The version this program writes and reads. A later one is refused by its number.
-VERSION = 1
+VERSION = 2
 SUFFIX = ".safetensors"
+#: The one tensor of the packed profile.
+PAYLOAD = "payload"
 #: Bytes an element of each tensor type takes; a file with any other type is not ours.
 ITEM_SIZES = {"U8": 1, "F16": 2, "BF16": 2, "F32": 4}
 #: Our headers are a few kB; a safetensors file whose header is larger is somebody else's.
@@ -35,27 +38,72 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Header:
+    """What a file says of itself.
+
+    ``medium`` and ``field`` are of :data:`~intfit.schema.KINDS` and :data:`~intfit.schema.FIELDS`;
+    ``facts``, ``network`` and ``fit`` have the keys listed there.
+    """
+
+    medium: str
+    facts: dict[str, Any]
+    field: str
+    network: dict[str, Any]
+    fit: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Layout:
     """A file's header and where its tensors lie, without the tensors.
 
-    ``header`` is the ``intfit`` JSON; ``tensors`` maps names to (type, shape, first byte, end).
+    ``tensors`` maps names to (type, shape, first byte, end); ``start`` is where the first byte of
+    their data lies in the file; ``checksum`` is that of header and data.
     """
 
-    header: dict[str, Any]
+    header: Header
     tensors: dict[str, tuple[str, tuple[int, ...], int, int]]
+    checksum: int
+    start: int
     size: int
 
     @property
-    def parameters(self) -> int:
-        """Number of stored elements."""
-        return sum(math.prod(shape) for _, shape, _, _ in self.tensors.values())
+    def packed(self) -> bool:
+        """Whether this is the packed profile: one tensor of bytes, called payload."""
+        return list(self.tensors) == [PAYLOAD] and self.tensors[PAYLOAD][0] == "U8"
 
 
-def dump(header: Mapping[str, Any], tensors: Mapping[str, Stored]) -> bytes:
+def _text(header: Header, checksum: int | None) -> str:
+    """The header as JSON, with sorted keys."""
+
+    def values(names: tuple[str, ...], found: Mapping[str, Any]) -> list[Any]:
+        listed = [found.get(name) for name in names]
+        while listed and listed[-1] is None:
+            listed.pop()
+        return listed
+
+    table = {
+        header.medium: values(KINDS[header.medium].facts, header.facts),
+        header.field: values(FIELDS[header.field], header.network),
+        "fit": values(FIT, header.fit),
+        "version": VERSION,
+    }
+    if checksum is not None:
+        table["crc"] = checksum
+    return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _checksum(header: Header, data: Iterable[bytes]) -> int:
+    """CRC-32 of the header without its checksum, and of the data."""
+    found = zlib.crc32(_text(header, None).encode())
+    for part in data:
+        found = zlib.crc32(part, found)
+    return found
+
+
+def dump(header: Header, tensors: Mapping[str, Stored]) -> bytes:
     """The bytes of a file. Equal contents give equal bytes: every key is sorted."""
-    text = json.dumps(
-        {"version": VERSION, **header}, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
+    data = [tensor.data for _, tensor in sorted(tensors.items())]
+    text = _text(header, _checksum(header, data))
     table: dict[str, Any] = {"__metadata__": {"intfit": text}}
     position = 0
     for name, tensor in sorted(tensors.items()):
@@ -68,9 +116,7 @@ def dump(header: Mapping[str, Any], tensors: Mapping[str, Stored]) -> bytes:
         position = end
     encoded = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)  # safetensors aligns its data to 8 bytes
-    parts = [len(encoded).to_bytes(8, "little"), encoded]
-    parts += [tensor.data for _, tensor in sorted(tensors.items())]
-    return b"".join(parts)
+    return b"".join([len(encoded).to_bytes(8, "little"), encoded, *data])
 
 
 def _finite(literal: str) -> int | float:
@@ -133,12 +179,12 @@ def parse(head: bytes, size: int) -> Layout:
     metadata = table.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("intfit"), str):
         raise FileFormatError("a safetensors file, but not one that intfit wrote")
-    header = _json_object(metadata["intfit"], "the intfit header")
-    version = header.get("version")
+    described = _json_object(metadata["intfit"], "the intfit header")
+    version = described.get("version")
     if version != VERSION or isinstance(version, bool):
         raise FileFormatError(
             f"file format version {reprlib.repr(version)}; this program reads version {VERSION}: "
-            "a newer intfit may read it"
+            "another intfit may read it"
         )
     room = size - 8 - length
     tensors = {name: _placed(name, entry) for name, entry in table.items()}
@@ -149,7 +195,31 @@ def parse(head: bytes, size: int) -> Layout:
             f"truncated or damaged: the header declares {ends[-1]} bytes of data, "
             f"the file holds {room}"
         )
-    return Layout(header, tensors, size)
+    checksum = described.get("crc")
+    if type(checksum) is not int:
+        raise FileFormatError("damaged: the header lacks its checksum")
+    return Layout(_header(described), tensors, checksum, 8 + length, size)
+
+
+def _header(described: Mapping[str, Any]) -> Header:
+    """The header in its JSON, whose values are still to be checked by who knows them."""
+
+    def entry(known: Iterable[str], what: str) -> str:
+        found = [name for name in known if name in described]
+        if len(found) != 1:
+            raise FileFormatError(f"its {what} is not one that this version reads")
+        return found[0]
+
+    def named(key: str, names: tuple[str, ...]) -> dict[str, Any]:
+        values = described.get(key)
+        if not isinstance(values, list) or len(values) > len(names):
+            raise FileFormatError(f"damaged: what the header says of its {key} cannot be read")
+        found = zip(names, values, strict=False)
+        return {name: value for name, value in found if value is not None}
+
+    kind, field = entry(KINDS, "medium"), entry(FIELDS, "network")
+    facts, network = named(kind, KINDS[kind].facts), named(field, FIELDS[field])
+    return Header(kind, facts, field, network, named("fit", FIT))
 
 
 def read_layout(path: Path) -> Layout:
@@ -165,31 +235,12 @@ def load(data: bytes) -> tuple[Layout, dict[str, Stored]]:
     """Header and tensors of a whole file's bytes.
 
     Raises:
-        FileFormatError: as :func:`parse`.
+        FileFormatError: as :func:`parse`, and if the checksum is not that of header and data.
     """
     layout = parse(data, len(data))
-    start = 8 + int.from_bytes(data[:8], "little")
+    if _checksum(layout.header, [data[layout.start :]]) != layout.checksum:
+        raise FileFormatError("damaged: its checksum does not fit its contents")
     return layout, {
-        name: Stored(dtype, shape, data[start + first : start + end])
+        name: Stored(dtype, shape, data[layout.start + first : layout.start + end])
         for name, (dtype, shape, first, end) in layout.tensors.items()
     }
-
-
-def identify(layout: Layout) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Medium, network architecture and facts of a header that has them.
-
-    Raises:
-        FileFormatError: if one is missing, or of a kind unknown to this version.
-    """
-    profile, kind, field, facts = (
-        layout.header.get(key) for key in ("profile", "medium", "field", "facts")
-    )
-    if profile != "open":
-        raise FileFormatError(f"profile {profile!r} is not one this version reads")
-    if kind not in KINDS:
-        raise FileFormatError(f"medium {kind!r} is not one this version reads")
-    if not isinstance(field, dict) or not isinstance(facts, dict):
-        raise FileFormatError("damaged: the header lacks its field or its facts")
-    if field.get("kind") != "siren":
-        raise FileFormatError(f"field {field.get('kind')!r} is not one this version reads")
-    return kind, {key: value for key, value in field.items() if key != "kind"}, facts

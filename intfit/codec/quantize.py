@@ -1,4 +1,4 @@
-"""Parameters at the precision they are stored in (the open profile)."""
+"""Parameters as they stand in a file: packed into one payload, or open, at a usual precision."""
 
 from collections.abc import Mapping
 
@@ -7,11 +7,38 @@ from torch import Tensor
 
 from ..errors import FileFormatError
 from ..settings import Precision
-from .container import Stored
+from . import payload
+from .container import PAYLOAD, Stored
+from .entropy import LARGEST
+from .payload import Quantized, step_size, unpack
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 _BY_NAME = {name: dtype for dtype, name in _NAMES.items()}
+
+
+def quantize(parameters: Mapping[str, Tensor], steps: Mapping[str, int]) -> dict[str, Quantized]:
+    """Parameters as whole multiples of their steps, clamped to what a payload can hold."""
+    quantized = {}
+    for name, index in steps.items():
+        whole = (parameters[name].detach() / step_size(index)).round_()
+        whole = whole.clamp_(-LARGEST, LARGEST).to("cpu", torch.int32)
+        quantized[name] = Quantized(index, whole.numpy())
+    return quantized
+
+
+def dequantize(quantized: Mapping[str, Quantized]) -> dict[str, Tensor]:
+    """Float32 parameters."""
+    return {
+        name: torch.from_numpy(tensor.integers).float() * step_size(tensor.step)
+        for name, tensor in quantized.items()
+    }
+
+
+def pack(quantized: Mapping[str, Quantized]) -> dict[str, Stored]:
+    """The packed profile: one tensor of bytes."""
+    data = payload.pack(quantized)
+    return {PAYLOAD: Stored("U8", (len(data),), data)}
 
 
 def store(parameters: Mapping[str, Tensor], precision: Precision) -> dict[str, Stored]:
@@ -32,6 +59,8 @@ def restore(
     Raises:
         FileFormatError: if a name or a shape differs, or a parameter is not finite.
     """
+    if list(stored) == [PAYLOAD] and stored[PAYLOAD].dtype == "U8":
+        return dequantize(unpack(stored[PAYLOAD].data, shapes))
     if {name: tensor.shape for name, tensor in stored.items()} != dict(shapes):
         raise FileFormatError("damaged: the tensors are not those of the network in the header")
     parameters = {}

@@ -1,65 +1,12 @@
 """SIREN: a multilayer perceptron whose activations are sines (Sitzmann et al., NeurIPS 2020)."""
 
-import itertools
 import math
-import reprlib
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import FileFormatError
-
-#: Limits on what a file may ask for, so that a hostile header cannot ask for an absurd network.
-MAX_WIDTH = 8192
-MAX_DEPTH = 64
-MAX_FEATURES = 1024
-
-
-@dataclass(frozen=True)
-class SirenConfig:
-    """The architecture of a SIREN, as it stands in a file's header.
-
-    ``depth`` counts the sine layers; one linear layer follows them. ``omega_first`` scales the
-    argument of the first sine and so sets the highest frequency the field starts from; ``omega``
-    scales all others.
-    """
-
-    in_features: int
-    out_features: int
-    width: int
-    depth: int
-    omega_first: float
-    omega: float
-
-    def __post_init__(self) -> None:
-        def whole(value: Any, limit: int) -> bool:
-            return type(value) is int and 1 <= value <= limit
-
-        frequencies = (self.omega_first, self.omega)
-        if not (
-            whole(self.in_features, 3)
-            and whole(self.out_features, MAX_FEATURES)
-            and whole(self.width, MAX_WIDTH)
-            and whole(self.depth, MAX_DEPTH)
-            and all(type(f) in (int, float) and 0 < f < 1e9 for f in frequencies)
-        ):
-            said = ", ".join(f"{key} {reprlib.repr(value)}" for key, value in vars(self).items())
-            raise FileFormatError(f"not a SIREN this version can build: {said}")
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter, in order."""
-        sizes = [self.in_features, *[self.width] * self.depth, self.out_features]
-        shapes: dict[str, tuple[int, ...]] = {}
-        for i, (n, m) in enumerate(itertools.pairwise(sizes)):
-            shapes[f"layers.{i}.weight"] = (m, n)
-            shapes[f"layers.{i}.bias"] = (m,)
-        return shapes
-
-    def count(self) -> int:
-        """Number of parameters."""
-        return sum(math.prod(shape) for shape in self.shapes().values())
+from .architecture import SirenConfig
 
 
 class Siren(nn.Module):
@@ -97,6 +44,15 @@ class Siren(nn.Module):
             {"params": list(first.parameters()), "lr": lr * slower},
             {"params": [p for layer in others for p in layer.parameters()], "lr": lr},
         ]
+
+    def wrap_phases(self) -> None:
+        """Bring every bias into the one period of its sine around 0: the same field, fewer bits."""
+        for layer in list(self.layers)[:-1]:
+            first = layer is self.layers[0]
+            period = 2 * math.pi / (self.config.omega_first if first else self.config.omega)
+            with torch.no_grad():
+                bias = layer.get_parameter("bias")
+                bias.sub_(period * (bias / period).round())
 
     def forward(self, coords: Tensor) -> Tensor:
         """Values ``[B, c]`` at coordinates ``[B, d]``, float32."""

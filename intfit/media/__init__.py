@@ -4,17 +4,23 @@ import importlib
 from types import ModuleType
 
 from ..errors import MediaError
-
-#: In the order in which they are tried: each knows its own by content, meshes last because text
-#: formats tell least. Loaded when first needed: trimesh alone takes a second.
-KINDS = ("image", "audio", "mesh")
+from ..schema import KINDS
 
 
 def medium(kind: str) -> ModuleType:
-    """The module of a kind in :data:`KINDS`: ``read``, ``render``, ``write``, ``distortion``."""
-    if kind not in KINDS:
-        raise MediaError(f"not a medium this version knows: {kind!r}")
+    """The module of a kind in :data:`KINDS`, loaded when first needed: trimesh takes a second.
+
+    It has ``read`` (bytes to a signal), ``render`` (a field to samples), ``write`` (samples to
+    bytes), ``comparison`` (with an original), and what they need to agree on.
+    """
+    check_kind(kind)
     return importlib.import_module(f".{kind}", __name__)
+
+
+def check_kind(kind: str) -> None:
+    """Raise MediaError unless ``kind`` is in :data:`KINDS`."""
+    if kind not in KINDS:
+        raise MediaError(f"medium {kind[:80]!r} is not one this version knows")
 
 
 def sniff(data: bytes, suffix: str) -> str:
@@ -27,11 +33,9 @@ def sniff(data: bytes, suffix: str) -> str:
         raise MediaError("the file is empty")
     if data[8:10] == b'{"' and int.from_bytes(data[:8], "little") < len(data):
         raise MediaError("a safetensors file already: did you mean 'intfit decode'?")
-    for kind in KINDS[:2]:
-        if medium(kind).accepts(data):
+    for kind in KINDS:
+        if medium(kind).accepts(data, suffix):
             return kind
-    if medium("mesh").accepts(data, suffix):
-        return "mesh"
     raise MediaError(
         "not an image, a recording or a mesh that can be read; --kind names the medium"
     )

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from .signal import Evaluate, GridSignal, centres
+from ..signal import Evaluate, GridSignal, centres
 
 DEFAULT_SUFFIX = ".wav"
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
+METRICS = ("snr", "log_spectral_distance")
 #: Samples of a decode that are evaluated at once.
 CHUNK = 1 << 16
 #: Output samples decoded on either side of a requested part, for the low-pass filter to settle.
@@ -49,7 +50,7 @@ def suffixes() -> frozenset[str]:
     return frozenset(names | set(_FORMATS))
 
 
-def accepts(data: bytes) -> bool:
+def accepts(data: bytes, suffix: str = "") -> bool:
     """Whether soundfile takes these bytes for a recording."""
     try:
         soundfile.info(io.BytesIO(data))
@@ -82,9 +83,18 @@ def samples(data: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
         "channels": values.shape[1],
         "sample_rate": rate,
         "subtype": subtype,
-        "peak": float(np.abs(values).max()) if values.size else 0.0,
+        "peak": _rounded_up(float(np.abs(values).max())) if values.size else 0.0,
     }
     return values, facts
+
+
+def _rounded_up(value: float) -> float:
+    """To six figures: short in the header, and nothing lies beyond it."""
+    if not value:
+        return value
+    digits = 6 - math.ceil(math.log10(value))
+    rounded = round(value, digits)
+    return rounded if rounded >= value else round(value + 10.0**-digits, digits)
 
 
 def read(data: bytes, **_: Any) -> GridSignal:
@@ -121,6 +131,16 @@ def check_facts(facts: dict[str, Any]) -> None:
         and 0 < peak < 1e30
     ):
         raise MediaError("damaged: the header does not describe a recording")
+
+
+def samples_in(facts: dict[str, Any]) -> int:
+    """Samples of each channel."""
+    return int(facts["frames"])
+
+
+def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
+    """Kilobits a second of a file of ``size`` bytes."""
+    return "kbps", 8 * size * facts["sample_rate"] / facts["frames"] / 1000
 
 
 def _evaluate(
@@ -163,7 +183,8 @@ def render(
     start = target.start or 0.0
     duration = seconds - start if target.duration is None else target.duration
     if not (0 <= start < seconds and duration > 0):
-        raise UsageError(f"--start {start:g} --duration {duration:g}: outside the {seconds:g} s")
+        asked = f"--start {start:g}" if duration == seconds - start else f"--duration {duration:g}"
+        raise UsageError(f"{asked} lies outside the recording, which has {seconds:g} s")
     duration = min(duration, seconds - start)
     count = max(1, round(duration * rate))
     if count * facts["channels"] > MAX_SAMPLES:
@@ -184,10 +205,14 @@ def render(
     return np.asarray(decimated[MARGIN : MARGIN + count], np.float32)
 
 
-def distortion(
-    data: bytes, facts: dict[str, Any], rendered: Callable[[], NDArray[Any]], *, suffix: str = ""
-) -> dict[str, float | None]:
-    """SNR and log-spectral distance (dB) of ``rendered()``, ``[N, C]``, against the original."""
+def comparison(
+    data: bytes, facts: dict[str, Any], *, suffix: str = ""
+) -> Callable[[NDArray[Any]], dict[str, float | None]]:
+    """Measures SNR and log-spectral distance (dB) of ``[N, C]`` against the original in ``data``.
+
+    Raises:
+        MediaError: if the original cannot be read, or is not of the same length and rate.
+    """
     reference, original = samples(data)
     if any(original[key] != facts[key] for key in ("frames", "channels", "sample_rate")):
         raise MediaError(
@@ -195,33 +220,45 @@ def distortion(
             f"{original['sample_rate']} Hz, the file {facts['frames']} of {facts['channels']} at "
             f"{facts['sample_rate']} Hz"
         )
-    decoded = rendered()
-    return {
+    return lambda decoded: {
         "snr": metrics.snr(reference, decoded),
         "log_spectral_distance": metrics.log_spectral_distance(reference, decoded),
     }
 
 
-def describe(values: NDArray[np.float32], facts: dict[str, Any]) -> str:
+def describe(values: NDArray[np.float32], facts: dict[str, Any], target: Target) -> str:
     """What was rendered, in a phrase."""
-    return f"{len(values) / facts['sample_rate']:.1f} s at {facts['sample_rate']} Hz"
+    rate = target.sample_rate or facts["sample_rate"]
+    return f"{len(values) / rate:.1f} s at {rate} Hz"
 
 
-def write(values: NDArray[np.float32], facts: dict[str, Any], suffix: str) -> bytes:
-    """A recording of the format ``suffix`` names, of the original's sample type where it can be.
-
-    ``facts["sample_rate"]`` is the rate of ``values``.
+def check_format(suffix: str) -> str:
+    """Libsndfile's name of the format ``suffix`` names.
 
     Raises:
-        MediaError: if soundfile cannot write the format.
+        MediaError: if it cannot write it.
     """
     name = _format(suffix)
     if name is None:
         raise MediaError(f"cannot write audio as {suffix!r}: try .wav, .flac, .ogg or .mp3")
+    return name
+
+
+def write(
+    values: NDArray[np.float32], facts: dict[str, Any], target: Target, suffix: str
+) -> tuple[bytes, tuple[str, ...]]:
+    """A recording of the format ``suffix`` names, of the original's sample type where it can be.
+
+    And notes on what it cannot hold.
+
+    Raises:
+        MediaError: if soundfile cannot write the format, or not this recording.
+    """
+    name = check_format(suffix)
     subtype = facts["subtype"]
     if suffix.lower() == ".opus":
         subtype = "OPUS"
-    rate, reason = facts["sample_rate"], None
+    rate, reason = target.sample_rate or facts["sample_rate"], None
     # libsndfile claims sample types that it cannot write (MP3 in WAV): then the format's own.
     for kind in dict.fromkeys((subtype, soundfile.default_subtype(name))):
         if not soundfile.check_format(name, kind):
@@ -231,9 +268,11 @@ def write(values: NDArray[np.float32], facts: dict[str, Any], suffix: str) -> by
         buffer = io.BytesIO()
         try:
             soundfile.write(buffer, values, rate, format=name, subtype=kind)
-            return buffer.getvalue()
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             reason = getattr(error, "error_string", error)
+            continue
+        clips = kind not in ("FLOAT", "DOUBLE") and bool((np.abs(values) > 1).any())
+        return buffer.getvalue(), ("samples beyond full scale clipped",) if clips else ()
     raise MediaError(f"cannot write this recording as {suffix!r}: {reason}")
 
 

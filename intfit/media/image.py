@@ -15,13 +15,13 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from .signal import Evaluate, GridSignal, centres
+from ..schema import CHANNELS
+from ..signal import Evaluate, GridSignal, centres
 
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
 LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp"})
-#: Modes kept as they are; all others are converted to one of these.
-MODES = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
+METRICS = ("psnr", "ssim")
 #: Pixels of a decode that are evaluated at once.
 CHUNK = 1 << 16
 #: The largest picture `decode` makes: 1 GiB of 8-bit RGB.
@@ -46,7 +46,7 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in known.items() if name in Image.SAVE)
 
 
-def accepts(data: bytes) -> bool:
+def accepts(data: bytes, suffix: str = "") -> bool:
     """Whether Pillow takes these bytes for an image, sound or not."""
     Image.init()
     head = data[:16]
@@ -65,7 +65,7 @@ def accepts(data: bytes) -> bool:
 
 
 def _oriented(image: Image.Image, notes: list[str]) -> Image.Image:
-    """The image upright, in sRGB and in one of :data:`MODES`."""
+    """The image upright, in sRGB and in one of :data:`~intfit.schema.CHANNELS`."""
     profile = image.info.get("icc_profile")
     # Orientation and transparent colour first: a conversion of colours forgets them.
     image = ImageOps.exif_transpose(image)
@@ -73,7 +73,7 @@ def _oriented(image: Image.Image, notes: list[str]) -> Image.Image:
         image = image.convert({"L": "LA", "RGB": "RGBA"}[image.mode])
     if profile:
         image = _to_srgb(image, profile, notes)
-    if image.mode in MODES:
+    if image.mode in CHANNELS:
         return image
     mode = {"I": "F", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB")
     if image.mode == "I":
@@ -172,20 +172,25 @@ def samples(data: bytes) -> tuple[NDArray[Any], dict[str, Any], tuple[str, ...]]
         facts: dict[str, Any] = {"mode": mode, "height": image.height, "width": image.width}
         if mode in ("P", "PA"):
             palette = _palette(image)
+            facts["mode"] = "PA" if palette.shape[1] == 4 else "P"
             facts["palette"] = palette.tobytes().hex()
             image = image.convert("RGBA" if palette.shape[1] == 4 else "RGB")
         elif mode == "1":
             image = image.convert("L")
         pixels = np.asarray(image)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    facts["channels"] = pixels.shape[2]
     if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all():
             raise MediaError("holds pixels that are not numbers (NaN or infinite)")
         facts["low"], facts["high"] = float(pixels.min()), float(pixels.max())
-    else:
-        facts["low"], facts["high"] = 0.0, 65535.0 if pixels.dtype.itemsize == 2 else 255.0
     return pixels, facts, tuple(notes)
+
+
+def span(facts: dict[str, Any]) -> tuple[float, float]:
+    """The values that stand for -1 and 1."""
+    if facts["mode"] == "F":
+        return facts["low"], facts["high"]
+    return 0.0, 65535.0 if facts["mode"] == "I;16" else 255.0
 
 
 def read(data: bytes, **_: Any) -> GridSignal:
@@ -201,12 +206,12 @@ def read(data: bytes, **_: Any) -> GridSignal:
     if (pixels == pixels[:1, :1]).all():
         raise MediaError("every pixel is the same: nothing to fit")
     values = torch.from_numpy(np.array(pixels).reshape(-1, channels))
-    span = facts["high"] - facts["low"]
+    low, high = span(facts)
     return GridSignal(
         shape=(height, width),
         values=values,
-        scale=2 / span,
-        offset=-1 - 2 * facts["low"] / span,
+        scale=2 / (high - low),
+        offset=-1 - 2 * low / (high - low),
         metric="psnr",
         facts=facts,
         notes=notes,
@@ -215,23 +220,20 @@ def read(data: bytes, **_: Any) -> GridSignal:
 
 def check_facts(facts: dict[str, Any]) -> None:
     """Raise MediaError unless a header's facts are those of an image this version can write."""
-    sizes = [facts.get(key) for key in ("height", "width", "channels")]
-    bounds = [facts.get(key) for key in ("low", "high")]
+    sizes = [facts.get(key) for key in ("height", "width")]
+    low, high = facts.get("low"), facts.get("high")
     palette = facts.get("palette", "")
     mode = facts.get("mode")
-    top = 65535.0 if mode == "I;16" else 255.0
-    sound = (
+    bounded = isinstance(low, float) and isinstance(high, float) and low < high < math.inf
+    if not (
         isinstance(mode, str)
-        and mode in MODES
+        and mode in CHANNELS
         and all(type(size) is int and 0 < size < 1 << 24 for size in sizes)
-        and all(isinstance(bound, float) and math.isfinite(bound) for bound in bounds)
         and isinstance(palette, str)
-        and (mode not in ("P", "PA") or _palette_is_sound(palette, facts["channels"]))
-        and (mode == "F" or bounds == [0.0, top])
+        and (mode not in ("P", "PA") or _palette_is_sound(palette, CHANNELS[mode]))
+        and (mode != "F" or bounded)
         and facts["height"] * facts["width"] <= MAX_PIXELS
-    )
-    channels = {MODES[facts["mode"]], 4 if facts["mode"] == "P" else 0} if sound else set()
-    if not sound or facts["channels"] not in channels or not facts["low"] < facts["high"]:
+    ):
         raise MediaError("damaged: the header does not describe an image")
 
 
@@ -242,6 +244,16 @@ def _palette_is_sound(palette: str, channels: int) -> bool:
     except ValueError:
         return False
     return 0 < size <= 256 * channels and size % channels == 0
+
+
+def samples_in(facts: dict[str, Any]) -> int:
+    """Pixels."""
+    return int(facts["height"] * facts["width"])
+
+
+def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
+    """Bits a pixel of a file of ``size`` bytes."""
+    return "bpp", 8 * size / samples_in(facts)
 
 
 def _output_size(facts: dict[str, Any], target: Target) -> tuple[int, int]:
@@ -275,8 +287,9 @@ def render(
     xs = centres(x, x + w, columns * across, size=width, longest=longest, device=device)
     ys = centres(y, y + h, rows * down, size=height, longest=longest, device=device)
     deep = facts["mode"] in ("I;16", "F")
-    pixels = np.empty((rows, columns, facts["channels"]), np.float32 if deep else np.uint8)
-    channels = facts["channels"]
+    channels = CHANNELS[facts["mode"]]
+    low, high = span(facts)
+    pixels = np.empty((rows, columns, channels), np.float32 if deep else np.uint8)
     # Blocks of whole output pixels, so that memory is bounded however large the picture.
     wide = max(1, min(columns, CHUNK // (across * down)))
     tall = max(1, CHUNK // (across * down * wide))
@@ -288,31 +301,36 @@ def render(
             values = evaluate(grid.reshape(-1, 2))
             shape = (len(block_y) // down, down, len(block_x) // across, across, channels)
             values = values.reshape(shape).mean(dim=(1, 3)).clamp_(-1, 1)
-            values = (values + 1) * ((facts["high"] - facts["low"]) / 2) + facts["low"]
+            values = (values + 1) * ((high - low) / 2) + low
             values = values if facts["mode"] == "F" else values.round_()
             pixels[top : top + tall, left : left + wide] = values.cpu().numpy()
     return pixels.astype(np.uint16) if facts["mode"] == "I;16" else pixels
 
 
-def distortion(
-    data: bytes, facts: dict[str, Any], rendered: Callable[[], NDArray[Any]], *, suffix: str = ""
-) -> dict[str, float | None]:
-    """PSNR (dB) and SSIM of ``rendered()``, pixels ``[H, W, C]``, against the original's bytes."""
+def comparison(
+    data: bytes, facts: dict[str, Any], *, suffix: str = ""
+) -> Callable[[NDArray[Any]], dict[str, float | None]]:
+    """Measures PSNR (dB) and SSIM of pixels ``[H, W, C]`` against the original in ``data``.
+
+    Raises:
+        MediaError: if the original cannot be read, or is not of the same size.
+    """
     reference, original, _ = samples(data)
-    same = all(original[key] == facts[key] for key in ("height", "width", "channels"))
-    if not same:
+    sizes = [(f["width"], f["height"], CHANNELS[f["mode"]]) for f in (original, facts)]
+    if sizes[0] != sizes[1]:
         raise MediaError(
             f"the original is {original['width']} x {original['height']} of {original['mode']}, "
             f"the file holds {facts['width']} x {facts['height']} of {facts['mode']}"
         )
-    decoded, peak = rendered(), facts["high"] - facts["low"]
-    return {
+    low, high = span(facts)
+    peak = high - low
+    return lambda decoded: {
         "psnr": metrics.psnr(reference, decoded, peak=peak),
         "ssim": metrics.ssim(reference, decoded, peak=peak),
     }
 
 
-def _restored(pixels: NDArray[Any], facts: dict[str, Any]) -> Image.Image:
+def restored(pixels: NDArray[Any], facts: dict[str, Any]) -> Image.Image:
     """A Pillow image of the original's mode."""
     mode = facts["mode"]
     if mode == "1":
@@ -320,7 +338,7 @@ def _restored(pixels: NDArray[Any], facts: dict[str, Any]) -> Image.Image:
     if mode in ("P", "PA"):
         from scipy.spatial import cKDTree
 
-        channels = facts["channels"]
+        channels = CHANNELS[mode]
         palette = np.frombuffer(bytes.fromhex(facts["palette"]), np.uint8).reshape(-1, channels)
         _, nearest = cKDTree(palette).query(pixels.reshape(-1, channels))
         image = Image.fromarray(nearest.reshape(pixels.shape[:2]).astype(np.uint8)).convert("L")
@@ -332,36 +350,70 @@ def _restored(pixels: NDArray[Any], facts: dict[str, Any]) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
-def describe(pixels: NDArray[Any], facts: dict[str, Any]) -> str:
+def describe(pixels: NDArray[Any], facts: dict[str, Any], target: Target) -> str:
     """What was rendered, in a phrase."""
     return f"{pixels.shape[1]} x {pixels.shape[0]}"
 
 
-def write(pixels: NDArray[Any], facts: dict[str, Any], suffix: str) -> bytes:
-    """An image file of the format ``suffix`` names, in the original's mode where it can hold it.
+def check_format(suffix: str) -> str:
+    """Pillow's name of the format ``suffix`` names.
 
     Raises:
-        MediaError: if Pillow cannot write the format.
+        MediaError: if Pillow cannot write it.
     """
     Image.init()
     name = Image.registered_extensions().get(suffix.lower())
     if name is None or name not in Image.SAVE:
         raise MediaError(f"cannot write images as {suffix!r}: try .png, .webp, .jpg or .tiff")
-    image = _restored(pixels, facts)
+    return name
+
+
+def write(
+    pixels: NDArray[Any], facts: dict[str, Any], target: Target, suffix: str
+) -> tuple[bytes, tuple[str, ...]]:
+    """An image file of the format ``suffix`` names, in the original's mode where it can hold it.
+
+    And notes on what it cannot hold.
+
+    Raises:
+        MediaError: if Pillow cannot write the format, or not this picture.
+    """
+    name = check_format(suffix)
+    image = restored(pixels, facts)
     buffer = io.BytesIO()
     options: dict[str, Any] = {"quality": 95} if name in ("JPEG", "WEBP", "AVIF") else {}
     # The mode itself, then the nearest that less capable formats hold.
     opaque = "RGB" if image.mode in ("P", "PA", "RGBA", "RGB") else "L"
-    for mode in dict.fromkeys((image.mode, "RGBA" if facts["channels"] == 4 else opaque, opaque)):
+    for mode in dict.fromkeys(
+        (image.mode, "RGBA" if CHANNELS[facts["mode"]] == 4 else opaque, opaque)
+    ):
         buffer.seek(0)
         buffer.truncate()
         try:
             attempt = image if mode == image.mode else _narrowed(image, mode)
-            attempt.save(buffer, name, **options)
-            return buffer.getvalue()
-        except (OSError, ValueError, KeyError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of palettes without room for transparency
+                attempt.save(buffer, name, **options)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             reason = error
+        else:
+            return buffer.getvalue(), _lost(buffer, facts, suffix)
     raise MediaError(f"cannot write a {facts['mode']} image as {suffix!r}: {reason}")
+
+
+def _lost(buffer: io.BytesIO, facts: dict[str, Any], suffix: str) -> tuple[str, ...]:
+    """What a picture of these facts lost in being written, by what is read back."""
+    try:
+        with Image.open(buffer) as image:
+            mode, transparent = image.mode, image.has_transparency_data
+    except (UnidentifiedImageError, OSError):
+        return ()  # a format that Pillow only writes
+    lost = []
+    if CHANNELS[facts["mode"]] in (2, 4):
+        lost += [] if transparent else ["transparency"]
+    if facts["mode"] in ("I;16", "F") and mode[0] not in "IF":
+        lost.append("depth beyond 8 bits")
+    return (f"{suffix} does not keep {' or '.join(lost)}",) if lost else ()
 
 
 def _narrowed(image: Image.Image, mode: str) -> Image.Image:

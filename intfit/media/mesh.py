@@ -1,6 +1,7 @@
 """Surfaces: any triangles trimesh reads, fitted as a signed distance."""
 
 import io
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from .signal import Evaluate, PointSignal
+from ..signal import Evaluate, PointSignal
 
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
+METRICS = ("iou", "mean_distance", "max_distance")
 NOT_KEPT = "shape only: connectivity, UVs, colours and materials are not kept"
 
 #: The box is padded by this share of its longest side, so that the surface lies inside it.
@@ -148,12 +150,14 @@ def read(data: bytes, *, suffix: str = "", pool: int = 1 << 18, seed: int = 0) -
     """
     vertices, faces, notes = surface(data, suffix)
     low, high = vertices[faces].min(axis=(0, 1)), vertices[faces].max(axis=(0, 1))
-    centre, half = (low + high) / 2, float((high - low).max() / 2)
+    half = float((high - low).max() / 2)
     if not (np.isfinite(half) and half > 0):
         raise MediaError("its box has no size, or one too large to compute with")
-    # The longest side, padding included, spans [-1, 1].
-    unit = half * (1 + 2 * PADDING)
-    extent = (high - low) / 2 / unit + (1 - 1 / (1 + 2 * PADDING))
+    # The longest side, padding included, spans [-1, 1]. Rounded before use, so that what stands in
+    # the header is short and exact.
+    unit = _rounded(half * (1 + 2 * PADDING), half)
+    centre = np.array([_rounded(value, half) for value in (low + high) / 2])
+    extent = np.round((high - low) / 2 / unit + (1 - 1 / (1 + 2 * PADDING)), 4)
     vertices = np.ascontiguousarray((vertices - centre) / unit)
     rng = np.random.default_rng(seed)
     check = rng.uniform(-extent, extent, (CHECK, 3))
@@ -181,6 +185,11 @@ def read(data: bytes, *, suffix: str = "", pool: int = 1 << 18, seed: int = 0) -
         facts=facts,
         notes=(*notes, NOT_KEPT),
     )
+
+
+def _rounded(value: float, size: float) -> float:
+    """``value`` to a millionth of ``size``, the half side of a box."""
+    return round(float(value), 6 - math.floor(math.log10(size)))
 
 
 def _on(vertices: Array, faces: NDArray[np.int64], count: int, rng: np.random.Generator) -> Array:
@@ -223,6 +232,17 @@ def check_facts(facts: dict[str, Any]) -> None:
         and 0 < unit < 1e300
     ):
         raise MediaError("damaged: the header does not describe a surface")
+
+
+def samples_in(facts: dict[str, Any]) -> int:
+    """Faces of the original; 0 where a header does not say."""
+    faces = facts.get("faces")
+    return faces if type(faces) is int and faces > 0 else 0
+
+
+def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
+    """Bytes for a thousand of the original's faces, of a file of ``size`` bytes."""
+    return "bytes_per_1000_faces", 1000 * size / max(1, samples_in(facts))
 
 
 def _grid(facts: dict[str, Any], target: Target) -> tuple[NDArray[np.int64], float]:
@@ -337,16 +357,25 @@ def without_fragments(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     return mesh
 
 
-def distortion(
-    data: bytes, facts: dict[str, Any], rendered: Callable[[], trimesh.Trimesh], *, suffix: str = ""
-) -> dict[str, float | None]:
-    """IoU, mean and maximal point-to-surface distance (% of the diagonal) of ``rendered()``.
+def comparison(
+    data: bytes, facts: dict[str, Any], *, suffix: str = ""
+) -> Callable[[trimesh.Trimesh], dict[str, float | None]]:
+    """Measures how far a surface is from the original in ``data``.
 
-    Occupancies by winding number at 2^17 uniform points of the padded box. Distances from 2^17
-    points of either surface to the other; the mean of the two means, the larger of the maxima.
+    IoU of occupancies by winding number at 2^17 uniform points of the padded box; mean and maximal
+    point-to-surface distance (% of the diagonal) from 2^17 points of either surface to the other:
+    the mean of the two means, the larger of the maxima.
+
+    Raises:
+        MediaError: if the original cannot be read.
     """
     vertices, faces, _ = surface(data, suffix)
-    decoded = rendered()
+    return lambda decoded: _compared(decoded, vertices, faces)
+
+
+def _compared(
+    decoded: trimesh.Trimesh, vertices: Array, faces: NDArray[np.int64]
+) -> dict[str, float | None]:
     others, triangles = np.asarray(decoded.vertices), np.asarray(decoded.faces)
     rng = np.random.default_rng(1)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
@@ -363,21 +392,34 @@ def distortion(
     }
 
 
-def describe(mesh: trimesh.Trimesh, facts: dict[str, Any]) -> str:
+def describe(mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target) -> str:
     """What was rendered, in a phrase."""
     return f"{len(mesh.faces)} faces"
 
 
-def write(mesh: trimesh.Trimesh, facts: dict[str, Any], suffix: str) -> bytes:
-    """A mesh file of the format ``suffix`` names.
+def check_format(suffix: str) -> str:
+    """Trimesh's name of the format ``suffix`` names.
 
     Raises:
-        MediaError: if the format is not one of :data:`LOSSLESS`.
+        MediaError: if it is not one of :data:`LOSSLESS`.
     """
     if suffix.lower() not in LOSSLESS:
         raise MediaError(f"cannot write meshes as {suffix!r}: try .ply, .obj, .stl, .off or .glb")
-    exported = mesh.export(file_type=suffix.lower()[1:])
-    return exported.encode() if isinstance(exported, str) else bytes(exported)
+    return suffix.lower()[1:]
+
+
+def write(
+    mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target, suffix: str
+) -> tuple[bytes, tuple[str, ...]]:
+    """A mesh file of the format ``suffix`` names, and notes.
+
+    Raises:
+        MediaError: as :func:`check_format`.
+    """
+    exported = mesh.export(file_type=check_format(suffix))
+    fragments = mesh.metadata.get("fragments")
+    notes = (f"{fragments} floating fragments removed",) if fragments else ()
+    return exported.encode() if isinstance(exported, str) else bytes(exported), notes
 
 
 def draw_selection(signal: PointSignal, indices: torch.Tensor) -> tuple[bytes, str]:

@@ -7,8 +7,8 @@ from typing import Any, Literal, Protocol, Self
 import torch
 from torch import Tensor
 
-from .. import metrics
-from ..devices import precise
+from . import metrics
+from .devices import precise
 
 #: Coordinates ``[B, d]`` to values ``[B, c]``: all that a medium knows of a field.
 Evaluate = Callable[[Tensor], Tensor]

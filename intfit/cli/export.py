@@ -1,0 +1,68 @@
+"""``intfit export``."""
+
+from typing import Annotated, Any
+
+import typer
+
+from .. import batch
+from ..batch import Job
+from ..report import Reporter, printable, size
+from . import options as opt
+from .run import guarded, plan_jobs, run
+
+EXPORTED_KEYS = ("input", "output", "ok", "error", "skipped", "bytes_in", "bytes_out")
+"""The keys of `export --json`, in order; null where one is not known."""
+
+
+def export(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files that encode wrote; - is stdin.")
+    ] = None,
+    output: opt.Output = None,
+    output_dir: opt.OutputDir = None,
+    files_from: opt.FilesFrom = None,
+    force: opt.Force = False,
+    skip_existing: opt.SkipExisting = False,
+    keep_going: opt.KeepGoing = True,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Unpack each file's network into plain named float32 tensors.
+
+    Any safetensors reader can use them; intfit decodes them as before.
+
+    \b
+    Example:
+      intfit export photo.png.safetensors -o weights.safetensors
+    """
+    report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
+    with guarded(report, debug):
+        jobs = plan_jobs(
+            files or [], files_from, output, output_dir, renamed=batch.exported_name,
+            as_json=as_json,
+        )  # fmt: skip
+
+        def work(job: Job, position: int) -> dict[str, Any]:
+            batch.ready(job, force=force)
+            data = batch.read(job)
+            from .. import pipeline
+
+            result = pipeline.export(data)
+            batch.write(job, result, force=force)
+            report.say(
+                f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}  "
+                f"{size(len(data))} {report.arrow} {size(len(result))}"
+            )
+            return {"bytes_in": len(data), "bytes_out": len(result)}
+
+        run(
+            jobs,
+            work,
+            keys=EXPORTED_KEYS,
+            report=report,
+            keep_going=keep_going,
+            skip_existing=skip_existing,
+            debug=debug,
+        )
