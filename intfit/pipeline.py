@@ -18,7 +18,7 @@ from .fields.siren import Siren
 from .media import medium, sniff
 from .rate import Rounding
 from .schema import FIELDS
-from .settings import Plan, Settings, plan
+from .settings import Plan, Settings, check, plan
 from .signal import Signal, quality
 from .teacher import Teacher, make_teacher
 
@@ -89,6 +89,7 @@ def prepare(
     Raises:
         IntfitError: if the bytes cannot be fitted, or the settings make no sense for them.
     """
+    check(settings)
     device = choose_device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)

@@ -71,7 +71,8 @@ def settle(
     """The steps to round ``field`` with.
 
     They make ln(distortion) + ``price`` x bits a parameter least.
-    ``max_bits`` bounds the bits of all parameters. The field is left as it was.
+    Or, where ``max_bits`` bounds the bits of all parameters, they are the finest that these allow.
+    The field is left as it was.
     """
     coords, targets = signal.check(EXAMPLES, generator=generator)
     parameters = {name: tensor.detach().clone() for name, tensor in field.named_parameters()}
@@ -92,8 +93,8 @@ def settle(
     def cost(level: int) -> float:
         quantized = quantize(parameters, steps_at(level))
         taken = bits(quantized)
-        if max_bits is not None and taken > max_bits:
-            return math.inf
+        if max_bits is not None:
+            return level if taken <= max_bits else math.inf
         assign(field, dequantize(quantized))
         added = max(loss() - untouched, 0.0)
         return math.log(untouched + LEFT * added) + price * taken / count

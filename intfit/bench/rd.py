@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +58,15 @@ class Point:
 
 
 def _pillow(name: str, quality: int, data: bytes) -> Coded:
-    """JPEG with its usual 4:2:0 and optimised tables, WebP and AVIF at their slowest sane effort."""
-    options = {
+    """JPEG with its usual 4:2:0 and optimised tables, WebP and AVIF at a patient effort."""
+    every: dict[str, dict[str, Any]] = {
         "jpeg": {"optimize": True},
         "webp": {"method": 6},
         "avif": {"speed": 4},
-    }[name]
+    }
     pixels, facts, _ = image.samples(data)
     buffer = io.BytesIO()
-    image.restored(pixels, facts).save(buffer, name.upper(), quality=quality, **options)
+    image.restored(pixels, facts).save(buffer, name.upper(), quality=quality, **every[name])
     return buffer.tell(), image.samples(buffer.getvalue())[0]
 
 
@@ -142,15 +143,15 @@ def _rival(name: str, data: bytes, suffix: str) -> Iterator[tuple[str, Callable[
     """Every setting of a rival, and how to run it."""
     if name in RIVALS["image"]:
         for quality in QUALITIES:
-            yield str(quality), lambda q=quality: _pillow(name, q, data)
+            yield str(quality), partial(_pillow, name, quality, data)
     elif name in RIVALS["audio"]:
         for level in LEVELS:
-            yield str(level), lambda x=level: _soundfile(name, x, data)
+            yield str(level), partial(_soundfile, name, level, data)
     else:
         for reduction in REDUCTIONS:
             for bits in BITS:
                 setting = (reduction, bits)
-                yield f"{reduction}/{bits}", lambda s=setting: _draco(s, data, suffix)
+                yield f"{reduction}/{bits}", partial(_draco, setting, data, suffix)
 
 
 class Cache:
@@ -227,17 +228,20 @@ def _points(
         decoded = pipeline.render(loaded, module.Target())
         return point("intfit", f"{quality:g}", (len(encoded.data), decoded))
 
+    def rival(codec: str, setting: str, run: Callable[[], Coded]) -> Point:
+        return point(codec, setting, run())
+
     digest = hashlib.sha256(data).hexdigest()
     described = json.dumps(asdict(settings), sort_keys=True)
     for quality in qualities:
         key = (digest, "intfit", described, f"{quality:g}")
-        yield cache.point(key, lambda q=quality: ours(q))
+        yield cache.point(key, partial(ours, quality))
     for name in rivals:
         for setting, run in _rival(name, data, suffix):
             try:
                 yield cache.point(
                     (digest, name, setting),
-                    lambda n=name, s=setting, r=run: point(n, s, r()),
+                    partial(rival, name, setting, run),
                 )
             except (MediaError, OSError, RuntimeError, ValueError):
                 continue  # a setting that this codec does not have for this medium
@@ -282,9 +286,8 @@ def plot(results: dict[str, tuple[str, list[Point]]], path: Path) -> None:
             rates, qualities = curve(found, codec, kind)
             axes.plot(rates, qualities, marker="o", markersize=3, label=codec)
         metric, more = JUDGED[kind]
-        axes.set(
-            title=name, xlabel=found[0].unit, ylabel=f"{metric}{'' if more else ', -20 log10'}"
-        )
+        label = metric if more else f"-20 log10 of {metric}"
+        axes.set(title=name, xlabel=found[0].unit, ylabel=label)
         axes.set_xscale("log")
         axes.legend()
     try:
