@@ -92,8 +92,8 @@ def fit(
     """Fit ``field`` to ``signal`` in place; yields now and then, and once at the end.
 
     The schedule is laid out over ``plan.steps``, or over ``plan.max_time`` seconds where that is
-    set. Stops early where ``plan.target_psnr`` is reached. Nothing waits for the device between
-    two glances at the distortion, half a second apart.
+    set. Where ``plan.target_psnr`` is reached earlier, only the last stretch is left, in proportion.
+    Nothing waits for the device between two glances at the distortion, half a second apart.
 
     ``settle`` is called before the last stretch of the fit; what it returns rounds the parameters
     while it is entered, and does so in every step from then on.
@@ -126,6 +126,7 @@ def fit(
 
     rounding: AbstractContextManager[None] = nullcontext()
     settled = False
+    enough = None  # the step at which the target was reached
     start = glanced = time.monotonic()
     step = 0
     while True:
@@ -135,13 +136,19 @@ def fit(
         else:
             assert plan.max_time is not None
             fraction = min((now - start) / plan.max_time, 1.0)
+        if enough is not None:
+            last = max(1.0, enough * FINISH / (1 - FINISH))
+            fraction = max(fraction, 1 - FINISH * (1 - (step - enough) / last))
         if fraction >= 1:
             break
         if now - glanced >= GLANCE_SECONDS:
             glanced = now
             yield glance(step, fraction, now - start)
-        if step % TARGET_EVERY == 0 and reached():
-            break
+        if step % TARGET_EVERY == 0 and enough is None and not settled and reached():
+            if settle is None:
+                break
+            enough = step
+            continue
         if settle is not None and not settled and fraction >= 1 - FINISH:
             rounding, settled = settle(), True
         for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -177,15 +177,15 @@ def fit_prepared(
     rounding: list[Rounding] = []
 
     def settle() -> Rounding:
-        if not all(bool(tensor.isfinite().all()) for tensor in field.parameters()):
-            raise MediaError("the fit diverged: try a lower --lr")
+        refuse_divergence(field)
         field.wrap_phases()
         most = None if chosen.target_size is None else 8 * 0.995 * (chosen.target_size - frame)
         steps = rate.settle(field, signal, price=chosen.price, generator=glances, max_bits=most)
         rounding.append(Rounding(field, steps))
         return rounding[-1]
 
-    frame = len(container.dump(_header(prepared, 0, -99.1234), quantize.pack({}))) + 8
+    # what is not payload takes no more than this, however long the numbers in it
+    frame = len(container.dump(_header(prepared, 10**8, -119.1234), quantize.pack({}))) + 24
     progress = None
     packed = chosen.profile == "packed"
     for progress in fitting.fit(
@@ -195,6 +195,7 @@ def fit_prepared(
             watch(progress)
     assert progress is not None
     if packed:
+        refuse_divergence(field)
         steps = (rounding[-1] if rounding else settle()).steps
         stored = _packed(field, steps, chosen.target_size, frame)
     else:
@@ -252,7 +253,15 @@ def _packed(
         stored = quantize.pack(quantize.quantize(parameters, steps))
         if size is None or frame + len(stored[container.PAYLOAD].data) <= size:
             return stored
+        if not any(steps.values()):
+            raise UsageError(f"{size} bytes are too few for this network: give a smaller --depth")
         steps = {name: max(index - 1, 0) for name, index in steps.items()}
+
+
+def refuse_divergence(field: Siren) -> None:
+    """Raise MediaError where a parameter is not a number any more."""
+    if not all(bool(tensor.isfinite().all()) for tensor in field.parameters()):
+        raise MediaError("the fit diverged: try a lower --lr")
 
 
 def export(data: bytes) -> bytes:

@@ -74,7 +74,10 @@ def settle(
     Or, where ``max_bits`` bounds the bits of all parameters, they are the finest that these allow.
     The field is left as it was.
     """
-    coords, targets = signal.check(EXAMPLES, generator=generator)
+    # of what is fitted: a surface's `check` tells in from out, and nothing of distances
+    drawn = (min(signal.n, EXAMPLES),)
+    indices = torch.randint(signal.n, drawn, generator=generator, device=generator.device)
+    coords, targets = signal.examples(indices)
     parameters = {name: tensor.detach().clone() for name, tensor in field.named_parameters()}
     count = sum(tensor.numel() for tensor in parameters.values())
     weights = sensitivities(field, coords, generator=generator)
@@ -91,10 +94,12 @@ def settle(
     untouched = loss()
 
     def cost(level: int) -> float:
-        quantized = quantize(parameters, steps_at(level))
+        steps = steps_at(level)
+        quantized = quantize(parameters, steps)
         taken = bits(quantized)
         if max_bits is not None:
-            return level if taken <= max_bits else math.inf
+            finer_still = min(steps.values()) < payload.FINEST
+            return level if taken <= max_bits and finer_still else math.inf
         assign(field, dequantize(quantized))
         added = max(loss() - untouched, 0.0)
         return math.log(untouched + LEFT * added) + price * taken / count

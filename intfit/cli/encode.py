@@ -195,12 +195,10 @@ def encode(
     settings = Settings(
         effort=effort, quality=quality, target_size=size, target_bpp=target_bpp,
         target_kbps=target_kbps, steps=steps, max_time=max_time, target_psnr=target_psnr,
-        width=width,
-        depth=depth, omega=omega, omega_first=omega_first, lr=lr, teacher=teacher.value,
-        selection=selection.value if selection else None, ratio=ratio,
+        width=width, depth=depth, omega=omega, omega_first=omega_first, lr=lr,
+        teacher=teacher.value, selection=selection.value if selection else None, ratio=ratio,
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
-        interval_schedule=interval_schedule, batch=examples, seed=seed,
-        profile=profile.value,
+        interval_schedule=interval_schedule, batch=examples, seed=seed, profile=profile.value,
         precision=precision.value if precision else None, device=device, threads=threads,
     )  # fmt: skip
     with guarded(report, debug):
