@@ -160,9 +160,10 @@ def rd(
         for quality in wanted:
             check_settings(replace(settings, quality=quality))
         results: dict[str, tuple[str, list[Any]]] = {}
+        failed = False
         for name in files:
-            data = batch.read(Job(Path(name), None))
             try:
+                data = batch.read(Job(Path(name), None))
                 kind, stream = bench.points(
                     data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
                     cache=bench.Cache(cache or _cache_folder()),
@@ -178,7 +179,12 @@ def rd(
                         flush=True,
                     )
             except IntfitError as error:
-                raise type(error)(f"{printable(name)}: {error}") from error
+                if isinstance(error, UsageError):
+                    raise
+                report.error(f"{printable(name)}: {error}")
+                results.pop(name, None)
+                failed = True
+                continue
             for codec, change in bench.compared(found, kind).items():
                 said = "no quality in common" if change is None else f"{change:+.1f} %"
                 print(f"  BD-rate against {codec}: {said}", flush=True)
@@ -198,5 +204,7 @@ def rd(
             ]
             text = json.dumps(lines, indent=1).encode()
             batch.write(Job(None, json_file), text, force=True)
-        if plot is not None:
+        if plot is not None and results:
             bench.plot(results, plot)
+        if failed:
+            raise typer.Exit(1)
