@@ -94,8 +94,9 @@ def fit(
     """Fit ``field`` to ``signal`` in place; yields now and then, and once at the end.
 
     The schedule is laid out over ``plan.steps``, or over ``plan.max_time`` seconds where that is
-    set. Where ``plan.target_psnr`` is reached earlier, only the last stretch is left, in proportion.
-    Nothing waits for the device between two glances at the distortion, half a second apart.
+    set. Where ``plan.target_psnr`` is reached earlier, only the last stretch is left, in
+    proportion. Nothing waits for the device between two glances at the distortion, half a second
+    apart.
 
     ``settle`` is called before the last stretch of the fit; what it returns rounds the parameters
     while it is entered, and does so in every step from then on.
@@ -152,7 +153,9 @@ def fit(
             enough = step
             continue
         if settle is not None and not settled and fraction >= 1 - FINISH:
+            began = time.monotonic()
             rounding, settled = settle(), True
+            start += time.monotonic() - began  # or there might be no time left to finish in
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * _rate_at(fraction, step)
         chosen = teacher.choose(step, fraction, score)

@@ -17,7 +17,7 @@ from .fields.architecture import SirenConfig, architecture
 from .fields.siren import Siren
 from .media import medium, sniff
 from .rate import Rounding
-from .schema import FIELDS
+from .schema import FIELDS, FIT
 from .settings import Plan, Settings, check, plan
 from .signal import Signal, quality
 from .teacher import Teacher, make_teacher
@@ -100,8 +100,13 @@ def prepare(
     if settings.target_psnr is not None and signal.metric == "iou":
         raise UsageError("--target-psnr is for images and audio, not for a mesh")
     features = signal.in_features, signal.out_features
+    try:
+        medium(kind).check_facts(signal.facts)
+    except MediaError:
+        raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     size = _target_size(settings, kind, signal)
-    chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size)
+    frame = _frame(kind, signal.facts)
+    chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size, frame=frame)
     config = SirenConfig(
         in_features=signal.in_features,
         out_features=signal.out_features,
@@ -184,8 +189,7 @@ def fit_prepared(
         rounding.append(Rounding(field, steps))
         return rounding[-1]
 
-    # what is not payload takes no more than this, however long the numbers in it
-    frame = len(container.dump(_header(prepared, 10**8, -119.1234), quantize.pack({}))) + 24
+    frame = _frame(prepared.kind, signal.facts)
     progress = None
     packed = chosen.profile == "packed"
     for progress in fitting.fit(
@@ -244,6 +248,14 @@ def _header(prepared: Prepared, steps: int, distortion: float) -> Header:
     )
 
 
+def _frame(kind: str, facts: dict[str, Any]) -> int:
+    """The most bytes that a packed file takes besides its payload, however long its numbers are."""
+    network = dict(zip(FIELDS["siren"], (8192, 64, 1e8 / 3, 1e8 / 3), strict=True))
+    fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
+    header = Header(kind, facts, "siren", network, fit)
+    return len(container.dump(header, quantize.pack({}))) + 24  # the payload's own size, twice
+
+
 def _packed(
     field: Siren, steps: rate.Steps, size: int | None, frame: int
 ) -> dict[str, container.Stored]:
@@ -286,8 +298,8 @@ def _missed(
     if reached >= chosen.target_psnr:
         return ()
     return (
-        f"{reached:.1f} dB reached, not the {chosen.target_psnr:g} dB asked for: a higher --effort "
-        "or --width gets further",
+        f"{reached:.2f} dB as stored, not the {chosen.target_psnr:g} dB asked for: a higher -q, "
+        "--effort or target gets further",
     )
 
 

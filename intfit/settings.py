@@ -123,8 +123,8 @@ PER_STEP, PER_NEURON, PER_WEIGHT = 1.5e-3, 4.8e-9, 2.7e-11
 #: The quality that gives a preset's own number of weights, and what doubles it.
 MIDDLE, DOUBLING = 50.0, 12.5
 #: Bits that a packed weight takes as a rule; the fewest that still leave a picture; the narrowest
-#: network to fit into a given size; and what a file takes besides its integers, at most, in bytes.
-USUAL_BITS, FEWEST_BITS, SMALLEST, FRAME = 6.2, 3.0, 4, 320
+#: network to fit into a given size; and the bytes of a tensor besides its integers.
+USUAL_BITS, FEWEST_BITS, SMALLEST, TENSOR = 6.2, 3.0, 4, 4
 #: How the learning rate falls with the width. (Measured, kodim04 and kodim08: best about 1.2e-3 at
 #: 24, 4 to 7e-4 at 64 to 72, 3e-4 at 128; twice that costs up to 2 dB at 128.)
 LR_POWER = 0.85
@@ -204,11 +204,17 @@ def check(settings: Settings) -> None:
 
 
 def plan(
-    settings: Settings, *, kind: str, n: int, features: tuple[int, int], size: int | None = None
+    settings: Settings,
+    *,
+    kind: str,
+    n: int,
+    features: tuple[int, int],
+    size: int | None = None,
+    frame: int = 0,
 ) -> Plan:
     """Settings made concrete for a medium of ``n`` examples of these features.
 
-    ``size`` bounds the bytes of the file.
+    ``size`` bounds the bytes of the file, of which ``frame`` are no payload.
     """
     check(settings)
     preset = PRESETS[kind]
@@ -219,7 +225,7 @@ def plan(
     batch = batch or (min(n, POOL) if greedy else preset.batch)
     seconds = settings.max_time or SECONDS[settings.effort]
     if size is not None:
-        width = _width_within(size, preset, depth, features)
+        width = _width_within(size, frame, preset, depth, features)
     else:
         quality = MIDDLE if settings.quality is None else settings.quality
         width = settings.width or _width(preset, n, depth, seconds=seconds, quality=quality)
@@ -284,13 +290,15 @@ def weights_of(width: int, depth: int, features: tuple[int, int]) -> int:
     return (inside + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * outside
 
 
-def _width_within(size: int, preset: Preset, depth: int, features: tuple[int, int]) -> int:
+def _width_within(
+    size: int, frame: int, preset: Preset, depth: int, features: tuple[int, int]
+) -> int:
     """The widest network that a file of ``size`` bytes holds at about :data:`USUAL_BITS`.
 
     Raises:
         UsageError: if that is too small for any network.
     """
-    room = size - FRAME - 8 * (depth + 1)
+    room = size - frame - TENSOR * 2 * (depth + 1)
 
     def taken(width: int, bits: float) -> float:
         return weights_of(width, depth, features) * bits / 8

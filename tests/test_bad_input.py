@@ -478,6 +478,7 @@ LIES: dict[str, tuple[str, Callable[[Any, Any], None], str]] = {
     "rate of text": ("audio", facts(sample_rate="8000"), "not describe a recording"),
     "peak negative": ("audio", facts(peak=-1.0), "not describe a recording"),
     "extent 10^9": ("mesh", facts(extent=[1e9, 1e9, 1e9]), "not describe a surface"),
+    "extent next to nothing": ("mesh", facts(extent=[5e-324] * 3), "not describe a surface"),
     "centre of text": ("mesh", facts(centre="000"), "not describe a surface"),
     "weights not numbers": ("image", weights(np.nan), "not numbers"),
     "weights infinite": ("audio", weights(np.inf), "not numbers"),

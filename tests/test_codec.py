@@ -53,6 +53,30 @@ def test_golden_files_decode_to_the_same_integers_for_ever(kind):
     assert found == json.loads((GOLDEN / "integers.json").read_text())[kind]
 
 
+def test_steps_mean_the_same_for_ever():
+    sizes = [payload.step_size(index) for index in (0, 12, 120, 252, 255)]
+    assert sizes == pytest.approx([1, 2**-1, 2**-10, 2**-21, 2**-21.25])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_payload_decodes_or_is_refused(kind):
+    layout, stored = container.load((GOLDEN / f"{kind}.safetensors").read_bytes())
+    original = stored["payload"].data
+    rng = np.random.default_rng(0)
+    for trial in range(60):
+        data = bytearray(original if trial % 2 else rng.bytes(len(original)))
+        data[int(rng.integers(len(data)))] = int(rng.integers(256))
+        file = container.dump(
+            layout.header, {"payload": container.Stored("U8", (len(data),), bytes(data))}
+        )
+        try:
+            loaded = pipeline.load(file, device="cpu")
+            values = loaded(torch.zeros(4, loaded.field.config.in_features))
+        except FileFormatError:
+            continue
+        assert values.shape == (4, loaded.field.config.out_features)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_golden_files_decode(intfit, kind):
     suffix = {"image": ".png", "audio": ".wav", "mesh": ".ply"}[kind]

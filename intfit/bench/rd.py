@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 
-from .. import __version__, metrics, pipeline
+from .. import metrics, pipeline
+from ..devices import choose_device
 from ..errors import IntfitError, MediaError, UsageError
 from ..media import audio, image, medium, mesh, sniff
 from ..settings import Settings
@@ -66,8 +69,10 @@ def _pillow(name: str, quality: int, data: bytes) -> Coded:
     }
     pixels, facts, _ = image.samples(data)
     buffer = io.BytesIO()
-    image.restored(pixels, facts).save(buffer, name.upper(), quality=quality, **every[name])
-    return buffer.tell(), image.samples(buffer.getvalue())[0]
+    original = image.restored(pixels, facts)
+    original.save(buffer, name.upper(), quality=quality, **every[name])
+    decoded = np.asarray(Image.open(buffer).convert(original.mode))
+    return buffer.tell(), decoded.reshape(pixels.shape)
 
 
 def _soundfile(name: str, level: float, data: bytes) -> Coded:
@@ -85,14 +90,11 @@ def _soundfile(name: str, level: float, data: bytes) -> Coded:
     native = facts["sample_rate"]
     rate = 48000 if name == "opus" else native
     buffer = io.BytesIO()
-    soundfile.write(
-        buffer,
-        soxr.resample(values, native, rate, quality="VHQ") if rate != native else values,
-        rate,
-        format=container,
-        subtype=subtype,
-        compression_level=level,
-    )
+    fed = soxr.resample(values, native, rate, quality="VHQ") if rate != native else values
+    with soundfile.SoundFile(
+        buffer, "w", rate, fed.shape[1], subtype, format=container, compression_level=level
+    ) as file:
+        audio.fill(file, fed)
     decoded, back = audio.samples(buffer.getvalue())
     if back["sample_rate"] != native:
         decoded = soxr.resample(decoded, back["sample_rate"], native, quality="VHQ")
@@ -106,9 +108,9 @@ def aligned(decoded: NDArray[np.float32], original: NDArray[np.float32]) -> NDAr
     """
     from scipy.signal import correlate
 
-    one, two = decoded.mean(axis=1), original.mean(axis=1)
-    found = correlate(one, two, method="fft")
-    lags = np.arange(len(found)) - (len(two) - 1)
+    pairs = zip(decoded.T, original.T, strict=True)
+    found = np.sum([correlate(one, two, method="fft") for one, two in pairs], axis=0)
+    lags = np.arange(len(found)) - (len(original) - 1)
     near = np.abs(lags) <= DELAY
     lag = int(lags[near][np.argmax(found[near])])
     moved = np.zeros_like(original)
@@ -162,7 +164,7 @@ class Cache:
 
     def point(self, key: Sequence[str], make: Callable[[], Point]) -> Point:
         """The result under ``key``, made where it is not there."""
-        name = hashlib.sha256("\0".join((__version__, *key)).encode()).hexdigest()[:32]
+        name = hashlib.sha256("\0".join(key).encode()).hexdigest()[:32]
         path = self._folder / f"{name}.json"
         try:
             return Point(**json.loads(path.read_text()))
@@ -175,6 +177,17 @@ class Cache:
         return point
 
 
+def _code(*modules: str) -> str:
+    """A digest of this package's sources, or of some, so that results of older code are not taken."""
+    root = Path(__file__).parents[1]
+    found = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if not modules or name in modules:
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
 def points(
     data: bytes,
     suffix: str,
@@ -183,14 +196,17 @@ def points(
     qualities: Sequence[float],
     against: Sequence[str],
     cache: Cache,
-) -> tuple[str, Iterator[Point]]:
-    """The kind of a medium, and every codec at every setting.
+) -> tuple[str, Iterator[Point | str]]:
+    """The kind of a medium, and every codec at every setting; or why one was left out.
 
     Raises:
         UsageError: if a rival is not one for this medium, or its package is not installed.
     """
     kind = sniff(data, suffix)
-    rivals = [name for name in against if name in RIVALS[kind]] or list(RIVALS[kind])
+    rivals = [name for name in against if name in RIVALS[kind]]
+    if against and not rivals:
+        raise UsageError(f"--against {','.join(against)}: none of them is for this kind, {kind}")
+    rivals = rivals or list(RIVALS[kind])
     if kind == "mesh":
         for package in ("DracoPy", "fast_simplification"):
             try:
@@ -208,7 +224,7 @@ def _points(
     qualities: Sequence[float],
     rivals: Sequence[str],
     cache: Cache,
-) -> Iterator[Point]:
+) -> Iterator[Point | str]:
     module = medium(kind)
     _, facts, *_ = (
         module.samples(data) if kind != "mesh" else (None, module.read(data, suffix=suffix).facts)
@@ -233,18 +249,20 @@ def _points(
 
     digest = hashlib.sha256(data).hexdigest()
     described = json.dumps(asdict(settings), sort_keys=True)
+    ours_made = f"{_code()} {torch.__version__} {choose_device(settings.device)}"
+    theirs = _code("bench/rd.py", "metrics.py", f"media/{kind}.py")
     for quality in qualities:
-        key = (digest, "intfit", described, f"{quality:g}")
+        key = (digest, "intfit", ours_made, described, f"{quality:g}")
         yield cache.point(key, partial(ours, quality))
     for name in rivals:
         for setting, run in _rival(name, data, suffix):
             try:
                 yield cache.point(
-                    (digest, name, setting),
+                    (digest, name, theirs, setting),
                     partial(rival, name, setting, run),
                 )
-            except (MediaError, OSError, RuntimeError, ValueError):
-                continue  # a setting that this codec does not have for this medium
+            except (MediaError, OSError, RuntimeError, ValueError, KeyError) as error:
+                yield f"{name} at {setting} left out: {error}"
 
 
 def curve(found: Sequence[Point], codec: str, kind: str) -> tuple[list[float], list[float]]:

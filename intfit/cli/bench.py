@@ -171,6 +171,9 @@ def rd(
                 print(printable(name), flush=True)
                 found = results.setdefault(name, (kind, []))[1]
                 for point in stream:
+                    if isinstance(point, str):
+                        report.say(f"  note: {point}")
+                        continue
                     found.append(point)
                     figures = "  ".join(value(*pair) for pair in point.distortion.items())
                     print(

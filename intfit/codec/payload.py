@@ -8,8 +8,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..errors import FileFormatError
 from . import entropy
 from .entropy import Integers, Model
@@ -17,6 +15,8 @@ from .entropy import Integers, Model
 #: A step index counts twelfths of an octave below 1.
 STEPS_PER_OCTAVE = 12
 FINEST = 255
+#: A payload has at least a byte for so many integers: it bounds what a hostile file can ask for.
+MOST_PER_BYTE = 16
 #: Bytes a tensor takes before its integers.
 OVERHEAD = 1 + entropy.SIZE
 
@@ -55,7 +55,9 @@ def pack(tensors: Mapping[str, Quantized]) -> bytes:
         model, _ = entropy.fitted(tensor.integers)
         head += bytes([tensor.step]) + model.to_bytes()
         runs.append((tensor.integers, model))
-    return bytes(head) + entropy.encode(runs)
+    data = bytes(head) + entropy.encode(runs)
+    count = sum(tensor.integers.size for tensor in tensors.values())
+    return data.ljust(-(-count // MOST_PER_BYTE), b"\0")  # the decoder reads zeros past the end
 
 
 def _models(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, Model]]:
@@ -75,19 +77,14 @@ def unpack(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Q
     """
     counts = [math.prod(shape) for shape in shapes.values()]
     models = _models(payload, shapes)
-    # A coder can spend next to nothing on an integer, but not on whole networks of them.
     if sum(counts) > MOST_PER_BYTE * len(payload):
         raise FileFormatError("damaged: its payload is too small for its network")
     runs = [(count, model) for count, (_, model) in zip(counts, models, strict=True)]
     integers = entropy.decode(payload[OVERHEAD * len(shapes) :], runs)
     return {
-        name: Quantized(step, values.reshape(shape).astype(np.int32))
+        name: Quantized(step, values.reshape(shape))
         for (name, shape), (step, _), values in zip(shapes.items(), models, integers, strict=True)
     }
-
-
-#: No network that a fit gives has so many integers a byte; bounds what a hostile file can ask for.
-MOST_PER_BYTE = 256
 
 
 def parts(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[Part]:

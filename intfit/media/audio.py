@@ -267,13 +267,21 @@ def write(
             raise MediaError(f"Vorbis cannot hold {rate} Hz: give --sample-rate 48000, or .flac")
         buffer = io.BytesIO()
         try:
-            soundfile.write(buffer, values, rate, format=name, subtype=kind)
+            channels = values.shape[1]
+            with soundfile.SoundFile(buffer, "w", rate, channels, kind, format=name) as file:
+                fill(file, values)
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             reason = getattr(error, "error_string", error)
             continue
         clips = kind not in ("FLOAT", "DOUBLE") and bool((np.abs(values) > 1).any())
         return buffer.getvalue(), ("samples beyond full scale clipped",) if clips else ()
     raise MediaError(f"cannot write this recording as {suffix!r}: {reason}")
+
+
+def fill(file: soundfile.SoundFile, values: NDArray[np.float32]) -> None:
+    """Write samples ``[N, C]`` in blocks: libvorbis keeps all that it is given on its stack."""
+    for first in range(0, len(values), CHUNK):
+        file.write(values[first : first + CHUNK])
 
 
 def draw_selection(signal: GridSignal, indices: torch.Tensor) -> tuple[bytes, str]:

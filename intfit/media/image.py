@@ -205,7 +205,9 @@ def read(data: bytes, **_: Any) -> GridSignal:
         raise MediaError("a 1 x 1 image has nothing to fit")
     if (pixels == pixels[:1, :1]).all():
         raise MediaError("every pixel is the same: nothing to fit")
-    values = torch.from_numpy(np.array(pixels).reshape(-1, channels))
+    # indexing unsigned 16-bit tensors is not for every device
+    kept = pixels.astype(np.int32) if pixels.dtype == np.uint16 else np.array(pixels)
+    values = torch.from_numpy(kept.reshape(-1, channels))
     low, high = span(facts)
     return GridSignal(
         shape=(height, width),

@@ -227,7 +227,7 @@ def check_facts(facts: dict[str, Any]) -> None:
     unit = facts.get("unit")
     if not (
         numbers("centre", -1e300, 1e300)
-        and numbers("extent", 0, 1.001)
+        and numbers("extent", 0.05, 1.001)
         and isinstance(unit, float)
         and 0 < unit < 1e300
     ):
