@@ -45,7 +45,8 @@ Teach = Callable[[Teacher, Prepared], Teacher]
 class Encoded:
     """What `encode` made: the file's bytes, and what there is to say of them.
 
-    ``samples`` counts pixels, samples of each channel, or faces; ``rate`` is in the unit that
+    ``samples`` counts pixels, samples of each channel, or faces, which take ``raw_size`` bytes
+    uncompressed; ``rate`` is in the unit that
     ``rate_name`` names (``bpp``, ``kbps``, ``bytes_per_1000_faces``); ``distortion`` in dB or, for
     ``iou``, a share; ``seconds`` are those of the fit.
     """
@@ -53,6 +54,7 @@ class Encoded:
     data: bytes
     kind: str
     samples: int
+    raw_size: int
     rate_name: str
     rate: float
     parameters: int
@@ -218,6 +220,7 @@ def fit_prepared(
         data=data,
         kind=prepared.kind,
         samples=module.samples_in(signal.facts),
+        raw_size=module.raw_size(signal.facts),
         rate_name=unit,
         rate=bits,
         parameters=config.count(),

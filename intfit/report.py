@@ -105,6 +105,7 @@ class Reporter:
         self.say(
             f"{printable(source)} {self.arrow} {printable(target)}  "
             f"{size(bytes_in)} {self.arrow} {size(bytes_out)}  {factor}{self.times}{larger}  "
+            f"raw {result.raw_size / bytes_out:.3g}{self.times}  "
             f"{result.rate:.3g} {RATES[result.rate_name]}  "
             f"{value(result.metric, result.distortion)}  {duration(result.seconds)}  "
             f"{result.device}"

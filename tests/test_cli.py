@@ -45,7 +45,7 @@ def test_the_summary_says_what_became_of_the_file(intfit, picture):
     assert run.out == ""
     pattern = (
         r"photo\.png → photo\.png\.safetensors  \S+ k?B → \S+ k?B  \S+× \(larger than the input\)"
-        r"  \S+ bpp  -?\S+ dB  \S+ s  cpu"
+        r"  raw \S+×  \S+ bpp  -?\S+ dB  \S+ s  cpu"
     )
     assert re.fullmatch(pattern, run.err.strip()), run.err
 

@@ -178,7 +178,7 @@ class Cache:
 
 
 def _code(*modules: str) -> str:
-    """A digest of this package's sources, or of some, so that results of older code are not taken."""
+    """A digest of this package's sources, or of some: results of older code are not taken."""
     root = Path(__file__).parents[1]
     found = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

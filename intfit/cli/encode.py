@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..pipeline import Encoded, Prepared
 
 ENCODED_KEYS = (
-    "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_out", "samples",
+    "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_raw", "bytes_out", "samples",
     "parameters", "bpp", "kbps", "bytes_per_1000_faces", "metric", "distortion", "steps", "seconds",
     "device", "teacher", "seed", "notes",
 )  # fmt: skip
@@ -300,6 +300,7 @@ def encoded_line(bytes_in: int, result: "Encoded") -> dict[str, Any]:
     return {
         "kind": result.kind,
         "bytes_in": bytes_in,
+        "bytes_raw": result.raw_size,
         "bytes_out": len(result.data),
         "samples": result.samples,
         "parameters": result.parameters,

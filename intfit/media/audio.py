@@ -138,6 +138,12 @@ def samples_in(facts: dict[str, Any]) -> int:
     return int(facts["frames"])
 
 
+def raw_size(facts: dict[str, Any]) -> int:
+    """Bytes of the samples, uncompressed; 16 bits each where the sample type has no size."""
+    sizes = {"PCM_S8": 1, "PCM_U8": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+    return int(facts["frames"] * facts["channels"] * sizes.get(facts["subtype"], 2))
+
+
 def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
     """Kilobits a second of a file of ``size`` bytes."""
     return "kbps", 8 * size * facts["sample_rate"] / facts["frames"] / 1000

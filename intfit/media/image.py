@@ -253,6 +253,12 @@ def samples_in(facts: dict[str, Any]) -> int:
     return int(facts["height"] * facts["width"])
 
 
+def raw_size(facts: dict[str, Any]) -> int:
+    """Bytes of the pixels, uncompressed."""
+    bits = {"1": 1, "I;16": 16, "F": 32, "P": 8, "PA": 8}.get(facts["mode"])
+    return -(-samples_in(facts) * (bits or 8 * CHANNELS[facts["mode"]]) // 8)
+
+
 def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
     """Bits a pixel of a file of ``size`` bytes."""
     return "bpp", 8 * size / samples_in(facts)
