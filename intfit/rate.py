@@ -19,8 +19,11 @@ from .signal import Signal
 
 #: Examples that sensitivities and distortions are measured on.
 EXAMPLES = 1 << 14
-#: The share of a tensor's deviation that it is disturbed by to find its sensitivity.
+#: The share of a tensor's root mean square that it is disturbed by to find its sensitivity.
 DISTURBANCE = 0.02
+#: Or by less: the outputs must move by no more than this share of their variance, or sines that
+#: turn around hide how sensitive they are (the first layer of a recording's network, above all).
+LINEAR = 1e-2
 #: The search goes over levels in twelfths of an octave, this far apart and then finer.
 STRIDES = (12, 4, 1)
 #: The share of what rounding adds to the distortion that the finishing fit does not win back.
@@ -47,15 +50,20 @@ def sensitivities(
     Gauss and Newton's approximation, which needs neither targets nor second derivatives.
     """
     before = evaluate(field, coords)
+    power = max(float(before.var()), 1e-12)
     found = {}
     for name, tensor in field.named_parameters():
         kept = tensor.detach().clone()
         scale = DISTURBANCE * float(kept.square().mean().sqrt().clamp_min(1e-9))
         noise = torch.randn(kept.shape, generator=generator, device=generator.device)
-        with torch.no_grad():
-            tensor.add_(noise.to(kept.device), alpha=scale)
-            moved = float((evaluate(field, coords) - before).square().mean())
-            tensor.copy_(kept)
+        while True:
+            with torch.no_grad():
+                tensor.add_(noise.to(kept.device), alpha=scale)
+                moved = float((evaluate(field, coords) - before).square().mean())
+                tensor.copy_(kept)
+            if moved <= LINEAR * power or scale < 1e-9:
+                break
+            scale /= 4
         found[name] = max(moved, 1e-20) / scale**2 / kept.numel()
     return found
 

@@ -89,9 +89,10 @@ class Preset:
     ``weights`` parameters for ``per`` examples, growing as their number to the ``power``, within
     the widths: detail grows more slowly than pixels, in proportion to the length of a recording,
     and not at all with a pool of points. ``omega_first`` is a constant, or a share of the number
-    of examples where ``follows_length``. ``lr`` is best at ``lr_width`` neurons a
-    layer and falls as they grow. ``price`` is what a bit a weight must gain, in nepers of
-    the distortion, for the packed profile to spend it.
+    of examples where ``follows_length``. ``lr`` is best at ``lr_width`` neurons a layer; it falls
+    as they grow, and rises as they shrink, to at most as if they were ``lr_most`` times fewer.
+    ``price`` is what a bit a weight must gain, in nepers of the distortion, for the packed profile
+    to spend it.
     """
 
     depth: int
@@ -104,14 +105,19 @@ class Preset:
     follows_length: bool
     lr: float
     lr_width: int
+    lr_most: float
     batch: int
     price: float
 
 
 PRESETS = {
-    "image": Preset(6, 21_000, 393_216, 0.5, (16, 512), 30.0, 60.0, False, 5e-4, 64, 2048, 0.02),
-    "audio": Preset(4, 15_500, 308_000, 1.0, (24, 512), 30.0, 0.01, True, 1e-3, 72, 2048, 0.02),
-    "mesh": Preset(5, 9_600, 1, 0.0, (12, 512), 30.0, 30.0, False, 1e-3, 48, 4096, 0.1),
+    "image": Preset(
+        6, 21_000, 393_216, 0.5, (16, 512), 30.0, 60.0, False, 5e-4, 64, 4.0, 2048, 0.02
+    ),
+    "audio": Preset(
+        4, 15_500, 308_000, 1.0, (24, 512), 30.0, 0.01, True, 1e-3, 72, 1.0, 2048, 0.02
+    ),
+    "mesh": Preset(5, 9_600, 1, 0.0, (12, 512), 30.0, 30.0, False, 1e-3, 48, 1.0, 4096, 0.1),
 }
 
 #: Seconds a fit may take at each effort on the machine the presets were measured on (two cores of
@@ -243,7 +249,7 @@ def plan(
         depth=depth,
         omega=settings.omega or preset.omega,
         omega_first=settings.omega_first or omega_first,
-        lr=settings.lr or preset.lr * (preset.lr_width / width) ** LR_POWER,
+        lr=settings.lr or preset.lr * min(preset.lr_most, preset.lr_width / width) ** LR_POWER,
         steps=steps,
         max_time=settings.max_time,
         target_psnr=settings.target_psnr,

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ..pipeline import Encoded, Prepared
 
 ENCODED_KEYS = (
-    "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_raw", "bytes_out", "samples",
-    "parameters", "bpp", "kbps", "bytes_per_1000_faces", "metric", "distortion", "steps", "seconds",
-    "device", "teacher", "seed", "notes",
+    "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_raw", "bytes_out",
+    "samples", "parameters", "bpp", "kbps", "bytes_per_1000_faces", "metric", "distortion", "steps",
+    "seconds", "device", "teacher", "seed", "notes",
 )  # fmt: skip
 """The keys of `encode --json`, in order; null where one does not apply or is not known."""
 
