@@ -242,7 +242,7 @@ def samples_in(facts: dict[str, Any]) -> int:
 
 def raw_size(facts: dict[str, Any]) -> int:
     """Bytes of vertices and faces in a binary file: three floats, three indices of four bytes."""
-    return 12 * (facts["vertices"] + facts["faces"])
+    return int(12 * (facts["vertices"] + facts["faces"]))
 
 
 def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
