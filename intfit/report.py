@@ -125,7 +125,7 @@ class Reporter:
         return (
             f"  {prepared.kind}, {prepared.signal.n} examples; SIREN {config.width} x "
             f"{config.depth}, {config.count()} weights, omega {config.omega_first:g} / "
-            f"{config.omega:g}; {teacher}, batch {plan.batch}, {bound}, lr {plan.lr:g}; "
+            f"{config.omega:g}; {teacher}, batch {plan.batch}, {bound}, lr {plan.lr:.3g}; "
             f"{prepared.device}"
         )
 

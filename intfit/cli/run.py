@@ -44,6 +44,8 @@ def guarded(report: Reporter, debug: bool) -> Iterator[None]:
     """Turn an error outside any one input into its line and exit code."""
     try:
         yield
+    except typer.Exit:  # a RuntimeError to Python, and no error to us
+        raise
     except BrokenPipeError:
         # nobody reads our output any more: leave as quietly as any filter
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
