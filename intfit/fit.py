@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from .fields.siren import Siren
 from .settings import Plan
-from .signal import Signal, quality
+from .signal import Metric, Signal, quality
 from .teacher import Teacher
 
 #: Examples a forward or backward pass takes at once; larger batches accumulate gradients.
@@ -70,10 +71,16 @@ def evaluate(field: nn.Module, coords: Tensor) -> Tensor:
         return torch.cat([field(part) for part in coords.split(CHUNK)])
 
 
-def measure(field: nn.Module, signal: Signal, *, count: int, generator: torch.Generator) -> float:
-    """The distortion of the field in the medium's metric, on at most ``count`` examples."""
-    coords, targets = signal.check(count, generator=generator)
-    return quality(signal.metric, evaluate(field, coords), targets)
+def measure(
+    field: nn.Module,
+    signal: Signal,
+    *,
+    count: int,
+    generator: torch.Generator,
+    metric: Metric | None = None,
+) -> float:
+    """The distortion of the field in ``metric``, or the medium's, on at most ``count`` examples."""
+    return signal.measure(partial(evaluate, field), count=count, generator=generator, metric=metric)
 
 
 def _rate_at(fraction: float, step: int) -> float:
@@ -94,7 +101,7 @@ def fit(
     """Fit ``field`` to ``signal`` in place; yields now and then, and once at the end.
 
     The schedule is laid out over ``plan.steps``, or over ``plan.max_time`` seconds where that is
-    set. Where ``plan.target_psnr`` is reached earlier, only the last stretch is left, in
+    set. Where the plan stops at its goal and reaches it earlier, only the last stretch is left, in
     proportion. Nothing waits for the device between two glances at the distortion, half a second
     apart.
 
@@ -120,12 +127,15 @@ def fit(
         return Progress(step, fraction, seconds, value, teacher.ratio(fraction))
 
     def reached() -> bool:
-        if plan.target_psnr is None:
+        if plan.goal is None or not plan.stops:
             return False
-        if quality("psnr", evaluate(field, coords), targets) < plan.target_psnr:
-            return False
-        everything, wanted = signal.check(MEASURE, generator=generator)
-        return quality("psnr", evaluate(field, everything), wanted) >= plan.target_psnr
+        return all(
+            plan.goal.score(
+                measure(field, signal, count=count, generator=generator, metric=plan.goal.metric)
+            )
+            >= 0
+            for count in (GLANCE, MEASURE)  # the first is cheap, and mostly says no
+        )
 
     rounding: AbstractContextManager[None] = nullcontext()
     settled = False

@@ -1,7 +1,7 @@
 """The whole route: a medium's bytes to a file's bytes, and back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,8 +18,19 @@ from .fields.siren import Siren
 from .media import medium, sniff
 from .rate import Rounding
 from .schema import FIELDS, FIT
-from .settings import Plan, Settings, check, plan
-from .signal import Signal, quality
+from .search import COST, search
+from .settings import (
+    GOALS,
+    PRESETS,
+    SECONDS,
+    Goal,
+    Plan,
+    Settings,
+    check,
+    plan,
+    widest_in,
+)
+from .signal import Signal
 from .teacher import Teacher, make_teacher
 
 #: Called now and then while fitting, with where the fit stands.
@@ -32,10 +43,14 @@ class Prepared:
 
     kind: str
     signal: Signal
+    settings: Settings
     plan: Plan
     config: SirenConfig
     device: torch.device
 
+
+#: The metrics that a goal can be given in, by the medium's own.
+REACHABLE = {"psnr": {"psnr"}, "snr": {"psnr", "snr"}, "iou": {"mean_distance"}}
 
 #: Given the teacher and what it is to teach, returns the teacher to use.
 Teach = Callable[[Teacher, Prepared], Teacher]
@@ -48,7 +63,8 @@ class Encoded:
     ``samples`` counts pixels, samples of each channel, or faces, which take ``raw_size`` bytes
     uncompressed; ``rate`` is in the unit that
     ``rate_name`` names (``bpp``, ``kbps``, ``bytes_per_1000_faces``); ``distortion`` in dB or, for
-    ``iou``, a share; ``seconds`` are those of the fit.
+    ``iou``, a share; ``reached`` is the value in the goal's metric where there is a goal;
+    ``seconds`` are those of the fit, or of all fits of a search.
     """
 
     data: bytes
@@ -60,6 +76,7 @@ class Encoded:
     parameters: int
     metric: str
     distortion: float
+    reached: float | None
     steps: int
     seconds: float
     device: str
@@ -92,22 +109,27 @@ def prepare(
         IntfitError: if the bytes cannot be fitted, or the settings make no sense for them.
     """
     check(settings)
-    device = choose_device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if not data:
         raise MediaError("the file is empty")
     kind = kind or sniff(data, suffix)
     signal: Signal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
-    if settings.target_psnr is not None and signal.metric == "iou":
-        raise UsageError("--target-psnr is for images and audio, not for a mesh")
-    features = signal.in_features, signal.out_features
+    flag = next((name for name in GOALS if getattr(settings, name) is not None), None)
+    if flag is not None and GOALS[flag] not in REACHABLE[signal.metric]:
+        raise UsageError(f"--{flag.replace('_', '-')} is not for a medium of this kind, {kind}")
     try:
         medium(kind).check_facts(signal.facts)
     except MediaError:
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
+    return _planned(kind, signal, settings)
+
+
+def _planned(kind: str, signal: Signal, settings: Settings) -> Prepared:
+    """A network chosen for a signal."""
     size = _target_size(settings, kind, signal)
     frame = _frame(kind, signal.facts)
+    features = signal.in_features, signal.out_features
     chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size, frame=frame)
     config = SirenConfig(
         in_features=signal.in_features,
@@ -117,7 +139,7 @@ def prepare(
         omega_first=float(chosen.omega_first),
         omega=float(chosen.omega),
     )
-    return Prepared(kind, signal, chosen, config, device)
+    return Prepared(kind, signal, settings, chosen, config, choose_device(settings.device))
 
 
 def _target_size(settings: Settings, kind: str, signal: Signal) -> int | None:
@@ -143,8 +165,10 @@ def encode(
 ) -> Encoded:
     """Fit a field to a medium's bytes and pack it.
 
-    ``prepared`` is called once the medium has been read, ``watch`` now and then while fitting;
-    ``teach`` may wrap the teacher. The distortion reported is that of the parameters as stored.
+    A goal without a size is searched for: with two short fits, then one or two whole ones.
+
+    ``prepared`` is called before every fit, ``watch`` now and then in it; ``teach`` may wrap the
+    teacher. The distortion reported is that of the parameters as stored.
 
     Raises:
         IntfitError: as :func:`prepare`.
@@ -152,9 +176,50 @@ def encode(
     settings = settings or Settings()
     ready = prepare(data, settings, suffix=suffix, kind=kind)
     del data
-    if prepared is not None:
-        prepared(ready)
-    return fit_prepared(ready, watch=watch, teach=teach)
+
+    def run(ready: Prepared) -> Encoded:
+        if prepared is not None:
+            prepared(ready)
+        return fit_prepared(ready, watch=watch, teach=teach)
+
+    return run(ready) if ready.plan.goal is None or ready.plan.stops else _searched(ready, run)
+
+
+def _searched(ready: Prepared, run: Callable[[Prepared], Encoded]) -> Encoded:
+    """The smallest file found that reaches the goal; the best one where none does."""
+    settings, goal, preset = ready.settings, ready.plan.goal, PRESETS[ready.kind]
+    assert goal is not None
+    found: list[tuple[float, Encoded]] = []
+    spent = 0.0
+
+    def score(width: int, share: float) -> float:
+        nonlocal spent
+        planned = _planned(ready.kind, ready.signal, replace(settings, width=width))
+        steps, seconds = planned.plan.steps, planned.plan.max_time
+        chosen = replace(
+            planned.plan,
+            steps=None if steps is None else max(1, round(steps * share)),
+            max_time=None if seconds is None else seconds * share / COST,
+            stops=False,
+            profile="open" if share < 1 else settings.profile,
+        )
+        encoded = run(replace(planned, plan=chosen))
+        assert encoded.reached is not None
+        spent += encoded.seconds
+        above = goal.score(encoded.reached)
+        if share == 1:
+            found.append((above, encoded))
+        return above
+
+    seconds = settings.max_time / COST if settings.max_time else SECONDS[settings.effort]
+    widest = widest_in(preset, ready.plan.depth, seconds)
+    start = min(ready.plan.width, widest)
+    search(score, start=start, widest=widest, slope=preset.octave, late=preset.late)
+    reaching = [encoded for above, encoded in found if above >= 0]
+    best = max(found, key=lambda pair: pair[0])[1]
+    if reaching:
+        best = min(reaching, key=lambda encoded: len(encoded.data))
+    return replace(best, seconds=spent)
 
 
 def fit_prepared(
@@ -213,6 +278,12 @@ def fit_prepared(
             f"the fit diverged, or left what {chosen.precision} can hold: try a lower --lr"
         ) from None
     distortion = fitting.measure(field, signal, count=fitting.MEASURE, generator=glances)
+    goal = chosen.goal
+    reached = None
+    if goal is not None:
+        reached = fitting.measure(
+            field, signal, count=fitting.MEASURE, generator=glances, metric=goal.metric
+        )
     module = medium(prepared.kind)
     data = container.dump(_header(prepared, progress.step, round(distortion, 4)), stored)
     unit, bits = module.rate(signal.facts, len(data))
@@ -226,12 +297,13 @@ def fit_prepared(
         parameters=config.count(),
         metric=signal.metric,
         distortion=distortion,
+        reached=reached,
         steps=progress.step,
         seconds=progress.seconds,
         device=str(device),
         teacher=chosen.teacher_name,
         seed=chosen.seed,
-        notes=(*signal.notes, *_missed(field, signal, chosen, glances)),
+        notes=(*signal.notes, *_compared(goal, reached)),
     )
 
 
@@ -290,20 +362,17 @@ def export(data: bytes) -> bytes:
     return container.dump(layout.header, quantize.store(loaded.field.state_dict(), "float32"))
 
 
-def _missed(
-    field: Siren, signal: Signal, chosen: Plan, generator: torch.Generator
-) -> tuple[str, ...]:
-    """A note where the PSNR asked for was not reached."""
-    if chosen.target_psnr is None:
+def _compared(goal: Goal | None, reached: float | None) -> tuple[str, ...]:
+    """A note on what was reached of a goal, where the summary does not say."""
+    if goal is None or reached is None:
         return ()
-    coords, targets = signal.check(fitting.MEASURE, generator=generator)
-    reached = quality("psnr", fitting.evaluate(field, coords), targets)
-    if reached >= chosen.target_psnr:
-        return ()
-    return (
-        f"{reached:.2f} dB as stored, not the {chosen.target_psnr:g} dB asked for: a higher -q, "
-        "--effort or target gets further",
-    )
+    unit = "% mean distance" if goal.metric == "mean_distance" else "dB"
+    if goal.score(reached) < 0:
+        return (
+            f"{reached:.4g} {unit} as stored, not the {goal.value:g} asked for: a higher --effort "
+            "or larger network gets further",
+        )
+    return (f"{reached:.4g} {unit}",) if goal.metric == "mean_distance" else ()
 
 
 @dataclass(frozen=True)

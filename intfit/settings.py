@@ -1,6 +1,7 @@
 """What a person asks for, and what it means for a medium of a given size. A leaf."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,8 +23,11 @@ class Settings:
 
     ``quality`` lies in 0..100. ``target_size`` is in bytes, the whole file; ``target_bpp`` in
     bits a pixel, ``target_kbps`` in kilobits a second: at most that much.
-    ``max_time`` is in seconds, ``target_psnr`` in dB. ``device`` is ``auto``, ``cpu``, ``cuda``,
-    ``cuda:N`` or ``mps``; ``threads`` counts CPU threads.
+    ``max_time`` is in seconds. ``target_psnr`` and ``target_snr`` (recordings) are in dB,
+    ``target_distance`` (surfaces) in % of the box diagonal: a goal, which the smallest network
+    that can is to reach, or at which a network of a given size stops.
+    ``device`` is ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; ``threads`` counts CPU
+    threads.
     """
 
     effort: int = 5
@@ -34,6 +38,8 @@ class Settings:
     steps: int | None = None
     max_time: float | None = None
     target_psnr: float | None = None
+    target_snr: float | None = None
+    target_distance: float | None = None
     width: int | None = None
     depth: int | None = None
     omega: float | None = None
@@ -53,8 +59,25 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """A distortion to reach: ``psnr`` or ``snr`` in dB, ``mean_distance`` in % of the diagonal."""
+
+    metric: Literal["psnr", "snr", "mean_distance"]
+    value: float
+
+    def score(self, distortion: float) -> float:
+        """Decibels by which ``distortion`` is better than the goal."""
+        if self.metric == "mean_distance":
+            return 20 * math.log10(self.value / max(distortion, 1e-12))
+        return distortion - self.value
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Every choice made. ``steps`` is None where ``max_time`` bounds the fit."""
+    """Every choice made. ``steps`` is None where ``max_time`` bounds the fit.
+
+    ``stops`` says that the fit ends once it reaches its ``goal``, if it has one.
+    """
 
     width: int
     depth: int
@@ -63,7 +86,8 @@ class Plan:
     lr: float
     steps: int | None
     max_time: float | None
-    target_psnr: float | None
+    goal: Goal | None
+    stops: bool
     teacher: TeacherName
     selection: SelectionName
     ratio: float
@@ -92,7 +116,8 @@ class Preset:
     of examples where ``follows_length``. ``lr`` is best at ``lr_width`` neurons a layer; it falls
     as they grow, and rises as they shrink, to at most as if they were ``lr_most`` times fewer.
     ``price`` is what a bit a weight must gain, in nepers of the distortion, for the packed profile
-    to spend it.
+    to spend it. Twice the weights gain about ``octave`` dB; the part of a fit that a search's
+    trial leaves out, about ``late`` dB.
     """
 
     depth: int
@@ -108,16 +133,20 @@ class Preset:
     lr_most: float
     batch: int
     price: float
+    octave: float
+    late: float
 
 
 PRESETS = {
     "image": Preset(
-        6, 21_000, 393_216, 0.5, (16, 512), 30.0, 60.0, False, 5e-4, 64, 4.0, 2048, 0.02
+        6, 21_000, 393_216, 0.5, (16, 512), 30.0, 60.0, False, 5e-4, 64, 4.0, 2048, 0.02, 1.7, 2.0
     ),
     "audio": Preset(
-        4, 15_500, 308_000, 1.0, (24, 512), 30.0, 0.01, True, 1e-3, 72, 1.0, 2048, 0.02
+        4, 15_500, 308_000, 1.0, (24, 512), 30.0, 0.01, True, 1e-3, 72, 1.0, 2048, 0.02, 4.5, 3.0
     ),
-    "mesh": Preset(5, 9_600, 1, 0.0, (12, 512), 30.0, 30.0, False, 1e-3, 48, 1.0, 4096, 0.1),
+    "mesh": Preset(
+        5, 9_600, 1, 0.0, (12, 512), 30.0, 30.0, False, 1e-3, 48, 1.0, 4096, 0.1, 4.3, 3.0
+    ),
 }
 
 #: Seconds a fit may take at each effort on the machine the presets were measured on (two cores of
@@ -138,6 +167,14 @@ LR_POWER = 0.85
 #: 25.3 dB, 64 27.3 dB, 96 27.8 dB, the last after some 300 steps.)
 ENOUGH_STEPS = 200
 STEPS = (100, 1_000_000)
+
+#: The settings that say how large the network is, and those that say how good it must be.
+SIZES = ("quality", "target_size", "target_bpp", "target_kbps", "width")
+GOALS: dict[str, Literal["psnr", "snr", "mean_distance"]] = {
+    "target_psnr": "psnr",
+    "target_snr": "snr",
+    "target_distance": "mean_distance",
+}
 
 #: The most examples that one scoring pass of greedy INT ranks (the paper's chunk for 8192 x 8192
 #: images), or one table of stochastic INT holds.
@@ -167,6 +204,8 @@ def check(settings: Settings) -> None:
         "steps": (1, 10**9),
         "max_time": (0.1, 10**7),
         "target_psnr": (1, 120),
+        "target_snr": (0.1, 120),
+        "target_distance": (1e-4, 10),
         "width": (1, MAX_WIDTH),
         "depth": (1, MAX_DEPTH),
         "omega": (1e-3, 1e5),
@@ -184,10 +223,12 @@ def check(settings: Settings) -> None:
             raise UsageError(f"{flag} {value!r} is outside {low:g} to {high:g}")
     if settings.steps is not None and settings.max_time is not None:
         raise UsageError("--steps and --max-time both bound the fit: give one")
-    sizes = ("quality", "target_size", "target_bpp", "target_kbps", "width")
-    given = [f"--{name.replace('_', '-')}" for name in sizes if getattr(settings, name) is not None]
+    given = _given(settings, SIZES)
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} all say how large the network is: give one")
+    goals = _given(settings, GOALS)
+    if len(goals) > 1:
+        raise UsageError(f"{' and '.join(goals)} all say how good it must be: give one")
     if settings.profile == "open" and any(flag.startswith("--target") for flag in given):
         raise UsageError(f"{given[0]} is for the packed profile: give --width for the open one")
     if settings.precision is not None and settings.profile != "open":
@@ -207,6 +248,24 @@ def check(settings: Settings) -> None:
                 f"--interval-schedule {settings.interval_schedule!r} is not dense, incremental, "
                 "decremental or every:N"
             ) from None
+
+
+def _given(settings: Settings, names: Iterable[str]) -> list[str]:
+    """The flags of those of these settings that are set."""
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(settings, name) is not None]
+
+
+def goal_of(settings: Settings) -> Goal | None:
+    """What is to be reached, if anything."""
+    for name, metric in GOALS.items():
+        if (value := getattr(settings, name)) is not None:
+            return Goal(metric, value)
+    return None
+
+
+def searches(settings: Settings) -> bool:
+    """Whether the network's size follows from a goal."""
+    return bool(_given(settings, GOALS)) and not _given(settings, SIZES)
 
 
 def plan(
@@ -252,7 +311,8 @@ def plan(
         lr=settings.lr or preset.lr * min(preset.lr_most, preset.lr_width / width) ** LR_POWER,
         steps=steps,
         max_time=settings.max_time,
-        target_psnr=settings.target_psnr,
+        goal=goal_of(settings),
+        stops=not searches(settings),
         teacher=settings.teacher,
         selection=selection,
         ratio=settings.ratio or (0.2 if greedy else 0.5),
@@ -276,7 +336,7 @@ def step_seconds(width: int, depth: int, batch: float) -> float:
 def _width(preset: Preset, n: int, depth: int, *, seconds: float, quality: float) -> int:
     """The width whose network has about the preset's weights, at this quality.
 
-    Less where ``seconds`` would not see it through :data:`ENOUGH_STEPS` steps.
+    Less where :func:`widest_in` says so.
     """
     weights = preset.weights * (n / preset.per) ** preset.power
     weights *= 2 ** ((quality - MIDDLE) / DOUBLING)
@@ -285,6 +345,12 @@ def _width(preset: Preset, n: int, depth: int, *, seconds: float, quality: float
     # even, and a multiple of 8 (for the vector units) where that is no coarse step
     multiple = 8 if exact >= 64 else 4 if exact >= 32 else 2
     width = int(min(max(multiple * round(exact / multiple), narrowest), widest))
+    return min(width, widest_in(preset, depth, seconds))
+
+
+def widest_in(preset: Preset, depth: int, seconds: float) -> int:
+    """The widest network that ``seconds`` see through :data:`ENOUGH_STEPS` steps."""
+    narrowest, width = preset.widths
     while width > narrowest and ENOUGH_STEPS * step_seconds(width, depth, preset.batch) > seconds:
         width -= 2
     return width

@@ -10,6 +10,8 @@ from torch import Tensor
 from . import metrics
 from .devices import precise
 
+Metric = Literal["psnr", "snr", "iou", "mean_distance"]
+
 #: Coordinates ``[B, d]`` to values ``[B, c]``: all that a medium knows of a field.
 Evaluate = Callable[[Tensor], Tensor]
 
@@ -50,6 +52,19 @@ class Signal(Protocol):
 
     def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """At most ``count`` examples that represent the medium without bias, to measure on."""
+
+    def measure(
+        self,
+        evaluate: Evaluate,
+        *,
+        count: int,
+        generator: torch.Generator,
+        metric: Metric | None = None,
+    ) -> float:
+        """The distortion of a field, in the medium's metric or in ``metric``.
+
+        On at most ``count`` examples.
+        """
 
     def to(self, device: torch.device) -> Self:
         """The same signal with its tensors on ``device``."""
@@ -103,6 +118,17 @@ class GridSignal:
             return self.examples(torch.arange(self.n, device=device))
         return self.examples(torch.randint(self.n, (count,), generator=generator, device=device))
 
+    def measure(
+        self,
+        evaluate: Evaluate,
+        *,
+        count: int,
+        generator: torch.Generator,
+        metric: Metric | None = None,
+    ) -> float:
+        coords, targets = self.check(count, generator=generator)
+        return quality(metric or self.metric, evaluate(coords), targets)
+
     def to(self, device: torch.device) -> "GridSignal":
         values = self.values.to(device)
         return GridSignal(
@@ -115,13 +141,17 @@ class PointSignal:
     """A pool of signed-distance samples of a surface, and uniform ones held out to measure on.
 
     ``points`` ``[n, 3]``, ``targets`` ``[n, 1]``: distance over the clamp, negative inside.
-    ``check_points`` and ``check_targets`` are alike, drawn uniformly over the padded box.
+    ``check_points`` and ``check_targets`` are alike, drawn uniformly over the padded box;
+    ``surface`` ``[m, 3]`` lies on the surface itself, to measure its distance from the field's: a
+    value of 1 is ``clamp`` % of the box diagonal.
     """
 
     points: Tensor
     targets: Tensor
     check_points: Tensor
     check_targets: Tensor
+    surface: Tensor
+    clamp: float
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     loss: Literal["l1"] = field(default="l1", init=False)
@@ -145,18 +175,33 @@ class PointSignal:
     def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.check_points[:count], self.check_targets[:count]
 
+    def measure(
+        self,
+        evaluate: Evaluate,
+        *,
+        count: int,
+        generator: torch.Generator,
+        metric: Metric | None = None,
+    ) -> float:
+        if metric == "mean_distance":
+            return self.clamp * float(evaluate(self.surface[:count]).abs().mean())
+        coords, targets = self.check(count, generator=generator)
+        return quality(self.metric, evaluate(coords), targets)
+
     def to(self, device: torch.device) -> "PointSignal":
         return PointSignal(
             self.points.to(device),
             self.targets.to(device),
             self.check_points.to(device),
             self.check_targets.to(device),
+            self.surface.to(device),
+            self.clamp,
             self.facts,
             self.notes,
         )
 
 
-def quality(metric: Literal["psnr", "snr", "iou"], outputs: Tensor, targets: Tensor) -> float:
+def quality(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
     """The distortion of ``outputs`` ``[B, c]`` against ``targets`` ``[B, c]``, both in [-1, 1]."""
     decoded, reference = outputs.clamp(-1, 1).cpu().numpy(), targets.cpu().numpy()
     if metric == "psnr":

@@ -10,7 +10,7 @@ from .. import batch
 from ..batch import Job
 from ..errors import UsageError
 from ..report import Reporter, printable
-from ..settings import Settings
+from ..settings import Settings, searches
 from ..settings import check as check_settings
 from . import options as opt
 from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
@@ -108,7 +108,27 @@ def encode(
     ] = None,
     target_psnr: Annotated[
         float | None,
-        option("--target-psnr", panel=FIT, text="Stop once this PSNR is reached.", metavar="DB"),
+        option(
+            "--target-psnr",
+            panel=FIT,
+            text="At least this PSNR, with the smallest network that gets there; with -q or "
+            "--width, stop once it is reached.",
+            metavar="DB",
+        ),
+    ] = None,
+    target_snr: Annotated[
+        float | None,
+        option("--target-snr", panel=FIT, text="Likewise, the SNR of audio.", metavar="DB"),
+    ] = None,
+    target_distance: Annotated[
+        float | None,
+        option(
+            "--target-distance",
+            panel=FIT,
+            text="Likewise, at most this mean distance from a mesh's surface, in % of its "
+            "diagonal.",
+            metavar="PERCENT",
+        ),
     ] = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     width: Annotated[
@@ -195,6 +215,7 @@ def encode(
     settings = Settings(
         effort=effort, quality=quality, target_size=size, target_bpp=target_bpp,
         target_kbps=target_kbps, steps=steps, max_time=max_time, target_psnr=target_psnr,
+        target_snr=target_snr, target_distance=target_distance,
         width=width, depth=depth, omega=omega, omega_first=omega_first, lr=lr,
         teacher=teacher.value, selection=selection.value if selection else None, ratio=ratio,
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
@@ -203,6 +224,8 @@ def encode(
     )  # fmt: skip
     with guarded(report, debug):
         check_settings(settings)
+        if save_selection and searches(settings):
+            raise UsageError("--save-selection is for one fit, not a search: give --width or -q")
         jobs = plan_jobs(
             files or [],
             files_from,

@@ -29,7 +29,7 @@ CLAMP = 0.1
 #: Laplace noise around the surface, shares of the longest half side; a quarter of the pool is
 #: drawn uniformly instead (RESEARCH: half to three quarters near the surface).
 NOISE = (0.02, 0.004)
-#: Uniform points held out to measure on.
+#: Points held out to measure on: uniform ones, and ones on the surface.
 CHECK = 1 << 17
 #: Points of a decode that are evaluated at once.
 CHUNK = 1 << 16
@@ -182,6 +182,8 @@ def read(data: bytes, *, suffix: str = "", pool: int = 1 << 18, seed: int = 0) -
         torch.from_numpy(targets[:, None].astype(np.float32)),
         torch.from_numpy(check.astype(np.float32)),
         torch.from_numpy(occupancy[:, None].astype(np.float32)),
+        torch.from_numpy(_on(vertices, faces, CHECK, rng).astype(np.float32)),
+        clamp=100 * CLAMP * unit / float(np.linalg.norm(high - low)),
         facts=facts,
         notes=(*notes, NOT_KEPT),
     )
