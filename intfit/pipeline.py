@@ -196,6 +196,8 @@ def _searched(ready: Prepared, run: Callable[[Prepared], Encoded]) -> Encoded:
         nonlocal spent
         planned = _planned(ready.kind, ready.signal, replace(settings, width=width))
         steps, seconds = planned.plan.steps, planned.plan.max_time
+        if steps is not None and ready.plan.steps is not None:
+            steps = min(steps, ready.plan.steps)  # small networks could use more, at twice the time
         chosen = replace(
             planned.plan,
             steps=None if steps is None else max(1, round(steps * share)),

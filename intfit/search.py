@@ -13,7 +13,7 @@ COST = 2 + 2 * TRIAL
 #: Decibels above the goal that are aimed at, and that are near enough not to fit again.
 MARGIN, NEAR = 0.1, 0.5
 #: What the last fit aims at above the margin, as a share of how far the one before it was off.
-CARE = 0.15
+CARE = 0.2
 #: The furthest step, in octaves of weights; the narrowest network tried.
 FURTHEST, NARROWEST = 4.0, 4
 
@@ -29,7 +29,7 @@ def search(
     """
 
     def further(width: int, reached: float, margin: float = MARGIN) -> int:
-        """The width expected to exceed the goal by ``margin``, where ``width`` did by ``reached``."""
+        """The width to exceed the goal by ``margin``, where ``width`` did by ``reached``."""
         octaves = max(-FURTHEST, min(FURTHEST, (margin - reached) / slope))
         # even; weights grow as the square of the width
         return max(NARROWEST, min(widest, 2 * round(width * 2 ** (octaves / 2) / 2)))

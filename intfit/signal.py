@@ -63,7 +63,7 @@ class Signal(Protocol):
     ) -> float:
         """The distortion of a field, in the medium's metric or in ``metric``.
 
-        On at most ``count`` examples.
+        On at most ``count`` examples, or estimated from as many where it is none of examples.
         """
 
     def to(self, device: torch.device) -> Self:
@@ -142,8 +142,9 @@ class PointSignal:
 
     ``points`` ``[n, 3]``, ``targets`` ``[n, 1]``: distance over the clamp, negative inside.
     ``check_points`` and ``check_targets`` are alike, drawn uniformly over the padded box;
-    ``surface`` ``[m, 3]`` lies on the surface itself, to measure its distance from the field's: a
-    value of 1 is ``clamp`` % of the box diagonal.
+    ``surface`` ``[m, 3]`` lies on the surface itself, to estimate its distance from the field's: a
+    value of 1 is ``clamp`` % of the box diagonal. ``distance`` measures that of a field's surface,
+    both ways, in % of the diagonal.
     """
 
     points: Tensor
@@ -152,6 +153,7 @@ class PointSignal:
     check_targets: Tensor
     surface: Tensor
     clamp: float
+    distance: Callable[[Evaluate, torch.device], float]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     loss: Literal["l1"] = field(default="l1", init=False)
@@ -184,6 +186,8 @@ class PointSignal:
         metric: Metric | None = None,
     ) -> float:
         if metric == "mean_distance":
+            if count > len(self.surface):
+                return self.distance(evaluate, self.points.device)
             return self.clamp * float(evaluate(self.surface[:count]).abs().mean())
         coords, targets = self.check(count, generator=generator)
         return quality(self.metric, evaluate(coords), targets)
@@ -196,6 +200,7 @@ class PointSignal:
             self.check_targets.to(device),
             self.surface.to(device),
             self.clamp,
+            self.distance,
             self.facts,
             self.notes,
         )

@@ -1,6 +1,7 @@
 """Recordings: what is kept, where the samples lie, and how a field is rendered at any rate."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -255,3 +256,9 @@ def test_a_rate_that_vorbis_cannot_hold_is_refused(intfit, recording):
     run = intfit("decode", "chord.wav.safetensors", "--sample-rate", 256_000, "-o", "x.ogg")
     assert run.code == 1
     assert "Vorbis" in run.err
+
+
+def test_a_learning_rate_that_is_too_high_is_lowered(intfit, recording):
+    run = intfit("encode", recording, "--steps", 800, "--lr", 0.02, "--json")
+    assert run.code == 0, run.err
+    assert json.loads(run.out)["distortion"] > 3

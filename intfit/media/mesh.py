@@ -30,7 +30,7 @@ CLAMP = 0.1
 #: drawn uniformly instead (RESEARCH: half to three quarters near the surface).
 NOISE = (0.02, 0.004)
 #: Points held out to measure on: uniform ones, and ones on the surface.
-CHECK = 1 << 17
+CHECK, ON = 1 << 17, 1 << 14
 #: Points of a decode that are evaluated at once.
 CHUNK = 1 << 16
 RESOLUTION = 256
@@ -177,13 +177,22 @@ def read(data: bytes, *, suffix: str = "", pool: int = 1 << 18, seed: int = 0) -
         "vertices": len(vertices),
         "faces": len(faces),
     }
+
+    def distance(evaluate: Evaluate, device: torch.device) -> float:
+        try:
+            decoded = render(evaluate, facts, Target(), device=device)
+        except MediaError:  # no surface
+            return 100.0
+        return _apart(decoded, vertices * unit + centre, faces)[0]
+
     return PointSignal(
         torch.from_numpy(points.astype(np.float32)),
         torch.from_numpy(targets[:, None].astype(np.float32)),
         torch.from_numpy(check.astype(np.float32)),
         torch.from_numpy(occupancy[:, None].astype(np.float32)),
-        torch.from_numpy(_on(vertices, faces, CHECK, rng).astype(np.float32)),
+        torch.from_numpy(_on(vertices, faces, ON, rng).astype(np.float32)),
         clamp=100 * CLAMP * unit / float(np.linalg.norm(high - low)),
+        distance=distance,
         facts=facts,
         notes=(*notes, NOT_KEPT),
     )
@@ -389,14 +398,23 @@ def _compared(
     padding = PADDING * (high - low).max()
     points = rng.uniform(low - padding, high + padding, (CHECK, 3))
     overlap = metrics.iou(_inside(points, vertices, faces), _inside(points, others, triangles))
-    diagonal = float(np.linalg.norm(high - low))
+    mean, most = _apart(decoded, vertices, faces)
+    return {"iou": overlap, "mean_distance": mean, "max_distance": most}
+
+
+def _apart(
+    decoded: trimesh.Trimesh, vertices: Array, faces: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Mean and maximal distance of two surfaces, both ways, in % of the second's diagonal."""
+    others, triangles = np.asarray(decoded.vertices), np.asarray(decoded.faces)
+    rng = np.random.default_rng(1)
     there = _distances(_on(others, triangles, CHECK, rng), vertices, faces)
     back = _distances(_on(vertices, faces, CHECK, rng), others, triangles)
-    return {
-        "iou": overlap,
-        "mean_distance": 100 * float(there.mean() + back.mean()) / 2 / diagonal,
-        "max_distance": 100 * float(max(there.max(), back.max())) / diagonal,
-    }
+    diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    return (
+        100 * float(there.mean() + back.mean()) / 2 / diagonal,
+        100 * float(max(there.max(), back.max())) / diagonal,
+    )
 
 
 def describe(mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target) -> str:
