@@ -304,7 +304,11 @@ def test_progress_is_shown_on_a_terminal_only(picture, process):
 
 def test_an_interrupt_leaves_nothing_behind_and_reads_as_130_in_a_shell(picture):
     command = [sys.executable, "-m", "intfit", "encode", str(picture), "--max-time", "60", "-v"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE)
+
+    def listen() -> None:  # a job that a shell runs in the background ignores interrupts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=listen)
     assert child.stderr is not None
     child.stderr.readline()  # the plan: from here on it fits
     time.sleep(0.3)

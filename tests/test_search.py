@@ -62,7 +62,7 @@ def test_a_target_psnr_is_reached_by_a_smaller_network_the_lower_it_is(intfit, p
 def test_a_target_snr_and_a_target_distance_are_searched_for_too(intfit, recording, ball):
     run = intfit("encode", recording, "--steps", 200, "--target-snr", 8, "--json")
     assert json.loads(run.out)["distortion"] >= 8
-    run = intfit("encode", ball, "--steps", 200, "--target-distance", 0.5, "-v")
+    run = intfit("encode", ball, "--effort", 1, "--depth", 3, "--target-distance", 0.5, "-v")
     assert run.code == 0
     reached = re.search(r"note: ([\d.]+) % mean distance", run.err)
     assert reached, run.err
