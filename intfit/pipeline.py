@@ -1,5 +1,6 @@
 """The whole route: a medium's bytes to a file's bytes, and back."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +10,13 @@ from torch import Tensor
 
 from . import fit as fitting
 from . import rate
-from .codec import container, quantize
+from .codec import container, pyramid, quantize
 from .codec.container import Header
 from .devices import choose_device
 from .errors import FileFormatError, MediaError, UsageError
-from .fields.architecture import SirenConfig, architecture
+from .fields import latent
+from .fields.architecture import FINEST, LatentConfig, SirenConfig, architecture
+from .fields.latent import Latent
 from .fields.siren import Siren
 from .media import medium, sniff
 from .rate import Rounding
@@ -28,9 +31,10 @@ from .settings import (
     Settings,
     check,
     plan,
+    step_of,
     widest_in,
 )
-from .signal import Signal
+from .signal import Signal, quality
 from .teacher import Teacher, make_teacher
 
 #: Called now and then while fitting, with where the fit stands.
@@ -45,7 +49,7 @@ class Prepared:
     signal: Signal
     settings: Settings
     plan: Plan
-    config: SirenConfig
+    config: SirenConfig | LatentConfig
     device: torch.device
 
 
@@ -131,6 +135,13 @@ def _planned(kind: str, signal: Signal, settings: Settings) -> Prepared:
     frame = _frame(kind, signal.facts)
     features = signal.in_features, signal.out_features
     chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size, frame=frame)
+    config: SirenConfig | LatentConfig
+    if settings.field == "latent":
+        if kind != "image":
+            raise UsageError(f"--field latent is for images as yet, not for this kind, {kind}")
+        height, width = signal.facts["height"], signal.facts["width"]
+        config = LatentConfig(signal.out_features, height, width, step_of(settings.quality))
+        return Prepared(kind, signal, settings, chosen, config, choose_device(settings.device))
     config = SirenConfig(
         in_features=signal.in_features,
         out_features=signal.out_features,
@@ -182,6 +193,10 @@ def encode(
             prepared(ready)
         return fit_prepared(ready, watch=watch, teach=teach)
 
+    if isinstance(ready.config, LatentConfig):
+        if prepared is not None:
+            prepared(ready)
+        return _rounded(ready)
     return run(ready) if ready.plan.goal is None or ready.plan.stops else _searched(ready, run)
 
 
@@ -224,6 +239,84 @@ def _searched(ready: Prepared, run: Callable[[Prepared], Encoded]) -> Encoded:
     return replace(best, seconds=spent)
 
 
+def _rounded(ready: Prepared) -> Encoded:
+    """The second half of :func:`encode` for latents: nothing to fit, only how finely to round.
+
+    With a goal, the coarsest step that reaches it; with a size, the finest that it allows.
+    """
+    start = time.monotonic()
+    signal, goal, size = ready.signal, ready.plan.goal, ready.plan.target_size
+    device = ready.device
+    assert isinstance(ready.config, LatentConfig)
+    config: LatentConfig = ready.config
+    everything = torch.arange(signal.n)
+    _, targets = signal.examples(everything)
+    values = targets.T.reshape(config.channels, config.height, config.width).to(device)
+    colours = latent.decorrelated(values)
+    exact = latent.analysed(values, config, colours)
+
+    def at(step: int) -> tuple[LatentConfig, dict[str, container.Stored], bytes, float]:
+        chosen = replace(config, step=step)
+        packed = pyramid.pack(exact, chosen)
+        tensors = pyramid.unpack(packed, chosen)
+        picture = latent.pictured(tensors, chosen).to(device)
+        distortion = quality(signal.metric, picture.flatten(1).T, targets)
+        if ready.plan.profile == "packed":
+            stored = {container.PAYLOAD: container.Stored("U8", (len(packed),), packed)}
+        else:
+            stored = quantize.store(tensors, "float32")
+        described = _header(replace(ready, config=chosen), 0, round(distortion, 4))
+        return chosen, stored, container.dump(described, stored), distortion
+
+    def enough(found: tuple[Any, Any, bytes, float]) -> bool:
+        """Whether a step is as fine as it must be, or already finer than it may be."""
+        if size is not None:
+            return len(found[2]) > size
+        return goal is not None and goal.score(found[3]) >= 0
+
+    found = at(config.step)
+    if size is not None or goal is not None:
+        low, high, tried = -1, FINEST + 1, {config.step: found}  # enough is false at low
+        middle = config.step
+        while True:
+            if enough(tried[middle]):
+                high = middle
+            else:
+                low = middle
+            if high - low <= 1:
+                break
+            middle = (low + high) // 2
+            tried[middle] = at(middle)
+        wanted = low if size is not None else min(high, FINEST)
+        if wanted < 0:
+            raise UsageError(
+                f"--target-size {size} is too small: the smallest file for it has "
+                f"{len(tried[0][2])} bytes"
+            )
+        found = tried[wanted]
+    config, _, data, distortion = found
+    module = medium(ready.kind)
+    unit, bits = module.rate(signal.facts, len(data))
+    return Encoded(
+        data=data,
+        kind=ready.kind,
+        samples=module.samples_in(signal.facts),
+        raw_size=module.raw_size(signal.facts),
+        rate_name=unit,
+        rate=bits,
+        parameters=config.count(),
+        metric=signal.metric,
+        distortion=distortion,
+        reached=None if goal is None else distortion,
+        steps=0,
+        seconds=time.monotonic() - start,
+        device=str(device),
+        teacher="none",
+        seed=ready.plan.seed,
+        notes=(*signal.notes, *_compared(goal, None if goal is None else distortion)),
+    )
+
+
 def fit_prepared(
     prepared: Prepared,
     *,
@@ -232,6 +325,7 @@ def fit_prepared(
 ) -> Encoded:
     """The second half of :func:`encode`."""
     device, chosen, config = prepared.device, prepared.plan, prepared.config
+    assert isinstance(config, SirenConfig)
     signal = prepared.signal.to(device)
     # Parameters are drawn on the CPU, so that every device starts from the same field.
     field = Siren(config, generator=torch.Generator().manual_seed(chosen.seed)).to(device)
@@ -311,15 +405,16 @@ def fit_prepared(
 
 def _header(prepared: Prepared, steps: int, distortion: float) -> Header:
     chosen, config = prepared.plan, prepared.config
+    field = "siren" if isinstance(config, SirenConfig) else "latent"
     return Header(
         medium=prepared.kind,
         facts=prepared.signal.facts,
-        field="siren",
-        network={name: getattr(config, name) for name in FIELDS["siren"]},
+        field=field,
+        network={name: getattr(config, name) for name in FIELDS[field]},
         fit={
             "distortion": distortion,
             "steps": steps,
-            "teacher": chosen.teacher_name,
+            "teacher": chosen.teacher_name if steps else "none",
             "seed": chosen.seed,
         },
     )
@@ -360,8 +455,19 @@ def export(data: bytes) -> bytes:
         FileFormatError: if it is not a sound intfit file.
     """
     loaded = load(data, device="cpu")
-    layout = container.parse(data, len(data))
-    return container.dump(layout.header, quantize.store(loaded.field.state_dict(), "float32"))
+    layout, stored = container.load(data)
+    if isinstance(loaded.field, Latent):
+        tensors = _latents(stored, loaded.config)
+    else:
+        tensors = loaded.field.state_dict()
+    return container.dump(layout.header, quantize.store(tensors, "float32"))
+
+
+def _latents(stored: dict[str, container.Stored], config: Any) -> dict[str, Tensor]:
+    """The tensors of a pyramid, in either profile."""
+    if list(stored) == [container.PAYLOAD] and stored[container.PAYLOAD].dtype == "U8":
+        return pyramid.unpack(stored[container.PAYLOAD].data, config)
+    return quantize.restore(stored, config.shapes())
 
 
 def _compared(goal: Goal | None, reached: float | None) -> tuple[str, ...]:
@@ -382,7 +488,8 @@ class Loaded:
     """A file's field, ready to be evaluated, and the facts of its medium."""
 
     kind: str
-    field: Siren
+    field: Siren | Latent
+    config: SirenConfig | LatentConfig
     facts: dict[str, Any]
     device: torch.device
 
@@ -411,10 +518,14 @@ def load(data: bytes, *, device: str = "auto", threads: int | None = None) -> Lo
     except MediaError as error:
         raise FileFormatError(str(error)) from None
     config = architecture(header)
+    if isinstance(config, LatentConfig):
+        picture = latent.pictured(_latents(stored, config), config)
+        return Loaded(header.medium, Latent(picture.to(target)), config, header.facts, target)
     parameters = quantize.restore(stored, config.shapes())  # before the network takes any memory
     field = Siren(config)
     rate.assign(field, parameters)
-    return Loaded(header.medium, field.to(target).requires_grad_(False), header.facts, target)
+    field = field.to(target).requires_grad_(False)
+    return Loaded(header.medium, field, config, header.facts, target)
 
 
 def render(loaded: Loaded, target: Any) -> Any:

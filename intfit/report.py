@@ -119,7 +119,14 @@ class Reporter:
 
     def plan(self, prepared: "Prepared") -> str:
         """The network and the schedule, in a line for ``--verbose`` and ``--dry-run``."""
+        from .fields.architecture import LatentConfig
+
         plan, config = prepared.plan, prepared.config
+        if isinstance(config, LatentConfig):
+            return (
+                f"  {prepared.kind}, {prepared.signal.n} examples; {config.count()} latents, "
+                f"{config.levels()} octaves; {prepared.device}"
+            )
         bound = f"{plan.steps} steps" if plan.steps else f"{plan.max_time:g} s"
         teacher = f"{plan.teacher} ({plan.selection})" if plan.teacher == "int" else plan.teacher
         return (

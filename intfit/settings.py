@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from .errors import UsageError
 from .schedules import RatioSchedule, interval_at
 
+FieldName = Literal["siren", "latent"]
 TeacherName = Literal["full", "uniform", "int"]
 SelectionName = Literal["top", "proportional"]
 Profile = Literal["packed", "open"]
@@ -21,6 +22,7 @@ MAX_WIDTH, MAX_DEPTH = 8192, 64
 class Settings:
     """How to encode. None leaves the choice to the medium, its size and the effort.
 
+    ``field`` ``latent``, a pyramid of quantised latents, is for images.
     ``quality`` lies in 0..100. ``target_size`` is in bytes, the whole file; ``target_bpp`` in
     bits a pixel, ``target_kbps`` in kilobits a second: at most that much.
     ``max_time`` is in seconds. ``target_psnr`` and ``target_snr`` (recordings) are in dB,
@@ -31,6 +33,7 @@ class Settings:
     """
 
     effort: int = 5
+    field: FieldName = "siren"
     quality: float | None = None
     target_size: int | None = None
     target_bpp: float | None = None
@@ -226,6 +229,12 @@ GOALS: dict[str, Literal["psnr", "snr", "mean_distance"]] = {
     "target_distance": "mean_distance",
 }
 
+#: The settings of a fit by descent, which latents do without.
+OF_FITS = (
+    "steps", "max_time", "width", "depth", "omega", "omega_first", "lr", "selection", "ratio",
+    "ratio_schedule", "interval_schedule", "batch", "precision",
+)  # fmt: skip
+
 #: The most examples that one scoring pass of greedy INT ranks (the paper's chunk for 8192 x 8192
 #: images), or one table of stochastic INT holds.
 POOL = 1 << 19
@@ -234,6 +243,7 @@ POOL = 1 << 19
 def check(settings: Settings) -> None:
     """Raise UsageError where a setting is out of its range or contradicts another."""
     choices: dict[str, tuple[str, ...]] = {
+        "field": get_args(FieldName),
         "teacher": get_args(TeacherName),
         "selection": get_args(SelectionName),
         "ratio_schedule": get_args(RatioSchedule),
@@ -271,6 +281,11 @@ def check(settings: Settings) -> None:
         if value is not None and not low <= value <= high:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} {value!r} is outside {low:g} to {high:g}")
+    if settings.field == "latent":
+        for name in (*OF_FITS, "effort", "teacher"):
+            if getattr(settings, name) != getattr(Settings, name):
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} is for --field siren: latents need no fit")
     if settings.steps is not None and settings.max_time is not None:
         raise UsageError("--steps and --max-time both bound the fit: give one")
     given = _given(settings, SIZES)
@@ -339,7 +354,7 @@ def plan(
     batch = n if settings.teacher == "full" else settings.batch
     batch = batch or (min(n, POOL) if greedy else preset.batch)
     seconds = settings.max_time or SECONDS[settings.effort]
-    if size is not None:
+    if size is not None and settings.field == "siren":
         width = _width_within(size, frame, preset, depth, features)
     else:
         quality = MIDDLE if settings.quality is None else settings.quality
@@ -376,6 +391,14 @@ def plan(
         price=preset.price,
         target_size=size,
     )
+
+
+def step_of(quality: float | None) -> int:
+    """The step index of a pyramid of latents, in 24ths of an octave below half the range.
+
+    A quality of 50 is a step of 20 grey levels of 255, and every 19 more halve it.
+    """
+    return round(64 + 1.28 * ((MIDDLE if quality is None else quality) - MIDDLE))
 
 
 def step_seconds(width: int, depth: int, batch: float) -> float:

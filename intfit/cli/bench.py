@@ -119,6 +119,9 @@ def rd(
         str, option("--qualities", panel=FIT, text="Of intfit, as -q.", metavar="Q,Q,...")
     ] = "20,40,60,80",
     effort: Annotated[int, option("-e", "--effort", panel=FIT, text="Of intfit: 1 to 9.")] = 5,
+    field: Annotated[
+        opt.FieldChoice, option("--field", panel=FIT, text="Of intfit: siren, or latent (images).")
+    ] = opt.FieldChoice.siren,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
         Path | None, option("--plot", panel=OUTPUT, text="Draw the curves: .png, .svg, .pdf.")
@@ -156,7 +159,9 @@ def rd(
             wanted = sorted({float(quality) for quality in qualities.split(",")})
         except ValueError:
             raise UsageError(f"--qualities {qualities!r} is not of the form 20,40,60") from None
-        settings = Settings(effort=effort, seed=seed, device=device, threads=threads)
+        settings = Settings(
+            effort=effort, field=field.value, seed=seed, device=device, threads=threads
+        )
         for quality in wanted:
             check_settings(replace(settings, quality=quality))
         results: dict[str, tuple[str, list[Any]]] = {}

@@ -9,7 +9,7 @@ from .. import batch
 from ..batch import Job
 from ..codec import container
 from ..errors import IntfitError, UsageError
-from ..fields.architecture import SirenConfig, architecture
+from ..fields.architecture import LatentConfig, SirenConfig, architecture
 from ..report import METRICS, Reporter, printable, size, value
 from ..schema import KINDS
 from . import options as opt
@@ -99,15 +99,19 @@ def info(
             raise typer.Exit(worst)
 
 
-def breakdown(path: Path, network: SirenConfig) -> dict[str, float]:
+def breakdown(path: Path, network: SirenConfig | LatentConfig) -> dict[str, float]:
     """Bytes that the header and each tensor of a file take; reads all of it."""
     layout, stored = container.load(batch.read(Job(path, None)))
     sizes: dict[str, float] = {"header": layout.start}
     if not layout.packed:
         return sizes | {name: len(tensor.data) for name, tensor in stored.items()}
+    data = stored[container.PAYLOAD].data
+    if isinstance(network, LatentConfig):
+        from ..codec import pyramid
+
+        return sizes | pyramid.parts(data, network)
     from ..codec import payload
 
-    data = stored[container.PAYLOAD].data
     return sizes | {
         part.name: round(part.size, 1) for part in payload.parts(data, network.shapes())
     }
@@ -120,12 +124,18 @@ def page(line: dict[str, Any]) -> str:
     if isinstance(reached, int | float):
         quality = value(KINDS[line["kind"]].metric, reached)
     taken = 8 * line["bytes"] / line["parameters"]
+    siren = field["kind"] == "siren"
+    built = f"latents, step {field.get('step')}"
+    if siren:
+        built = f"SIREN {field.get('width')} x {field.get('depth')}, omega "
+        built += f"{field.get('omega_first')} / {field.get('omega')}"
     rows = {
         line["kind"]: describe(line["facts"], line["kind"]),
-        "field": f"SIREN {field.get('width')} x {field.get('depth')}, omega "
-        f"{field.get('omega_first')} / {field.get('omega')}",
-        "weights": f"{line['parameters']}, {line['profile']} as {', '.join(line['types'])}: "
-        f"{taken:.1f} bits each, all told",
+        "field": built,
+        "weights"
+        if siren
+        else "latents": f"{line['parameters']}, {line['profile']} as {', '.join(line['types'])}: "
+        f"{taken:.3g} bits each, all told",
         "fit": f"{quality}, {fit.get('steps')} steps, teacher {fit.get('teacher')}, "
         f"seed {fit.get('seed')}",
     }

@@ -45,6 +45,13 @@ class Kind(StrEnum):
     mesh = "mesh"
 
 
+class FieldChoice(StrEnum):
+    """--field."""
+
+    siren = "siren"
+    latent = "latent"
+
+
 class TeacherChoice(StrEnum):
     """--teacher."""
 

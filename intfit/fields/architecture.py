@@ -13,6 +13,10 @@ from ..settings import MAX_DEPTH, MAX_WIDTH
 
 #: So that a hostile header cannot ask for an absurd network.
 MAX_FEATURES = 1024
+#: A pyramid's step index counts 24ths of an octave below 1.
+STEPS_PER_OCTAVE, FINEST = 24, 255
+#: The bands of a level: of detail across, down, and both ways.
+ORIENTATIONS = ("across", "down", "both")
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,66 @@ class SirenConfig:
         return sum(math.prod(shape) for shape in self.shapes().values())
 
 
-def architecture(header: Header) -> SirenConfig:
+@dataclass(frozen=True)
+class LatentConfig:
+    """The architecture of a pyramid of latents for a picture ``channels`` x ``height`` x ``width``.
+
+    ``step`` indexes the size of a quantisation step, see :meth:`size`.
+    """
+
+    channels: int
+    height: int
+    width: int
+    step: int
+
+    def __post_init__(self) -> None:
+        if type(self.step) is not int or not 0 <= self.step <= FINEST:
+            raise FileFormatError(f"not a pyramid this version can build: step {self.step!r}")
+
+    def size(self) -> float:
+        """The quantisation step, where a channel's values lie in [-1, 1]."""
+        return float(2.0 ** (-self.step / STEPS_PER_OCTAVE))
+
+    def levels(self) -> int:
+        """Octaves: the coarsest picture has 8 pixels or more a side, if the picture has them."""
+        count = 0
+        while min(self.height, self.width) >> count >= 16:
+            count += 1
+        return count
+
+    def coarsest(self) -> tuple[int, int, int]:
+        """The shape of what is left after all levels."""
+        scale = 1 << self.levels()
+        return self.channels, -(-self.height // scale), -(-self.width // scale)
+
+    def bands(self) -> list[tuple[tuple[int, int, int], ...]]:
+        """The shapes of the bands of each level, from the finest on: across, down and both."""
+        found: list[tuple[tuple[int, int, int], ...]] = []
+        height, width = self.height, self.width
+        for _ in range(self.levels()):
+            tall, wide = -(-height // 2), -(-width // 2)
+            sides = ((tall, width // 2), (height // 2, wide), (height // 2, width // 2))
+            found.append(tuple((self.channels, *side) for side in sides))
+            height, width = tall, wide
+        return found
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the open profile."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "colours": (self.channels, self.channels),
+            "coarsest": self.coarsest(),
+        }
+        for level, bands in enumerate(self.bands()):
+            for name, shape in zip(ORIENTATIONS, bands, strict=True):
+                shapes[f"levels.{level}.{name}"] = shape
+        return shapes
+
+    def count(self) -> int:
+        """Number of latents."""
+        return self.channels * self.height * self.width
+
+
+def architecture(header: Header) -> SirenConfig | LatentConfig:
     """The network that a header describes; its facts must be sound.
 
     Raises:
@@ -68,6 +131,11 @@ def architecture(header: Header) -> SirenConfig:
     """
     try:
         inside, outside = features(header.medium, header.facts)
-        return SirenConfig(inside, outside, **header.network)
+        if header.field == "siren":
+            return SirenConfig(inside, outside, **header.network)
+        if header.medium == "image":
+            facts = header.facts
+            return LatentConfig(outside, facts["height"], facts["width"], **header.network)
     except (TypeError, KeyError):
-        raise FileFormatError("damaged: not a network this version can build") from None
+        pass
+    raise FileFormatError("damaged: not a network this version can build")

@@ -1,0 +1,257 @@
+"""Pyramids of latents: pictures as wavelet bands under a context model."""
+
+import hashlib
+import io
+import itertools
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MEDIA, photo, png
+from PIL import Image
+
+from intfit import metrics, pipeline
+from intfit.codec import container, context, pyramid
+from intfit.errors import FileFormatError, UsageError
+from intfit.fields import latent, wavelet
+from intfit.fields.architecture import LatentConfig, architecture
+from intfit.settings import Settings
+
+GOLDEN = Path(__file__).parent / "golden" / "latent.safetensors"
+LATENT = Settings(field="latent")
+
+
+def scene(width: int = 90, height: int = 60) -> Image.Image:
+    """A picture with texture as well."""
+    rng = np.random.default_rng(0)
+    pixels = np.asarray(photo(width, height)).astype(float)
+    return Image.fromarray((pixels + rng.normal(0, 6, pixels.shape)).clip(0, 255).astype(np.uint8))
+
+
+def levels_of(config: LatentConfig, spread: float, seed: int = 0) -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    return [
+        [np.rint(rng.laplace(0, spread, shape)).astype(np.int32) for shape in bands]
+        for bands in config.bands()
+    ]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 33), (64, 48), (101, 35), (1, 40), (2, 2)])
+def test_a_picture_of_any_size_comes_back_from_its_exact_latents(size):
+    values = torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    config = LatentConfig(3, *size, 0)
+    exact = latent.analysed(values, config, latent.decorrelated(values))
+    assert {name: tuple(tensor.shape) for name, tensor in exact.items()} == config.shapes()
+    assert sum(tensor.numel() for tensor in exact.values()) - 9 == config.count()
+    torch.testing.assert_close(latent.pictured(exact, config), values, atol=1e-4, rtol=0)
+
+
+def test_a_latent_of_one_step_is_an_error_of_one_step():
+    """What the norms are for: the squared error of the picture is that of the latents."""
+    config = LatentConfig(1, 128, 128, 0)
+    blank = {name: torch.zeros(shape) for name, shape in config.shapes().items()}
+    blank["colours"] = torch.ones(1, 1)
+    for name, shape in list(config.shapes().items())[2:]:
+        tensor = torch.zeros(shape)
+        tensor[0, shape[1] // 2, shape[2] // 2] = 1.0
+        picture = latent.pictured(blank | {name: tensor}, config)
+        assert float(picture.norm()) == pytest.approx(1, abs=0.02), name
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.2, 3.0, 5000.0])
+@pytest.mark.parametrize("size", [(3, 40, 56), (1, 33, 17), (4, 19, 50)])
+def test_latents_come_back_whatever_they_are(spread, size):
+    config = LatentConfig(*size, 0)
+    levels = levels_of(config, spread)
+    data = context.encode([[band.copy() for band in level] for level in levels])
+    for before, after in zip(levels, context.decode(data, config.bands()), strict=True):
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_bits_that_rounding_reckons_with_are_those_that_are_written():
+    config = LatentConfig(3, 64, 96, 0)
+    exact = [[band + 0.3 for band in level] for level in levels_of(config, 0.8)]
+    chosen, bits = context.choose(exact, 0.11)
+    assert 8 * len(context.encode(chosen)) == pytest.approx(bits, rel=0.01, abs=64)
+
+
+def test_rounding_prefers_fewer_bits_the_dearer_they_are():
+    rng = np.random.default_rng(1)
+    shapes = LatentConfig(3, 64, 96, 0).bands()
+    exact = [[rng.laplace(0, 0.8, shape) for shape in bands] for bands in shapes]
+    sizes = [len(context.encode(context.choose(exact, price)[0])) for price in (0.0, 0.1, 0.5)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_the_golden_file_decodes_to_the_same_latents_for_ever():
+    layout, stored = container.load(GOLDEN.read_bytes())
+    config = architecture(layout.header)
+    tensors = pyramid.unpack(stored["payload"].data, config)
+    found = {
+        name: hashlib.sha256((tensor / config.size()).round().numpy().astype("<i4").tobytes())
+        for name, tensor in tensors.items()
+        if name != "colours"
+    }
+    known = json.loads(GOLDEN.with_suffix(".json").read_text())
+    assert {name: digest.hexdigest() for name, digest in found.items()} == known
+
+
+def test_what_the_network_sees_is_the_same_on_every_machine():
+    """No logarithm lies so near a half that another library could round it the other way."""
+    exact = context.SEEN * np.log2(1 + 2 * np.arange(context.MOST_SEEN + 1.0))
+    assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-9
+
+
+def test_a_higher_quality_is_bigger_and_closer():
+    data = png(scene())
+    found = [pipeline.encode(data, Settings(field="latent", quality=q)) for q in range(0, 101, 10)]
+    assert all(a.distortion < b.distortion for a, b in itertools.pairwise(found))
+    assert all(len(a.data) <= len(b.data) for a, b in itertools.pairwise(found))
+    assert len(found[0].data) < len(found[-1].data) / 4
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16", "F"])
+def test_every_mode_comes_back(intfit, mode):
+    picture = scene(50, 34)
+    if mode == "I;16":
+        grey = np.asarray(picture.convert("L")).astype(np.uint16) * 257
+        picture = Image.fromarray(grey)
+    else:
+        picture = picture.convert(mode)
+        if mode in ("LA", "RGBA"):
+            picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    suffix = "tif" if mode == "F" else "png"
+    picture.save(f"in.{suffix}")
+    assert intfit("encode", f"in.{suffix}", "--field", "latent", "-q", 80).code == 0
+    run = intfit("decode", f"in.{suffix}.safetensors", "-o", f"out.{suffix}")
+    assert run.code == 0, run.err
+    with Image.open(f"out.{suffix}") as back:
+        assert (back.mode, back.size) == (picture.mode, picture.size)
+    least = 12 if mode in ("1", "P") else 36
+    against = ("--against", f"in.{suffix}", "--min-psnr", least)
+    assert intfit("verify", f"in.{suffix}.safetensors", *against).code == 0
+
+
+@pytest.mark.parametrize("size", [(1, 2), (3, 1), (7, 90), (33, 31)])
+def test_a_picture_of_any_size_is_encoded(intfit, size):
+    scene(*size).save("in.png")
+    assert intfit("encode", "in.png", "--field", "latent", "-q", 90).code == 0
+    assert intfit("verify", "in.png.safetensors", "--against", "in.png", "--min-psnr", 35).code == 0
+
+
+@pytest.mark.parametrize("scale", ["2", "3", "0.5", "1.7"])
+def test_other_resolutions_are_as_smooth_as_the_picture(scale):
+    """A smooth picture decoded at another size is that picture resampled, without a grid."""
+    y, x = np.mgrid[0:64, 0:96] / 96
+    smooth = (128 + 90 * np.sin(5 * x + 1) * np.cos(4 * y)).astype(np.uint8)
+    encoded = pipeline.encode(png(Image.fromarray(smooth)), Settings(field="latent", quality=90))
+    loaded = pipeline.load(encoded.data, device="cpu")
+    target = pipeline.medium("image").Target(scale=float(scale))
+    decoded = pipeline.render(loaded, target)
+    height, width = decoded.shape[:2]
+    v, u = np.mgrid[0:height, 0:width]
+    u, v = (u + 0.5) / width * 96 - 0.5, (v + 0.5) / height * 64 - 0.5
+    expected = 128 + 90 * np.sin(5 * u / 96 + 1) * np.cos(4 * v / 96)
+    inside = (slice(4, -4), slice(4, -4))
+    assert metrics.psnr(expected[..., None][inside], decoded[inside], peak=255.0) > 40
+
+
+@pytest.mark.parametrize("size", [600, 1500, 5000])
+def test_a_target_size_is_kept_and_nearly_used(size):
+    found = pipeline.encode(png(scene()), Settings(field="latent", target_size=size))
+    assert 0.9 * size <= len(found.data) <= size
+
+
+def test_a_target_psnr_is_met_with_the_coarsest_step(intfit):
+    scene().save("in.png")
+    run = intfit("encode", "in.png", "--field", "latent", "--target-psnr", 33, "--json")
+    line = json.loads(run.out)
+    assert 33 <= line["distortion"] < 33.6
+    assert line["steps"] == 0
+
+
+def test_a_size_too_small_is_said_with_the_smallest_possible():
+    with pytest.raises(UsageError, match=r"the smallest file for it has \d\d\d bytes"):
+        pipeline.encode(png(scene()), Settings(field="latent", target_size=150))
+
+
+def test_what_only_a_fit_has_is_refused(intfit, picture, recording):
+    for flag in ("--steps", "--width", "--effort"):
+        run = intfit("encode", picture, "--field", "latent", flag, 9)
+        assert run.code == 2
+        assert flag in run.err
+    run = intfit("encode", recording, "--field", "latent")
+    assert run.code == 1
+    assert "for images" in run.err
+
+
+def test_the_open_profile_decodes_alike(intfit, picture):
+    assert intfit("encode", picture, "--field", "latent", "-o", "a.safetensors").code == 0
+    assert intfit("export", "a.safetensors", "-o", "b.safetensors").code == 0
+    for name in ("a", "b"):
+        assert intfit("decode", f"{name}.safetensors", "-o", f"{name}.png").code == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    shown = intfit("info", "-v", "a.safetensors").out
+    assert "latents, step" in shown
+    assert "levels" in shown
+
+
+def test_any_damage_is_noticed_or_decodes_to_the_declared_size():
+    """Past the checksum, as a hostile file would be."""
+    encoded = pipeline.encode(png(photo(24, 17)), LATENT).data
+    layout, stored = container.load(encoded)
+    payload = stored[container.PAYLOAD].data
+    for index in range(len(payload)):
+        hurt = bytearray(payload)
+        hurt[index] ^= 1 << index % 8
+        file = container.dump(
+            layout.header, {"payload": container.Stored("U8", (len(hurt),), bytes(hurt))}
+        )
+        try:
+            loaded = pipeline.load(file, device="cpu")
+            decoded = pipeline.render(loaded, pipeline.medium("image").Target())
+        except FileFormatError:
+            continue
+        assert decoded.shape == (17, 24, 3)
+    for length in range(len(payload)):
+        cut = {"payload": container.Stored("U8", (length,), payload[:length])}
+        try:
+            pipeline.load(container.dump(layout.header, cut), device="cpu")
+        except FileFormatError:
+            continue
+
+
+def test_a_header_that_lies_about_its_size_is_refused_before_any_memory_is_taken():
+    layout, stored = container.load(pipeline.encode(png(photo()), LATENT).data)
+    layout.header.facts.update(width=18000, height=18000)
+    with pytest.raises(FileFormatError, match="too small"):
+        pipeline.load(container.dump(layout.header, stored), device="cpu")
+
+
+@pytest.mark.skipif(not MEDIA.exists(), reason="the shared media are not here")
+def test_a_photograph_takes_two_thirds_of_what_jpeg_does_at_equal_quality():
+    path = MEDIA / "image" / "kodim20.png"
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=50, optimize=True)
+    with Image.open(buffer) as opened:
+        reached = metrics.psnr(np.asarray(picture), np.asarray(opened), peak=255.0)
+    started = time.monotonic()
+    found = pipeline.encode(path.read_bytes(), Settings(field="latent", target_psnr=reached))
+    assert found.distortion >= reached
+    assert len(found.data) < buffer.tell() * 2 / 3
+    assert time.monotonic() - started < 60
+
+
+def test_the_wavelets_are_their_own_inverse_on_lines_of_every_length():
+    for length in range(2, 20):
+        values = torch.randn(1, length, 5, generator=torch.Generator().manual_seed(length))
+        coarsest, levels = wavelet.analyse(values, 1)
+        torch.testing.assert_close(
+            wavelet.synthesise(coarsest, levels), values, atol=1e-5, rtol=1e-5
+        )
