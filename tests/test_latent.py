@@ -185,7 +185,7 @@ def test_what_only_a_fit_has_is_refused(intfit, picture, recording):
         assert run.code == 2
         assert flag in run.err
     run = intfit("encode", recording, "--field", "latent")
-    assert run.code == 1
+    assert run.code == 2
     assert "for images" in run.err
 
 
