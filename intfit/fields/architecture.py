@@ -17,6 +17,9 @@ MAX_FEATURES = 1024
 STEPS_PER_OCTAVE, FINEST = 24, 255
 #: The bands of a level: of detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
+#: The blocks of a bank of sines, in samples; channels it can decorrelate.
+SHORTEST, LONGEST = 256, 8192
+MAX_CHANNELS = 32
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class LatentConfig:
 
     def size(self) -> float:
         """The quantisation step, where a channel's values lie in [-1, 1]."""
-        return float(2.0 ** (-self.step / STEPS_PER_OCTAVE))
+        return step_size(self.step)
 
     def levels(self) -> int:
         """Octaves: the coarsest picture has 8 pixels or more a side, if the picture has them."""
@@ -123,7 +126,50 @@ class LatentConfig:
         return self.channels * self.height * self.width
 
 
-def architecture(header: Header) -> SirenConfig | LatentConfig:
+@dataclass(frozen=True)
+class BankConfig:
+    """The architecture of a bank of sines for a recording of ``channels`` and ``frames``.
+
+    ``step`` indexes the size of a quantisation step, see :meth:`size`.
+    """
+
+    channels: int
+    frames: int
+    step: int
+
+    def __post_init__(self) -> None:
+        if type(self.step) is not int or not 0 <= self.step <= FINEST:
+            raise FileFormatError(f"not a bank this version can build: step {self.step!r}")
+        if self.channels > MAX_CHANNELS:
+            raise FileFormatError(f"not a bank this version can build: {self.channels} channels")
+
+    def size(self) -> float:
+        """The quantisation step, where a recording's samples lie in [-1, 1]."""
+        return step_size(self.step)
+
+    def padded(self) -> int:
+        """Frames, filled to whole blocks."""
+        return -(-self.frames // SHORTEST) * SHORTEST
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the open profile."""
+        return {
+            "channels": (self.channels, self.channels),
+            "blocks": (self.padded() // SHORTEST,),
+            "latents": (self.padded(), self.channels),
+        }
+
+    def count(self) -> int:
+        """Number of latents."""
+        return self.padded() * self.channels
+
+
+def step_size(index: int) -> float:
+    """The quantisation step of an index."""
+    return float(2.0 ** (-index / STEPS_PER_OCTAVE))
+
+
+def architecture(header: Header) -> SirenConfig | LatentConfig | BankConfig:
     """The network that a header describes; its facts must be sound.
 
     Raises:
@@ -136,6 +182,8 @@ def architecture(header: Header) -> SirenConfig | LatentConfig:
         if header.medium == "image":
             facts = header.facts
             return LatentConfig(outside, facts["height"], facts["width"], **header.network)
+        if header.medium == "audio":
+            return BankConfig(outside, header.facts["frames"], **header.network)
     except (TypeError, KeyError):
         pass
     raise FileFormatError("damaged: not a network this version can build")
