@@ -57,8 +57,9 @@ def examples(path: Path, size: float, shrink: int) -> list[tuple[int, int, Tenso
     tall, wide, channels = pixels.shape
     pixels = pixels.reshape(tall // shrink, shrink, wide // shrink, shrink, channels).mean((1, 3))
     values = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) - 128
+    moves = [values.diff(dim=axis).flatten(1) for axis in (1, 2)]
     config = LatentConfig(3, *values.shape[1:], 0)
-    exact = latent.analysed(values, config, latent.decorrelated(values))
+    exact = latent.analysed(values, config, latent.principal(*moves))
     bands = [band / size for name, band in exact.items() if name.startswith("levels")]
     whole = [(b.sign() * (b.abs() + KEPT).floor()).to(torch.int32).numpy() for b in bands]
     levels = [tuple(whole[i : i + 3]) for i in range(0, len(whole), 3)]

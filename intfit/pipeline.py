@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from . import fit as fitting
-from . import rate
-from .codec import container, pyramid, quantize
+from . import latents, rate
+from .codec import container, quantize
 from .codec.container import Header
 from .devices import choose_device
 from .errors import FileFormatError, MediaError, UsageError
-from .fields import latent
-from .fields.architecture import FINEST, LatentConfig, SirenConfig, architecture
-from .fields.latent import Latent
+from .fields.architecture import SirenConfig, architecture
 from .fields.siren import Siren
+from .latents import LatentsConfig, LatentsField
 from .media import medium, sniff
 from .rate import Rounding
 from .schema import FIELDS, FIT
@@ -31,10 +30,9 @@ from .settings import (
     Settings,
     check,
     plan,
-    step_of,
     widest_in,
 )
-from .signal import Signal, quality
+from .signal import Signal
 from .teacher import Teacher, make_teacher
 
 #: Called now and then while fitting, with where the fit stands.
@@ -49,7 +47,7 @@ class Prepared:
     signal: Signal
     settings: Settings
     plan: Plan
-    config: SirenConfig | LatentConfig
+    config: SirenConfig | LatentsConfig
     device: torch.device
 
 
@@ -135,12 +133,11 @@ def _planned(kind: str, signal: Signal, settings: Settings) -> Prepared:
     frame = _frame(kind, signal.facts)
     features = signal.in_features, signal.out_features
     chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size, frame=frame)
-    config: SirenConfig | LatentConfig
+    config: SirenConfig | LatentsConfig
     if settings.field == "latent":
-        if kind != "image":
-            raise UsageError(f"--field latent is for images as yet, not for this kind, {kind}")
-        height, width = signal.facts["height"], signal.facts["width"]
-        config = LatentConfig(signal.out_features, height, width, step_of(settings.quality))
+        if kind == "mesh":
+            raise UsageError("--field latent is for images and recordings, not for a mesh")
+        config = latents.configured(signal, settings.quality)
         return Prepared(kind, signal, settings, chosen, config, choose_device(settings.device))
     config = SirenConfig(
         in_features=signal.in_features,
@@ -193,7 +190,7 @@ def encode(
             prepared(ready)
         return fit_prepared(ready, watch=watch, teach=teach)
 
-    if isinstance(ready.config, LatentConfig):
+    if not isinstance(ready.config, SirenConfig):
         if prepared is not None:
             prepared(ready)
         return _rounded(ready)
@@ -240,63 +237,28 @@ def _searched(ready: Prepared, run: Callable[[Prepared], Encoded]) -> Encoded:
 
 
 def _rounded(ready: Prepared) -> Encoded:
-    """The second half of :func:`encode` for latents: nothing to fit, only how finely to round.
-
-    With a goal, the coarsest step that reaches it; with a size, the finest that it allows.
-    """
+    """The second half of :func:`encode` for latents: nothing to fit, only how finely to round."""
+    assert not isinstance(ready.config, SirenConfig)
     start = time.monotonic()
-    signal, goal, size = ready.signal, ready.plan.goal, ready.plan.target_size
-    device = ready.device
-    assert isinstance(ready.config, LatentConfig)
-    config: LatentConfig = ready.config
-    everything = torch.arange(signal.n)
-    _, targets = signal.examples(everything)
-    values = targets.T.reshape(config.channels, config.height, config.width).to(device)
-    colours = latent.decorrelated(values)
-    exact = latent.analysed(values, config, colours)
+    signal, chosen = ready.signal, ready.plan
 
-    def at(step: int) -> tuple[LatentConfig, dict[str, container.Stored], bytes, float]:
-        chosen = replace(config, step=step)
-        packed = pyramid.pack(exact, chosen)
-        tensors = pyramid.unpack(packed, chosen)
-        picture = latent.pictured(tensors, chosen).to(device)
-        distortion = quality(signal.metric, picture.flatten(1).T, targets)
-        if ready.plan.profile == "packed":
-            stored = {container.PAYLOAD: container.Stored("U8", (len(packed),), packed)}
-        else:
-            stored = quantize.store(tensors, "float32")
-        described = _header(replace(ready, config=chosen), 0, round(distortion, 4))
-        return chosen, stored, container.dump(described, stored), distortion
+    def file(
+        config: LatentsConfig, stored: dict[str, container.Stored], distortion: float
+    ) -> bytes:
+        described = _header(replace(ready, config=config), 0, round(distortion, 4))
+        return container.dump(described, stored)
 
-    def enough(found: tuple[Any, Any, bytes, float]) -> bool:
-        """Whether a step is as fine as it must be, or already finer than it may be."""
-        if size is not None:
-            return len(found[2]) > size
-        return goal is not None and goal.score(found[3]) >= 0
-
-    found = at(config.step)
-    if size is not None or goal is not None:
-        low, high, tried = -1, FINEST + 1, {config.step: found}  # enough is false at low
-        middle = config.step
-        while True:
-            if enough(tried[middle]):
-                high = middle
-            else:
-                low = middle
-            if high - low <= 1:
-                break
-            middle = (low + high) // 2
-            tried[middle] = at(middle)
-        wanted = low if size is not None else min(high, FINEST)
-        if wanted < 0:
-            raise UsageError(
-                f"--target-size {size} is too small: the smallest file for it has "
-                f"{len(tried[0][2])} bytes"
-            )
-        found = tried[wanted]
-    config, _, data, distortion = found
+    config, data, distortion = latents.encoded(
+        signal,
+        ready.config,
+        file,
+        profile=chosen.profile,
+        goal=chosen.goal,
+        size=chosen.target_size,
+    )
     module = medium(ready.kind)
     unit, bits = module.rate(signal.facts, len(data))
+    reached = None if chosen.goal is None else distortion
     return Encoded(
         data=data,
         kind=ready.kind,
@@ -307,13 +269,13 @@ def _rounded(ready: Prepared) -> Encoded:
         parameters=config.count(),
         metric=signal.metric,
         distortion=distortion,
-        reached=None if goal is None else distortion,
+        reached=reached,
         steps=0,
         seconds=time.monotonic() - start,
-        device=str(device),
+        device="cpu",
         teacher="none",
-        seed=ready.plan.seed,
-        notes=(*signal.notes, *_compared(goal, None if goal is None else distortion)),
+        seed=chosen.seed,
+        notes=(*signal.notes, *_compared(chosen.goal, reached)),
     )
 
 
@@ -456,18 +418,11 @@ def export(data: bytes) -> bytes:
     """
     loaded = load(data, device="cpu")
     layout, stored = container.load(data)
-    if isinstance(loaded.field, Latent):
-        tensors = _latents(stored, loaded.config)
-    else:
+    if isinstance(loaded.config, SirenConfig):
         tensors = loaded.field.state_dict()
+    else:
+        tensors = latents.tensors_of(stored, loaded.config)
     return container.dump(layout.header, quantize.store(tensors, "float32"))
-
-
-def _latents(stored: dict[str, container.Stored], config: Any) -> dict[str, Tensor]:
-    """The tensors of a pyramid, in either profile."""
-    if list(stored) == [container.PAYLOAD] and stored[container.PAYLOAD].dtype == "U8":
-        return pyramid.unpack(stored[container.PAYLOAD].data, config)
-    return quantize.restore(stored, config.shapes())
 
 
 def _compared(goal: Goal | None, reached: float | None) -> tuple[str, ...]:
@@ -488,8 +443,8 @@ class Loaded:
     """A file's field, ready to be evaluated, and the facts of its medium."""
 
     kind: str
-    field: Siren | Latent
-    config: SirenConfig | LatentConfig
+    field: Siren | LatentsField
+    config: SirenConfig | LatentsConfig
     facts: dict[str, Any]
     device: torch.device
 
@@ -518,9 +473,9 @@ def load(data: bytes, *, device: str = "auto", threads: int | None = None) -> Lo
     except MediaError as error:
         raise FileFormatError(str(error)) from None
     config = architecture(header)
-    if isinstance(config, LatentConfig):
-        picture = latent.pictured(_latents(stored, config), config)
-        return Loaded(header.medium, Latent(picture.to(target)), config, header.facts, target)
+    if not isinstance(config, SirenConfig):
+        played = latents.field_of(latents.tensors_of(stored, config), config).to(target)
+        return Loaded(header.medium, played, config, header.facts, target)
     parameters = quantize.restore(stored, config.shapes())  # before the network takes any memory
     field = Siren(config)
     rate.assign(field, parameters)

@@ -119,13 +119,13 @@ class Reporter:
 
     def plan(self, prepared: "Prepared") -> str:
         """The network and the schedule, in a line for ``--verbose`` and ``--dry-run``."""
-        from .fields.architecture import LatentConfig
+        from .fields.architecture import SirenConfig
 
         plan, config = prepared.plan, prepared.config
-        if isinstance(config, LatentConfig):
+        if not isinstance(config, SirenConfig):
             return (
                 f"  {prepared.kind}, {prepared.signal.n} examples; {config.count()} latents, "
-                f"{config.levels()} octaves; {prepared.device}"
+                f"in steps of {config.size():.3g}"
             )
         bound = f"{plan.steps} steps" if plan.steps else f"{plan.max_time:g} s"
         teacher = f"{plan.teacher} ({plan.selection})" if plan.teacher == "int" else plan.teacher

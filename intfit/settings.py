@@ -22,7 +22,7 @@ MAX_WIDTH, MAX_DEPTH = 8192, 64
 class Settings:
     """How to encode. None leaves the choice to the medium, its size and the effort.
 
-    ``field`` ``latent``, a pyramid of quantised latents, is for images.
+    ``field`` ``latent``, quantised latents, is for images and recordings.
     ``quality`` lies in 0..100. ``target_size`` is in bytes, the whole file; ``target_bpp`` in
     bits a pixel, ``target_kbps`` in kilobits a second: at most that much.
     ``max_time`` is in seconds. ``target_psnr`` and ``target_snr`` (recordings) are in dB,
@@ -235,6 +235,9 @@ OF_FITS = (
     "ratio_schedule", "interval_schedule", "batch", "precision",
 )  # fmt: skip
 
+#: The finest step of latents.
+FINEST_STEP = 400
+
 #: The most examples that one scoring pass of greedy INT ranks (the paper's chunk for 8192 x 8192
 #: images), or one table of stochastic INT holds.
 POOL = 1 << 19
@@ -393,12 +396,15 @@ def plan(
     )
 
 
-def step_of(quality: float | None) -> int:
-    """The step index of a pyramid of latents, in 24ths of an octave below half the range.
+def step_of(quality: float | None, *, loudness: float | None = None) -> int:
+    """The index of the quantisation step of latents, in 24ths of an octave below half the range.
 
-    A quality of 50 is a step of 20 grey levels of 255, and every 19 more halve it.
+    At a quality of 50 it is 20 grey levels of 255, or 0.35 of a recording's ``loudness``, the root
+    of its mean square; every 19 more halve it.
     """
-    return round(64 + 1.28 * ((MIDDLE if quality is None else quality) - MIDDLE))
+    middle = 64.0 if loudness is None else -24 * math.log2(0.35 * max(loudness, 1e-6))
+    wanted = round(middle + 1.28 * ((MIDDLE if quality is None else quality) - MIDDLE))
+    return min(max(wanted, 0), FINEST_STEP)
 
 
 def step_seconds(width: int, depth: int, batch: float) -> float:

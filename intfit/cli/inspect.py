@@ -9,7 +9,7 @@ from .. import batch
 from ..batch import Job
 from ..codec import container
 from ..errors import IntfitError, UsageError
-from ..fields.architecture import LatentConfig, SirenConfig, architecture
+from ..fields.architecture import BankConfig, LatentConfig, SirenConfig, architecture
 from ..report import METRICS, Reporter, printable, size, value
 from ..schema import KINDS
 from . import options as opt
@@ -99,17 +99,17 @@ def info(
             raise typer.Exit(worst)
 
 
-def breakdown(path: Path, network: SirenConfig | LatentConfig) -> dict[str, float]:
+def breakdown(path: Path, network: SirenConfig | LatentConfig | BankConfig) -> dict[str, float]:
     """Bytes that the header and each tensor of a file take; reads all of it."""
     layout, stored = container.load(batch.read(Job(path, None)))
     sizes: dict[str, float] = {"header": layout.start}
     if not layout.packed:
         return sizes | {name: len(tensor.data) for name, tensor in stored.items()}
     data = stored[container.PAYLOAD].data
-    if isinstance(network, LatentConfig):
-        from ..codec import pyramid
+    if not isinstance(network, SirenConfig):
+        from .. import latents
 
-        return sizes | pyramid.parts(data, network)
+        return sizes | latents.parts(data, network)
     from ..codec import payload
 
     return sizes | {

@@ -239,9 +239,10 @@ class Chooser:
 def _resized(magnitudes: Whole, size: int) -> Whole:
     """Magnitudes on a grid of another size: means of groups, or repeated."""
     ratio = len(magnitudes) // size
-    if ratio > 1:
-        return magnitudes.reshape(size, ratio).sum(axis=1) // ratio
-    return magnitudes if ratio else magnitudes.repeat(size // len(magnitudes))
+    if ratio <= 1:
+        return magnitudes if ratio else magnitudes.repeat(size // len(magnitudes))
+    means: Whole = magnitudes.reshape(size, ratio).sum(axis=1) // ratio
+    return means
 
 
 def _pair(padded: Whole, apart: int, part: slice) -> Whole:
@@ -291,7 +292,9 @@ def walk(sizes: Sequence[int], channels: int, top: int, code: Coder) -> None:
                 current[4:-4][part] = np.minimum(magnitudes, CAP) << POINT
             older[channel] = last[channel]
             last[channel] = np.pad(current[4:-4], (0, size - count))
-            average[channel] += (_resized(last[channel], LONGEST) - average[channel]) * size // MEMORY
+            average[channel] += (
+                (_resized(last[channel], LONGEST) - average[channel]) * size // MEMORY
+            )
             beside = current
         start += size
 
@@ -469,13 +472,20 @@ def pack(samples: Floats, mixing: Floats, config: BankConfig) -> bytes:
     walk(sizes, config.channels, top, writer)
     colours = (mixing * COLOUR_UNIT).round().astype(np.int8).tobytes()
     head = colours + bytes([top]) + model.to_bytes() + len(noisy).to_bytes(3, "little")
-    stream = writer.encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+    stream: bytes = writer.encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
     return (head + noisy + stream).ljust(-(-config.count() // MOST_PER_BYTE), b"\0")
+
+
+def parts(payload: bytes, config: BankConfig) -> dict[str, int]:
+    """Bytes of a payload: of the noise with all before it, and of the latents."""
+    head = config.channels**2 + 1 + entropy.SIZE + 3
+    first = head + int.from_bytes(payload[head - 3 : head], "little")
+    return {"noise": first, "latents": len(payload) - first}
 
 
 def _top(exact: Floats, sizes: Sequence[int]) -> int:
     """The least part of frequencies that holds all latents that may be more than zero."""
-    loud = (np.abs(exact) >= 0.5).any(axis=1)
+    loud = np.abs(exact).max(axis=1) >= 0.5
     top, start = 0, 0
     for size in sizes:
         used = np.flatnonzero(loud[start : start + size])

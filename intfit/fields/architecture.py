@@ -9,12 +9,12 @@ from typing import Any
 from ..codec.container import Header
 from ..errors import FileFormatError
 from ..schema import features
-from ..settings import MAX_DEPTH, MAX_WIDTH
+from ..settings import FINEST_STEP, MAX_DEPTH, MAX_WIDTH
 
 #: So that a hostile header cannot ask for an absurd network.
 MAX_FEATURES = 1024
 #: A pyramid's step index counts 24ths of an octave below 1.
-STEPS_PER_OCTAVE, FINEST = 24, 255
+STEPS_PER_OCTAVE, FINEST = 24, FINEST_STEP
 #: The bands of a level: of detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
 #: The blocks of a bank of sines, in samples; channels it can decorrelate.

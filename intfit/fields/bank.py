@@ -10,7 +10,8 @@ So the latents that fit best are inner products, found by a fast transform, and 
 the latents is one of the sound.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,10 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .architecture import LONGEST, SHORTEST
+from ..errors import FileFormatError
+from .architecture import LONGEST, SHORTEST, BankConfig
 
 Floats = NDArray[np.floating[Any]]
 
+#: The lengths of blocks.
+SIZES = tuple(SHORTEST << i for i in range((LONGEST // SHORTEST).bit_length()))
 #: What :func:`partition` takes a block to cost besides its latents, in bits.
 BLOCK_BITS = 3.0
 #: Samples that it looks at at a time.
@@ -41,7 +45,7 @@ def _slope(half: int) -> tuple[Floats, Floats]:
 def _turn(x: Floats, sizes: Sequence[int], direction: int) -> None:
     """Fold (1) or unfold (-1) ``x`` ``[N, C]`` where blocks meet, in place."""
     edge = 0
-    for left, right in zip(sizes[:-1], sizes[1:], strict=True):
+    for left, right in itertools.pairwise(sizes):
         edge += left
         half = min(left, right) // 2
         rise, fall = _slope(half)
@@ -117,6 +121,24 @@ def _costs(x: Floats, start: int, count: int, size: int, step: float) -> list[fl
     latents = latents[start - before :][: count * size].reshape(count, -1)
     bits: list[float] = (np.log2(1 + np.square(latents * (2 / step))).sum(axis=1) / 2).tolist()
     return [each + BLOCK_BITS for each in bits]
+
+
+def sounded(tensors: Mapping[str, Tensor], config: BankConfig) -> Tensor:
+    """The samples ``[C, N]`` that tensors as :meth:`.BankConfig.shapes` lists them stand for.
+
+    Raises:
+        FileFormatError: if their blocks do not fill the recording.
+    """
+    sizes: list[int] = []
+    every, unit = tensors["blocks"].tolist(), 0
+    while unit < len(every):
+        size = int(every[unit])
+        if size not in SIZES or unit + size // SHORTEST > len(every):
+            raise FileFormatError("damaged: its blocks do not fill the recording")
+        sizes.append(size)
+        unit += size // SHORTEST
+    mixed = synthesise(tensors["latents"].numpy(), sizes)[: config.frames]
+    return tensors["channels"].T @ torch.from_numpy(mixed).T
 
 
 class Bank(nn.Module):

@@ -21,14 +21,12 @@ COLOUR_UNIT = 127
 Tensors = dict[str, Tensor]
 
 
-def decorrelated(values: Tensor) -> Tensor:
-    """The matrix ``[C, C]``, in whole 127ths, whose rows are the principal colours of a picture.
+def principal(*values: Tensor) -> Tensor:
+    """The matrix ``[C, C]``, in whole 127ths, whose rows are the principal axes of ``[C, n]``.
 
-    Of the differences of neighbouring pixels of ``values`` ``[C, H, W]``, that is: the coarsest
-    picture costs little. Rows from the strongest on (Karhunen and Loeve).
+    From the strongest on (Karhunen and Loeve).
     """
-    across, down = values.diff(dim=2).flatten(1), values.diff(dim=1).flatten(1)
-    spread = (across @ across.T + down @ down.T).double().cpu()
+    spread = sum(((part @ part.T).double().cpu() for part in values), torch.zeros(()))
     _, vectors = torch.linalg.eigh(spread)
     rows = vectors.flip(1).T
     rows = rows * torch.where(rows.sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
@@ -64,17 +62,17 @@ def pictured(tensors: Mapping[str, Tensor], config: LatentConfig) -> Tensor:
 class Latent(nn.Module):
     """A field: coordinates ``[B, 2]`` in [-1, 1] along the longest axis to values ``[B, C]``.
 
-    ``picture`` ``[C, H, W]`` is what its latents sum to at the sample centres; between them, the
-    cubic of Catmull and Rom (1974) interpolates, mirrored at the edges.
+    ``samples`` ``[C, H, W]`` are what its latents sum to at the pixels; between them, the cubic
+    of Catmull and Rom (1974) interpolates, mirrored at the edges.
     """
 
-    def __init__(self, picture: Tensor) -> None:
+    def __init__(self, samples: Tensor) -> None:
         super().__init__()
-        self.register_buffer("picture", picture)
+        self.register_buffer("samples", samples)
 
     def forward(self, coords: Tensor) -> Tensor:
-        picture = self.get_buffer("picture")
-        channels, *sides = picture.shape
+        samples = self.get_buffer("samples")
+        channels, *sides = samples.shape
         longest = max(sides)
         picked, weights = [], []
         for axis, size in enumerate(sides):
@@ -95,7 +93,7 @@ class Latent(nn.Module):
             taken = torch.where(taken < 0, -1 - taken, taken)
             taken = torch.where(taken >= size, 2 * size - 1 - taken, taken)
             picked.append(taken.clamp(0, size - 1))
-        flat = picture.reshape(channels, -1)
+        flat = samples.reshape(channels, -1)
         total = coords.new_zeros(channels, len(coords))
         for row, down in zip(picked[0], weights[0], strict=True):
             line = torch.zeros_like(total)

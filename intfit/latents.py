@@ -1,0 +1,151 @@
+"""Encoding with latents: a transform finds them, and rate and distortion say how to round them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .codec import bank as bank_codec
+from .codec import container, pyramid, quantize
+from .codec.container import Stored
+from .errors import UsageError
+from .fields import bank, latent
+from .fields.architecture import FINEST, MAX_CHANNELS, BankConfig, LatentConfig
+from .fields.bank import Bank
+from .fields.latent import Latent, Tensors
+from .settings import Goal, step_of
+from .signal import GridSignal, Signal, quality
+
+#: The architecture of a field on latents, and the field.
+LatentsConfig = LatentConfig | BankConfig
+LatentsField = Latent | Bank
+
+#: A file that was made: its architecture, its bytes and its distortion.
+Made = tuple[LatentsConfig, bytes, float]
+
+
+def configured(signal: Signal, wanted: float | None) -> LatentsConfig:
+    """The latents of a picture or a recording at a quality.
+
+    Raises:
+        UsageError: if it has too many channels.
+    """
+    facts, channels = signal.facts, signal.out_features
+    if signal.metric == "psnr":
+        return LatentConfig(channels, facts["height"], facts["width"], step_of(wanted))
+    if channels > MAX_CHANNELS:
+        raise UsageError(f"{channels} channels are too many for latents: give --field siren")
+    power = float(_targets(signal).square().mean())
+    return BankConfig(channels, facts["frames"], step_of(wanted, loudness=power**0.5))
+
+
+def _targets(signal: Signal) -> Tensor:
+    """All values ``[n, C]``, in [-1, 1]."""
+    assert isinstance(signal, GridSignal)
+    return signal.values.float().mul(signal.scale).add_(signal.offset)
+
+
+def packer(targets: Tensor, config: LatentsConfig) -> Callable[[LatentsConfig], bytes]:
+    """What makes the payload of values ``[n, C]`` at any step of a config like ``config``."""
+    if isinstance(config, LatentConfig):
+        values = targets.T.reshape(config.channels, config.height, config.width)
+        moves = [values.diff(dim=axis).flatten(1) for axis in (1, 2)]
+        exact = latent.analysed(values, config, latent.principal(*moves))
+        return lambda chosen: pyramid.pack(exact, chosen)  # type: ignore[arg-type]
+    mixing = latent.principal(targets.T)
+    mixed = (targets @ torch.linalg.inv(mixing.double()).float()).numpy()
+    return lambda chosen: bank_codec.pack(mixed, mixing.numpy(), chosen)  # type: ignore[arg-type]
+
+
+def tensors_of(stored: dict[str, Stored], config: LatentsConfig) -> Tensors:
+    """The tensors of a file, in either profile.
+
+    Raises:
+        FileFormatError: if it does not hold them.
+    """
+    if list(stored) != [container.PAYLOAD] or stored[container.PAYLOAD].dtype != "U8":
+        return quantize.restore(stored, config.shapes())
+    payload = stored[container.PAYLOAD].data
+    if isinstance(config, LatentConfig):
+        return pyramid.unpack(payload, config)
+    return bank_codec.unpack(payload, config)
+
+
+def field_of(tensors: Tensors, config: LatentsConfig) -> LatentsField:
+    """The field of a file's tensors.
+
+    Raises:
+        FileFormatError: if they are none of a field.
+    """
+    if isinstance(config, LatentConfig):
+        return Latent(latent.pictured(tensors, config))
+    return Bank(bank.sounded(tensors, config))
+
+
+def parts(payload: bytes, config: LatentsConfig) -> dict[str, int]:
+    """Bytes of the parts of a payload."""
+    if isinstance(config, LatentConfig):
+        return pyramid.parts(payload, config)
+    return bank_codec.parts(payload, config)
+
+
+def encoded(
+    signal: Signal,
+    config: LatentsConfig,
+    file: Callable[[LatentsConfig, dict[str, Stored], float], bytes],
+    *,
+    profile: str,
+    goal: Goal | None,
+    size: int | None,
+) -> Made:
+    """The file at the step of ``config``; or at the coarsest that reaches ``goal``.
+
+    Or, where ``size`` bounds it, at the finest step that this allows. ``file`` makes the bytes of
+    a file of an architecture, its tensors and the distortion reached.
+
+    Raises:
+        UsageError: if no step makes it as small as ``size``.
+    """
+    targets = _targets(signal)
+    pack = packer(targets, config)
+
+    def at(step: int) -> Made:
+        chosen = replace(config, step=step)
+        stored = {container.PAYLOAD: _bytes(pack(chosen))}
+        tensors = tensors_of(stored, chosen)
+        samples = field_of(tensors, chosen).get_buffer("samples")
+        distortion = quality(signal.metric, samples.flatten(1).T, targets)
+        if profile == "open":
+            stored = quantize.store(tensors, "float32")
+        return chosen, file(chosen, stored, distortion), distortion
+
+    def enough(made: Made) -> bool:
+        """Whether a step is as fine as it must be, or already finer than it may be."""
+        if size is not None:
+            return len(made[1]) > size
+        return goal is not None and goal.score(made[2]) >= 0
+
+    if size is None and goal is None:
+        return at(config.step)
+    low, middle, high = -1, config.step, FINEST + 1  # the goal lies above low, at most at high
+    tried: dict[int, Made] = {}
+    while high - low > 1:
+        tried[middle] = at(middle)
+        if enough(tried[middle]):
+            high = middle
+        else:
+            low = middle
+        middle = (low + high) // 2
+    if size is None:
+        return tried[min(high, FINEST)]
+    if low < 0:
+        raise UsageError(
+            f"--target-size {size} is too small: the smallest file for it has "
+            f"{len(tried[0][1])} bytes"
+        )
+    return tried[low]
+
+
+def _bytes(data: bytes) -> Stored:
+    return Stored("U8", (len(data),), data)

@@ -1,0 +1,32 @@
+"""Write bank.safetensors and bank.json, once: they never change.
+
+python tests/golden/make_bank.py
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import numpy as np  # noqa: E402
+from test_bank import encoded, notes  # noqa: E402
+
+from intfit.codec import bank, container  # noqa: E402
+from intfit.fields.architecture import architecture  # noqa: E402
+
+data = encoded(notes(0.9, 2), quality=45).data
+(HERE / "bank.safetensors").write_bytes(data)
+layout, stored = container.load(data)
+config = architecture(layout.header)
+tensors = bank.unpack(stored["payload"].data, config)
+steps = (tensors["latents"] / config.size()).numpy()
+whole = np.where(np.abs(steps) > 0.5, np.rint(steps), 0).astype("<i4")
+blocks = tensors["blocks"].numpy().astype("<i4")
+known = {
+    name: hashlib.sha256(array.tobytes()).hexdigest()
+    for name, array in (("blocks", blocks), ("latents", whole))
+}
+(HERE / "bank.json").write_text(json.dumps(known, indent=1) + "\n")

@@ -1,0 +1,268 @@
+"""Banks of sines: recordings as latents."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import MEDIA
+
+from intfit import latents, metrics, pipeline
+from intfit.codec import bank as codec
+from intfit.codec import container
+from intfit.errors import FileFormatError, UsageError
+from intfit.fields import bank
+from intfit.fields.architecture import LONGEST, SHORTEST, BankConfig, architecture
+from intfit.media import audio
+from intfit.settings import Settings
+
+GOLDEN = Path(__file__).parent / "golden" / "bank.safetensors"
+RATE = 8000
+
+
+def notes(seconds: float = 1.5, channels: int = 1) -> np.ndarray:
+    """Two notes that fade, a click and some hiss ``[N, C]``."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    wave = np.exp(-2 * t) * np.sin(2 * np.pi * 440 * t)
+    wave += np.where(t > 0.6, np.exp(-5 * (t - 0.6)), 0) * np.sin(2 * np.pi * 1234 * t)
+    wave[len(wave) // 2] += 0.8
+    wave += np.random.default_rng(0).normal(0, 0.003, len(t))
+    gains = np.linspace(1, 0.4, channels)
+    return (0.4 * wave[:, None] * gains).astype(np.float32)
+
+
+def wav(samples: np.ndarray, rate: int = RATE) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def encoded(samples: np.ndarray, **settings) -> pipeline.Encoded:
+    return pipeline.encode(wav(samples), Settings(field="latent", **settings))
+
+
+def rendered(data: bytes, **target) -> np.ndarray:
+    loaded = pipeline.load(data, device="cpu")
+    return pipeline.render(loaded, audio.Target(**target))
+
+
+@pytest.mark.parametrize(
+    "sizes", [[256], [512, 256, 8192, 1024], [8192] * 2 + [256] * 3 + [2048], [4096, 256, 256]]
+)
+def test_the_sines_are_orthonormal_whatever_the_blocks(sizes):
+    x = np.random.default_rng(0).normal(size=(sum(sizes), 2))
+    found = bank.analyse(x, sizes)
+    assert np.square(found).sum() == pytest.approx(np.square(x).sum())
+    np.testing.assert_allclose(bank.synthesise(found, sizes), x, atol=1e-12)
+
+
+def test_a_latent_is_a_windowed_sine():
+    latents = np.zeros((768, 1))
+    latents[256 + 10] = 1  # of the second block
+    t = np.arange(768) + 0.5 - 256
+    rise = np.sin(np.pi / 2 * ((t + 128) / 256).clip(0, 1))
+    fall = np.sin(np.pi / 2 * ((384 - t) / 256).clip(0, 1))
+    expected = rise * fall * np.sqrt(2 / 256) * np.cos(np.pi * 10.5 * t / 256)
+    found = bank.synthesise(latents, [256] * 3)[:, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_steady_tones_take_long_blocks_and_clicks_short_ones():
+    t = np.arange(1 << 15)
+    tone = np.sin(0.3 * t)[:, None]
+    assert set(bank.partition(tone, 0.1)[:2]) == {LONGEST}
+    click = np.zeros((1 << 15, 1))
+    click[20000] = 1
+    sizes = bank.partition(click, 0.1)
+    assert sum(sizes) == len(click)
+    ends = np.cumsum(sizes)
+    assert sizes[int(np.searchsorted(ends, 20000))] == SHORTEST
+
+
+def test_blocks_of_any_length_of_signal_come_back():
+    rng = np.random.default_rng(1)
+    for units in (1, 2, 3, 31, 32, 33, 100):
+        x = rng.normal(size=(units * SHORTEST, 1)) * (rng.random((units * SHORTEST, 1)) < 0.01)
+        sizes = bank.partition(x, 0.3)
+        assert sum(sizes) == len(x)
+        writer = codec.Writer(np.zeros((len(x), 1), np.int32))
+        codec.write_sizes(writer.encoder, sizes)
+        reader = codec.Reader(writer.encoder.get_compressed().tobytes(), (len(x), 1))
+        assert codec.read_sizes(reader.decoder, len(x)) == sizes
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.2, 3.0, 5000.0])
+def test_latents_come_back_whatever_they_are(spread):
+    sizes, channels = [2048, 256, 256, 512, 1024, 4096], 2
+    rng = np.random.default_rng(0)
+    whole = np.rint(rng.laplace(0, spread, (sum(sizes), channels))).astype(np.int32)
+    writer = codec.Writer(whole)
+    codec.walk(sizes, channels, codec.PARTS, writer)
+    reader = codec.Reader(writer.encoder.get_compressed().tobytes(), whole.shape)
+    codec.walk(sizes, channels, codec.PARTS, reader)
+    np.testing.assert_array_equal(reader.latents, whole)
+
+
+def test_the_bits_that_rounding_reckons_with_are_those_that_are_written():
+    rng = np.random.default_rng(2)
+    exact = rng.laplace(0, 0.7, (8192, 1)) * np.linspace(2, 0, 8192)[:, None]
+    chooser = codec.Chooser(exact)
+    codec.walk([8192], 1, codec.PARTS, chooser)
+    writer = codec.Writer(chooser.latents)
+    codec.walk([8192], 1, codec.PARTS, writer)
+    written = 8 * len(writer.encoder.get_compressed().tobytes())
+    assert written == pytest.approx(chooser.bits, rel=0.01, abs=64)
+
+
+def test_the_golden_file_decodes_to_the_same_latents_for_ever():
+    layout, stored = container.load(GOLDEN.read_bytes())
+    config = architecture(layout.header)
+    payload = stored["payload"].data
+    tensors = codec.unpack(payload, config)
+    steps = (tensors["latents"] / config.size()).numpy()
+    whole = np.where(np.abs(steps) > 0.5, np.rint(steps), 0).astype("<i4")
+    known = json.loads(GOLDEN.with_suffix(".json").read_text())
+    assert hashlib.sha256(whole.tobytes()).hexdigest() == known["latents"]
+    blocks = tensors["blocks"].numpy().astype("<i4")
+    assert hashlib.sha256(blocks.tobytes()).hexdigest() == known["blocks"]
+
+
+def test_a_higher_quality_is_bigger_and_closer():
+    found = [encoded(notes(), quality=q) for q in range(0, 101, 20)]
+    distortions, sizes = [f.distortion for f in found], [len(f.data) for f in found]
+    assert distortions == sorted(distortions)
+    assert sizes == sorted(sizes)
+    assert distortions[-1] > distortions[0] + 20
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("frames", [2, 100, 256, 9001])
+def test_a_recording_of_any_length_comes_back(frames, channels):
+    samples = notes(2, channels)[2000 : 2000 + frames]
+    found = encoded(samples, quality=100)
+    back = rendered(found.data)
+    assert back.shape == samples.shape
+    assert metrics.snr(samples, back) == pytest.approx(found.distortion, abs=0.1)
+    assert found.distortion > 25
+
+
+def test_channels_that_say_the_same_cost_little_more_than_one():
+    mono, stereo = notes(3), np.repeat(notes(3), 2, axis=1)
+    one, two = (len(encoded(samples, quality=60).data) for samples in (mono, stereo))
+    assert two < 1.25 * one
+
+
+def test_a_sweep_has_no_clicks():
+    """Neither within blocks nor where they meet: no sample is far off its neighbours' curve."""
+    t = np.arange(6 * RATE) / RATE
+    sweep = (0.5 * np.sin(2 * np.pi * (100 + 150 * t) * t)).astype(np.float32)[:, None]
+    back = rendered(encoded(sweep, quality=50).data)
+    error = np.abs(back - sweep)[:, 0]
+    assert metrics.snr(sweep, back) > 25
+    assert error.max() < 8 * np.sqrt(np.square(error).mean())
+
+
+@pytest.mark.parametrize("rate", [16000, 11025, 24000, 4000])
+def test_other_rates_sound_alike(rate):
+    tone = (0.5 * np.sin(2 * np.pi * 700 * np.arange(2 * RATE) / RATE)).astype(np.float32)
+    back = rendered(encoded(tone[:, None], quality=90).data, sample_rate=rate)[:, 0]
+    # sample k of any rate sits in the middle of its cell
+    t = (np.arange(len(back)) + 0.5) / rate - 0.5 / RATE
+    expected = 0.5 * np.sin(2 * np.pi * 700 * t)
+    inside = slice(rate // 10, -rate // 10)
+    assert metrics.snr(expected[inside, None], back[inside, None]) > 30
+
+
+def test_a_part_is_cut_out_of_the_whole():
+    data = encoded(notes(), quality=60).data
+    whole, part = rendered(data), rendered(data, start=0.5, duration=0.25)
+    np.testing.assert_allclose(part, whole[4000:6000], atol=1e-5)
+
+
+def test_hiss_stays_where_no_latent_is_left():
+    rng = np.random.default_rng(0)
+    loud = np.sin(np.arange(4 * RATE) * 0.2)[:, None]
+    samples = (0.5 * loud + rng.normal(0, 0.004, loud.shape)).astype(np.float32)
+    back = rendered(encoded(samples, quality=40).data)
+    spectra = [np.abs(np.fft.rfft(s[:, 0]))[20000 // 2 :] for s in (samples, back)]
+    level = [np.square(s).mean() for s in spectra]
+    assert 0.05 < level[1] / level[0] < 1
+
+
+@pytest.mark.parametrize("size", [700, 1500, 6000])
+def test_a_target_size_is_kept_and_nearly_used(size):
+    found = encoded(notes(3), target_size=size)
+    assert 0.85 * size <= len(found.data) <= size
+
+
+def test_a_target_snr_is_met_with_the_coarsest_step(intfit):
+    Path("in.wav").write_bytes(wav(notes()))
+    run = intfit("encode", "in.wav", "--field", "latent", "--target-snr", 20, "--json")
+    assert 20 <= json.loads(run.out)["distortion"] < 20.7
+
+
+def test_the_open_profile_decodes_alike(intfit):
+    Path("in.wav").write_bytes(wav(notes()))
+    assert intfit("encode", "in.wav", "--field", "latent", "-o", "a.safetensors").code == 0
+    assert intfit("export", "a.safetensors", "-o", "b.safetensors").code == 0
+    for name in ("a", "b"):
+        assert intfit("decode", f"{name}.safetensors", "-o", f"{name}.wav").code == 0
+    assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
+    shown = intfit("info", "-v", "a.safetensors").out
+    assert "latents, step" in shown
+    assert "noise" in shown
+
+
+def test_too_many_channels_are_refused_with_a_way_out():
+    with pytest.raises(UsageError, match="--field siren"):
+        encoded(notes(0.2, 40))
+
+
+def test_any_damage_is_noticed_or_decodes_to_the_declared_size():
+    """Past the checksum, as a hostile file would be."""
+    found = encoded(notes(0.2), quality=30).data
+    layout, stored = container.load(found)
+    payload = stored["payload"].data
+
+    def survives(hurt: bytes) -> None:
+        file = container.dump(
+            layout.header, {"payload": container.Stored("U8", (len(hurt),), hurt)}
+        )
+        try:
+            assert rendered(file).shape == (1600, 1)
+        except FileFormatError:
+            pass
+
+    for index in range(len(payload)):
+        hurt = bytearray(payload)
+        hurt[index] ^= 1 << index % 8
+        survives(bytes(hurt))
+        survives(payload[:index])
+
+
+def test_a_header_or_a_table_of_blocks_that_lies_is_refused():
+    found = encoded(notes())
+    layout, stored = container.load(found.data)
+    layout.header.facts.update(frames=1 << 29)
+    with pytest.raises(FileFormatError, match="too small"):
+        pipeline.load(container.dump(layout.header, stored), device="cpu")
+    config = BankConfig(1, 1000, 0)
+    tensors = {name: torch.zeros(shape) for name, shape in config.shapes().items()}
+    for blocks in ([0, 0, 0, 0], [512, 512, 512, 512], [300, 256, 256, 256], [8192] * 4):
+        tensors["blocks"] = torch.tensor(blocks, dtype=torch.float32)
+        if blocks == [512] * 4:
+            latents.field_of(tensors, config)  # two of them
+            continue
+        with pytest.raises(FileFormatError, match="blocks"):
+            latents.field_of(tensors, config)
+
+
+@pytest.mark.skipif(not MEDIA.exists(), reason="the shared media are not here")
+def test_a_cello_takes_a_third_of_what_mp3_does_at_equal_snr():
+    path = MEDIA / "audio" / "bach.wav"
+    found = pipeline.encode(path.read_bytes(), Settings(field="latent", target_snr=19.9))
+    assert len(found.data) < 28991 / 3  # MP3 at its smallest reaches 19.9 dB with so many
