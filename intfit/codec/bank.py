@@ -454,8 +454,7 @@ def _residuals(levels: Integers) -> Integers:
 
 def pack(samples: Floats, mixing: Floats, config: BankConfig) -> bytes:
     """The payload of decorrelated samples ``[N, C]``, in the blocks and latents that are best."""
-    padded = np.zeros((config.padded(), config.channels), np.float32)
-    padded[: len(samples)] = samples
+    padded = bank.padded(samples, config)
     sizes = bank.partition(padded, config.size())
     exact = bank.analyse(padded, sizes) / np.float32(config.size())
     np.clip(exact, -LARGEST, LARGEST, out=exact)

@@ -19,6 +19,8 @@ STEPS_PER_OCTAVE, FINEST = 24, FINEST_STEP
 ORIENTATIONS = ("across", "down", "both")
 #: The blocks of a bank of sines, in samples; channels it can decorrelate.
 SHORTEST, LONGEST = 256, 8192
+#: Samples by which they begin before a recording, and end after it at least.
+LEAD = 128
 MAX_CHANNELS = 32
 
 
@@ -148,8 +150,8 @@ class BankConfig:
         return step_size(self.step)
 
     def padded(self) -> int:
-        """Frames, filled to whole blocks."""
-        return -(-self.frames // SHORTEST) * SHORTEST
+        """Frames, with what leads in and out, filled to whole blocks."""
+        return -(-(self.frames + 2 * LEAD) // SHORTEST) * SHORTEST
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the open profile."""

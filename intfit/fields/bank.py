@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import FileFormatError
-from .architecture import LONGEST, SHORTEST, BankConfig
+from .architecture import LEAD, LONGEST, SHORTEST, BankConfig
 
 Floats = NDArray[np.floating[Any]]
 
@@ -29,7 +29,9 @@ Floats = NDArray[np.floating[Any]]
 SIZES = tuple(SHORTEST << i for i in range((LONGEST // SHORTEST).bit_length()))
 #: What :func:`partition` takes a block to cost besides its latents, in bits.
 BLOCK_BITS = 3.0
-#: Samples that it looks at at a time.
+#: Linear prediction: the samples it learns from, and those it predicts the next one from.
+PREDICTED_FROM, ORDER = 2048, 32
+#: Samples that :func:`partition` looks at at a time.
 STRETCH = 1 << 18
 #: Samples on either side that a value between samples follows from.
 REACH = 16
@@ -81,6 +83,39 @@ def synthesise(latents: Floats, sizes: Sequence[int]) -> Floats:
     x = _cosines(latents, sizes)
     _turn(x, sizes, -1)
     return x
+
+
+def padded(samples: Floats, config: BankConfig) -> Floats:
+    """Samples ``[N, C]`` led in and out, to where blocks begin and end.
+
+    The leads go on as the recording does and fade: a jump at an end would be dear, or click.
+    """
+    after = config.padded() - LEAD - config.frames
+    found = np.zeros((config.padded(), config.channels), np.float32)
+    found[LEAD : LEAD + config.frames] = samples
+    for channel in range(config.channels):
+        line = samples[:, channel].astype(np.float64)
+        found[:LEAD, channel] = _continued(line[::-1], LEAD)[::-1]
+        found[len(found) - after :, channel] = _continued(line, after)
+    return found
+
+
+def _continued(line: Floats, count: int) -> Floats:
+    """``count`` samples that may follow ``line`` ``[N]``, by linear prediction, fading to 0."""
+    from scipy.linalg import solve_toeplitz
+
+    line = line[-PREDICTED_FROM:]
+    order = min(ORDER, len(line) // 4)
+    found = np.concatenate([line, np.zeros(count)])
+    weighted = line * np.sin(np.linspace(0, np.pi / 2, len(line)))  # the latest counts most
+    power = np.correlate(weighted, weighted, "full")[len(line) - 1 :][: order + 1]
+    if order and power[0] > 0:
+        power[0] *= 1 + 1e-6
+        taps = solve_toeplitz(power[:-1], power[1:])[::-1]
+        for index in range(len(line), len(found)):
+            found[index] = found[index - order : index] @ taps
+    fade = np.cos(np.linspace(0, np.pi / 2, count)) ** 2
+    return found[len(line) :] * fade
 
 
 def partition(x: Floats, step: float) -> list[int]:
@@ -137,7 +172,7 @@ def sounded(tensors: Mapping[str, Tensor], config: BankConfig) -> Tensor:
             raise FileFormatError("damaged: its blocks do not fill the recording")
         sizes.append(size)
         unit += size // SHORTEST
-    mixed = synthesise(tensors["latents"].numpy(), sizes)[: config.frames]
+    mixed = synthesise(tensors["latents"].numpy(), sizes)[LEAD : LEAD + config.frames]
     return tensors["channels"].T @ torch.from_numpy(mixed).T
 
 
