@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@mkdir -p demo
-	$(BIN)/intfit encode samples/photo.png -o demo/photo.png.safetensors --force --effort 4
+	$(BIN)/intfit encode samples/photo.png -o demo/photo.png.safetensors --force
 	$(BIN)/intfit decode demo/photo.png.safetensors -o demo/photo.2x.png --scale 2 --force
 	$(BIN)/intfit info demo/photo.png.safetensors
 	@echo

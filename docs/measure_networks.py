@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     for path in options.files:
         for quality in map(float, options.qualities.split(",")):
-            compare(path, intfit.Settings(effort=options.effort, quality=quality))
+            compare(path, intfit.Settings(field="siren", effort=options.effort, quality=quality))
 
 
 if __name__ == "__main__":

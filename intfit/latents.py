@@ -11,10 +11,10 @@ from .codec import container, pyramid, quantize
 from .codec.container import Stored
 from .errors import UsageError
 from .fields import bank, latent
-from .fields.architecture import FINEST, MAX_CHANNELS, BankConfig, LatentConfig
+from .fields.architecture import FINEST, BankConfig, LatentConfig
 from .fields.bank import Bank
 from .fields.latent import Latent, Tensors
-from .settings import Goal, step_of
+from .settings import MAX_CHANNELS, Goal, step_of
 from .signal import GridSignal, Signal, quality
 
 #: The architecture of a field on latents, and the field.
@@ -141,8 +141,7 @@ def encoded(
         return tried[min(high, FINEST)]
     if low < 0:
         raise UsageError(
-            f"--target-size {size} is too small: the smallest file for it has "
-            f"{len(tried[0][1])} bytes"
+            f"{size} bytes are too few: the smallest file possible here has {len(tried[0][1])}"
         )
     return tried[low]
 

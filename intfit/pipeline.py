@@ -29,6 +29,7 @@ from .settings import (
     Plan,
     Settings,
     check,
+    field_of,
     plan,
     widest_in,
 )
@@ -129,6 +130,7 @@ def prepare(
 
 def _planned(kind: str, signal: Signal, settings: Settings) -> Prepared:
     """A network chosen for a signal."""
+    settings = replace(settings, field=field_of(settings, kind, signal.out_features))
     size = _target_size(settings, kind, signal)
     frame = _frame(kind, signal.facts)
     features = signal.in_features, signal.out_features
@@ -275,8 +277,15 @@ def _rounded(ready: Prepared) -> Encoded:
         device="cpu",
         teacher="none",
         seed=chosen.seed,
-        notes=(*signal.notes, *_compared(chosen.goal, reached)),
+        notes=(*signal.notes, *_effortless(ready.settings), *_compared(chosen.goal, reached)),
     )
+
+
+def _effortless(settings: Settings) -> tuple[str, ...]:
+    """A note on an effort that was asked for in vain."""
+    if settings.effort == Settings.effort:
+        return ()
+    return ("latents need no fit: --effort changes nothing without --field siren",)
 
 
 def fit_prepared(

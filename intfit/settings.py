@@ -22,7 +22,8 @@ MAX_WIDTH, MAX_DEPTH = 8192, 64
 class Settings:
     """How to encode. None leaves the choice to the medium, its size and the effort.
 
-    ``field`` ``latent``, quantised latents, is for images and recordings.
+    ``field`` ``latent``, quantised latents, is for images and recordings, and their default unless
+    a setting is given that only a fit has: see :func:`field_of`.
     ``quality`` lies in 0..100. ``target_size`` is in bytes, the whole file; ``target_bpp`` in
     bits a pixel, ``target_kbps`` in kilobits a second: at most that much.
     ``max_time`` is in seconds. ``target_psnr`` and ``target_snr`` (recordings) are in dB,
@@ -33,7 +34,7 @@ class Settings:
     """
 
     effort: int = 5
-    field: FieldName = "siren"
+    field: FieldName | None = None
     quality: float | None = None
     target_size: int | None = None
     target_bpp: float | None = None
@@ -232,11 +233,11 @@ GOALS: dict[str, Literal["psnr", "snr", "mean_distance"]] = {
 #: The settings of a fit by descent, which latents do without.
 OF_FITS = (
     "steps", "max_time", "width", "depth", "omega", "omega_first", "lr", "selection", "ratio",
-    "ratio_schedule", "interval_schedule", "batch", "precision",
+    "ratio_schedule", "interval_schedule", "batch", "precision", "teacher",
 )  # fmt: skip
 
-#: The finest step of latents.
-FINEST_STEP = 400
+#: The finest step of latents, and the most channels of a recording that they decorrelate.
+FINEST_STEP, MAX_CHANNELS = 400, 32
 
 #: The most examples that one scoring pass of greedy INT ranks (the paper's chunk for 8192 x 8192
 #: images), or one table of stochastic INT holds.
@@ -284,11 +285,9 @@ def check(settings: Settings) -> None:
         if value is not None and not low <= value <= high:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} {value!r} is outside {low:g} to {high:g}")
-    if settings.field == "latent":
-        for name in (*OF_FITS, "effort", "teacher"):
-            if getattr(settings, name) != getattr(Settings, name):
-                flag = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{flag} is for --field siren: latents need no fit")
+    if settings.field == "latent" and (refused := of_a_fit(settings)) is not None:
+        flag = f"--{refused.replace('_', '-')}"
+        raise UsageError(f"{flag} is for --field siren: latents need no fit")
     if settings.steps is not None and settings.max_time is not None:
         raise UsageError("--steps and --max-time both bound the fit: give one")
     given = _given(settings, SIZES)
@@ -316,6 +315,20 @@ def check(settings: Settings) -> None:
                 f"--interval-schedule {settings.interval_schedule!r} is not dense, incremental, "
                 "decremental or every:N"
             ) from None
+
+
+def of_a_fit(settings: Settings) -> str | None:
+    """The first setting given that only a fit by descent has."""
+    changed = (name for name in OF_FITS if getattr(settings, name) != getattr(Settings, name))
+    return next(changed, None)
+
+
+def field_of(settings: Settings, kind: str, channels: int) -> FieldName:
+    """The field of a medium, where the settings leave it open too."""
+    if settings.field is not None:
+        return settings.field
+    fits = kind == "mesh" or channels > MAX_CHANNELS or of_a_fit(settings) is not None
+    return "siren" if fits else "latent"
 
 
 def _given(settings: Settings, names: Iterable[str]) -> list[str]:

@@ -143,7 +143,8 @@ def test_a_failure_does_not_stop_the_batch_unless_it_should(intfit, picture):
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(intfit, picture):
     run = intfit("encode", picture, "--dry-run")
     assert run.code == 0
-    assert "weights" in run.err
+    assert "latents" in run.err
+    assert "weights" in intfit("encode", picture, "--dry-run", "--field", "siren").err
     assert [p.name for p in Path().iterdir()] == ["photo.png"]
 
 

@@ -175,12 +175,12 @@ def test_a_target_psnr_is_met_with_the_coarsest_step(intfit):
 
 
 def test_a_size_too_small_is_said_with_the_smallest_possible():
-    with pytest.raises(UsageError, match=r"the smallest file for it has \d\d\d bytes"):
+    with pytest.raises(UsageError, match=r"the smallest file possible here has \d\d\d$"):
         pipeline.encode(png(scene()), Settings(field="latent", target_size=150))
 
 
 def test_what_only_a_fit_has_is_refused(intfit, picture, recording):
-    for flag in ("--steps", "--width", "--effort"):
+    for flag in ("--steps", "--width", "--batch"):
         run = intfit("encode", picture, "--field", "latent", flag, 9)
         assert run.code == 2
         assert flag in run.err

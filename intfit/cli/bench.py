@@ -65,6 +65,7 @@ def teachers(
     """
     report = Reporter(as_json=as_json)
     settings = Settings(
+        field="siren",
         max_time=seconds, width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
         profile="open", device=device, threads=threads,
     )  # fmt: skip
@@ -120,8 +121,8 @@ def rd(
     ] = "20,40,60,80",
     effort: Annotated[int, option("-e", "--effort", panel=FIT, text="Of intfit: 1 to 9.")] = 5,
     field: Annotated[
-        opt.FieldChoice, option("--field", panel=FIT, text="Of intfit: siren, or latent (images).")
-    ] = opt.FieldChoice.siren,
+        opt.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
+    ] = opt.FieldChoice.auto,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
         Path | None, option("--plot", panel=OUTPUT, text="Draw the curves: .png, .svg, .pdf.")
@@ -160,7 +161,11 @@ def rd(
         except ValueError:
             raise UsageError(f"--qualities {qualities!r} is not of the form 20,40,60") from None
         settings = Settings(
-            effort=effort, field=field.value, seed=seed, device=device, threads=threads
+            effort=effort,
+            field=opt.chosen_field(field),
+            seed=seed,
+            device=device,
+            threads=threads,
         )
         for quality in wanted:
             check_settings(replace(settings, quality=quality))

@@ -136,10 +136,11 @@ def encode(
         option(
             "--field",
             panel=NETWORK,
-            text="siren: a plain SIREN. latent (images): a pyramid of quantised latents, far "
-            "smaller at equal quality, and made in seconds.",
+            text="latent: quantised latents, far smaller at equal quality and made in seconds. "
+            "siren: a plain SIREN, fitted step by step. auto: latent for images and recordings, "
+            "unless an option is given that only a fit has; siren for meshes.",
         ),
-    ] = opt.FieldChoice.siren,
+    ] = opt.FieldChoice.auto,
     width: Annotated[
         int | None, option("--width", panel=NETWORK, text="Neurons in a layer.")
     ] = None,
@@ -214,16 +215,20 @@ def encode(
       intfit encode photo.png                    -> photo.png.safetensors
       intfit encode *.wav --output-dir out/ --json
       find . -name '*.obj' | intfit encode --files-from - --effort 3
-      intfit encode photo.png -q 70 --effort 7   better, bigger, slower
-      intfit encode photo.png --target-size 20kB --max-time 30
-      intfit encode photo.png --field latent --target-psnr 34
+      intfit encode photo.png -q 70              better, bigger
+      intfit encode photo.png --target-size 20kB
+      intfit encode bach.wav --target-snr 25
+      intfit encode photo.png --field siren --effort 7
       curl -s URL | intfit encode - -o picture.safetensors
     """
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     with guarded(report, debug):
         size = None if target_size is None else parse_size(target_size)
+    chosen = opt.chosen_field(field)
+    if chosen is None and save_selection:
+        chosen = "siren"  # the only one that selects
     settings = Settings(
-        effort=effort, field=field.value, quality=quality, target_size=size, target_bpp=target_bpp,
+        effort=effort, field=chosen, quality=quality, target_size=size, target_bpp=target_bpp,
         target_kbps=target_kbps, steps=steps, max_time=max_time, target_psnr=target_psnr,
         target_snr=target_snr, target_distance=target_distance,
         width=width, depth=depth, omega=omega, omega_first=omega_first, lr=lr,
@@ -234,6 +239,8 @@ def encode(
     )  # fmt: skip
     with guarded(report, debug):
         check_settings(settings)
+        if save_selection and settings.field == "latent":
+            raise UsageError("--save-selection is for --field siren: latents need no fit")
         if save_selection and searches(settings):
             raise UsageError("--save-selection is for one fit, not a search: give --width or -q")
         jobs = plan_jobs(

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from ..settings import FieldName
+
 
 class Sectioned(TyperCommand):
     """A command whose help groups its options under the headings they name.
@@ -48,8 +50,15 @@ class Kind(StrEnum):
 class FieldChoice(StrEnum):
     """--field."""
 
+    auto = "auto"
     siren = "siren"
     latent = "latent"
+
+
+def chosen_field(choice: FieldChoice) -> FieldName | None:
+    """What the settings call it."""
+    names: dict[str, FieldName | None] = {"auto": None, "siren": "siren", "latent": "latent"}
+    return names[choice.value]
 
 
 class TeacherChoice(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 from ..codec.container import Header
 from ..errors import FileFormatError
 from ..schema import features
-from ..settings import FINEST_STEP, MAX_DEPTH, MAX_WIDTH
+from ..settings import FINEST_STEP, MAX_CHANNELS, MAX_DEPTH, MAX_WIDTH
 
 #: So that a hostile header cannot ask for an absurd network.
 MAX_FEATURES = 1024
@@ -17,11 +17,10 @@ MAX_FEATURES = 1024
 STEPS_PER_OCTAVE, FINEST = 24, FINEST_STEP
 #: The bands of a level: of detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
-#: The blocks of a bank of sines, in samples; channels it can decorrelate.
+#: The blocks of a bank of sines, in samples.
 SHORTEST, LONGEST = 256, 8192
 #: Samples by which they begin before a recording, and end after it at least.
 LEAD = 128
-MAX_CHANNELS = 32
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,8 @@ def _continued(line: Floats, count: int) -> Floats:
         for index in range(len(line), len(found)):
             found[index] = found[index - order : index] @ taps
     fade = np.cos(np.linspace(0, np.pi / 2, count)) ** 2
-    return found[len(line) :] * fade
+    faded: Floats = found[len(line) :] * fade
+    return faded
 
 
 def partition(x: Floats, step: float) -> list[int]:
