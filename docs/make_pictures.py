@@ -55,7 +55,8 @@ def terminal(folder: Path) -> None:
     """Write terminal.svg."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     for line in (
-        "encode photo.png --field siren --effort 4",
+        "encode photo.png --field siren --effort 4 -o siren.safetensors",
+        "encode photo.png",
         "info photo.png.safetensors",
         "decode photo.png.safetensors --scale 4 -o big.png",
         "verify photo.png.safetensors --against photo.png",
