@@ -36,8 +36,9 @@ def configured(signal: Signal, wanted: float | None) -> LatentsConfig:
         return LatentConfig(channels, facts["height"], facts["width"], step_of(wanted))
     if channels > MAX_CHANNELS:
         raise UsageError(f"{channels} channels are too many for latents: give --field siren")
-    power = float(_targets(signal).square().mean())
-    return BankConfig(channels, facts["frames"], step_of(wanted, loudness=power**0.5))
+    config = BankConfig(channels, facts["frames"], 0)
+    power = float(_targets(signal).square().sum()) / config.count()  # a few samples spread over all
+    return replace(config, step=step_of(wanted, loudness=power**0.5))
 
 
 def _targets(signal: Signal) -> Tensor:

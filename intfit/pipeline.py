@@ -277,7 +277,11 @@ def _rounded(ready: Prepared) -> Encoded:
         device="cpu",
         teacher="none",
         seed=chosen.seed,
-        notes=(*signal.notes, *_effortless(ready.settings), *_compared(chosen.goal, reached)),
+        notes=(
+            *signal.notes,
+            *_effortless(ready.settings),
+            *_compared(chosen.goal, reached, better=""),
+        ),
     )
 
 
@@ -434,16 +438,18 @@ def export(data: bytes) -> bytes:
     return container.dump(layout.header, quantize.store(tensors, "float32"))
 
 
-def _compared(goal: Goal | None, reached: float | None) -> tuple[str, ...]:
+def _compared(
+    goal: Goal | None,
+    reached: float | None,
+    *,
+    better: str = ": a higher --effort or larger network gets further",
+) -> tuple[str, ...]:
     """A note on what was reached of a goal, where the summary does not say."""
     if goal is None or reached is None:
         return ()
     unit = "% mean distance" if goal.metric == "mean_distance" else "dB"
     if goal.score(reached) < 0:
-        return (
-            f"{reached:.4g} {unit} as stored, not the {goal.value:g} asked for: a higher --effort "
-            "or larger network gets further",
-        )
+        return (f"{reached:.4g} {unit} as stored, not the {goal.value:g} asked for{better}",)
     return (f"{reached:.4g} {unit}",) if goal.metric == "mean_distance" else ()
 
 

@@ -139,13 +139,14 @@ def test_a_higher_quality_is_bigger_and_closer():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("frames", [30, 100, 256, 9001])
+@pytest.mark.parametrize("frames", [2, 100, 256, 9001])
 def test_a_recording_of_any_length_comes_back(frames, channels):
     samples = notes(2, channels)[2000 : 2000 + frames]
     found = encoded(samples, quality=100)
     back = rendered(found.data)
     assert back.shape == samples.shape
-    assert metrics.snr(samples, back) == pytest.approx(found.distortion, abs=0.1)
+    original, _ = audio.samples(wav(samples))
+    assert metrics.snr(original, back) == pytest.approx(found.distortion, abs=0.1)
     assert found.distortion > 25
 
 

@@ -208,7 +208,7 @@ def encode(
     ] = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Fit a network to each image, recording or mesh.
+    """Turn each image, recording or mesh into a neural field.
 
     \b
     Examples:
