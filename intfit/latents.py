@@ -11,10 +11,10 @@ from .codec import container, pyramid, quantize
 from .codec.container import Stored
 from .errors import UsageError
 from .fields import bank, latent
-from .fields.architecture import FINEST, BankConfig, LatentConfig
+from .fields.architecture import BankConfig, LatentConfig
 from .fields.bank import Bank
 from .fields.latent import Latent, Tensors
-from .settings import MAX_CHANNELS, Goal, step_of
+from .settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, Goal, step_of
 from .signal import GridSignal, Signal, quality
 
 #: The architecture of a field on latents, and the field.
@@ -99,11 +99,12 @@ def encoded(
     profile: str,
     goal: Goal | None,
     size: int | None,
+    bounded: bool,
 ) -> Made:
-    """The file at the step of ``config``; or at the coarsest that reaches ``goal``.
+    """The file at the step of ``config``, or at the finest that ``size`` allows.
 
-    Or, where ``size`` bounds it, at the finest step that this allows. ``file`` makes the bytes of
-    a file of an architecture, its tensors and the distortion reached.
+    Or at the coarsest that reaches ``goal``; which, where it is ``bounded``, is no finer than
+    those. ``file`` makes the bytes of a file of an architecture, its tensors and the distortion.
 
     Raises:
         UsageError: if no step makes it as small as ``size``.
@@ -121,30 +122,36 @@ def encoded(
             stored = quantize.store(tensors, "float32")
         return chosen, file(chosen, stored, distortion), distortion
 
-    def enough(made: Made) -> bool:
-        """Whether a step is as fine as it must be, or already finer than it may be."""
-        if size is not None:
-            return len(made[1]) > size
-        return goal is not None and goal.score(made[2]) >= 0
-
-    if size is None and goal is None:
-        return at(config.step)
-    low, middle, high = -1, config.step, FINEST + 1  # the goal lies above low, at most at high
     tried: dict[int, Made] = {}
-    while high - low > 1:
-        tried[middle] = at(middle)
-        if enough(tried[middle]):
-            high = middle
-        else:
-            low = middle
-        middle = (low + high) // 2
-    if size is None:
-        return tried[min(high, FINEST)]
-    if low < 0:
-        raise UsageError(
-            f"{size} bytes are too few: the smallest file possible here has {len(tried[0][1])}"
-        )
-    return tried[low]
+
+    def first(holds: Callable[[Made], bool]) -> int:
+        """The coarsest step of which something holds that holds of all finer ones."""
+        low, middle, high = (
+            COARSEST_STEP - 1,
+            config.step,
+            FINEST_STEP + 1,
+        )  # above low, at most high
+        while high - low > 1:
+            if middle not in tried:
+                tried[middle] = at(middle)
+            low, high = (low, middle) if holds(tried[middle]) else (middle, high)
+            middle = (low + high) // 2
+        return high
+
+    finest = config.step
+    if size is not None:
+        finest = first(lambda made: len(made[1]) > size) - 1
+        if finest < COARSEST_STEP:
+            least = len(tried[COARSEST_STEP][1])
+            raise UsageError(
+                f"{size} bytes are too few: the smallest file possible here has {least}"
+            )
+    elif goal is not None and not bounded:
+        finest = FINEST_STEP
+    step = finest
+    if goal is not None:
+        step = min(first(lambda made: goal.score(made[2]) >= 0), finest)
+    return tried.get(step) or at(step)
 
 
 def _bytes(data: bytes) -> Stored:

@@ -257,6 +257,7 @@ def _rounded(ready: Prepared) -> Encoded:
         profile=chosen.profile,
         goal=chosen.goal,
         size=chosen.target_size,
+        bounded=chosen.stops,
     )
     module = medium(ready.kind)
     unit, bits = module.rate(signal.facts, len(data))

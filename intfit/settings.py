@@ -236,8 +236,10 @@ OF_FITS = (
     "ratio_schedule", "interval_schedule", "batch", "precision", "teacher",
 )  # fmt: skip
 
-#: The finest step of latents, and the most channels of a recording that they decorrelate.
-FINEST_STEP, MAX_CHANNELS = 400, 32
+#: The coarsest and the finest step of latents.
+COARSEST_STEP, FINEST_STEP = -96, 400
+#: The most channels of a recording that they decorrelate.
+MAX_CHANNELS = 32
 
 #: The most examples that one scoring pass of greedy INT ranks (the paper's chunk for 8192 x 8192
 #: images), or one table of stochastic INT holds.
@@ -417,7 +419,7 @@ def step_of(quality: float | None, *, loudness: float | None = None) -> int:
     """
     middle = 64.0 if loudness is None else -24 * math.log2(0.35 * max(loudness, 1e-6))
     wanted = round(middle + 1.28 * ((MIDDLE if quality is None else quality) - MIDDLE))
-    return min(max(wanted, 0), FINEST_STEP)
+    return min(max(wanted, COARSEST_STEP), FINEST_STEP)
 
 
 def step_seconds(width: int, depth: int, batch: float) -> float:

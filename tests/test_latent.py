@@ -174,6 +174,22 @@ def test_a_target_psnr_is_met_with_the_coarsest_step(intfit):
     assert line["steps"] == 0
 
 
+def test_a_goal_with_a_size_or_a_quality_takes_no_more_than_either_asks():
+    data = png(scene())
+    sizes = {
+        (psnr, size): len(
+            pipeline.encode(data, Settings(field="latent", target_psnr=psnr, target_size=size)).data
+        )
+        for psnr in (26, 40)
+        for size in (1500, None)
+    }
+    assert sizes[26, 1500] == sizes[26, None] < sizes[40, 1500] <= 1500 < sizes[40, None]
+    plain = pipeline.encode(data, Settings(field="latent", quality=40))
+    asked = pipeline.encode(data, Settings(field="latent", quality=40, target_psnr=60))
+    assert len(asked.data) == len(plain.data)
+    assert "not the 60 asked for" in asked.notes[-1]
+
+
 def test_a_size_too_small_is_said_with_the_smallest_possible():
     with pytest.raises(UsageError, match=r"the smallest file possible here has \d\d\d$"):
         pipeline.encode(png(scene()), Settings(field="latent", target_size=150))

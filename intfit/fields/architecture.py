@@ -9,12 +9,12 @@ from typing import Any
 from ..codec.container import Header
 from ..errors import FileFormatError
 from ..schema import features
-from ..settings import FINEST_STEP, MAX_CHANNELS, MAX_DEPTH, MAX_WIDTH
+from ..settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, MAX_DEPTH, MAX_WIDTH
 
 #: So that a hostile header cannot ask for an absurd network.
 MAX_FEATURES = 1024
 #: A pyramid's step index counts 24ths of an octave below 1.
-STEPS_PER_OCTAVE, FINEST = 24, FINEST_STEP
+STEPS_PER_OCTAVE = 24
 #: The bands of a level: of detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
 #: The blocks of a bank of sines, in samples.
@@ -81,7 +81,7 @@ class LatentConfig:
     step: int
 
     def __post_init__(self) -> None:
-        if type(self.step) is not int or not 0 <= self.step <= FINEST:
+        if type(self.step) is not int or not COARSEST_STEP <= self.step <= FINEST_STEP:
             raise FileFormatError(f"not a pyramid this version can build: step {self.step!r}")
 
     def size(self) -> float:
@@ -139,7 +139,7 @@ class BankConfig:
     step: int
 
     def __post_init__(self) -> None:
-        if type(self.step) is not int or not 0 <= self.step <= FINEST:
+        if type(self.step) is not int or not COARSEST_STEP <= self.step <= FINEST_STEP:
             raise FileFormatError(f"not a bank this version can build: step {self.step!r}")
         if self.channels > MAX_CHANNELS:
             raise FileFormatError(f"not a bank this version can build: {self.channels} channels")
