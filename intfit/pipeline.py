@@ -259,30 +259,53 @@ def _rounded(ready: Prepared) -> Encoded:
         size=chosen.target_size,
         bounded=chosen.stops,
     )
-    module = medium(ready.kind)
-    unit, bits = module.rate(signal.facts, len(data))
     reached = None if chosen.goal is None else distortion
-    return Encoded(
-        data=data,
-        kind=ready.kind,
-        samples=module.samples_in(signal.facts),
-        raw_size=module.raw_size(signal.facts),
-        rate_name=unit,
-        rate=bits,
-        parameters=config.count(),
-        metric=signal.metric,
-        distortion=distortion,
+    notes = (*_effortless(ready.settings), *_compared(chosen.goal, reached, better=""))
+    return _described(
+        replace(ready, config=config),
+        data,
+        distortion,
         reached=reached,
         steps=0,
         seconds=time.monotonic() - start,
         device="cpu",
         teacher="none",
-        seed=chosen.seed,
-        notes=(
-            *signal.notes,
-            *_effortless(ready.settings),
-            *_compared(chosen.goal, reached, better=""),
-        ),
+        notes=notes,
+    )
+
+
+def _described(
+    prepared: Prepared,
+    data: bytes,
+    distortion: float,
+    *,
+    reached: float | None,
+    steps: int,
+    seconds: float,
+    device: str,
+    teacher: str,
+    notes: tuple[str, ...],
+) -> Encoded:
+    """What there is to say of a file that was made."""
+    signal, module = prepared.signal, medium(prepared.kind)
+    unit, bits = module.rate(signal.facts, len(data))
+    return Encoded(
+        data=data,
+        kind=prepared.kind,
+        samples=module.samples_in(signal.facts),
+        raw_size=module.raw_size(signal.facts),
+        rate_name=unit,
+        rate=bits,
+        parameters=prepared.config.count(),
+        metric=signal.metric,
+        distortion=distortion,
+        reached=reached,
+        steps=steps,
+        seconds=seconds,
+        device=device,
+        teacher=teacher,
+        seed=prepared.plan.seed,
+        notes=(*signal.notes, *notes),
     )
 
 
@@ -356,26 +379,17 @@ def fit_prepared(
         reached = fitting.measure(
             field, signal, count=fitting.MEASURE, generator=glances, metric=goal.metric
         )
-    module = medium(prepared.kind)
     data = container.dump(_header(prepared, progress.step, round(distortion, 4)), stored)
-    unit, bits = module.rate(signal.facts, len(data))
-    return Encoded(
-        data=data,
-        kind=prepared.kind,
-        samples=module.samples_in(signal.facts),
-        raw_size=module.raw_size(signal.facts),
-        rate_name=unit,
-        rate=bits,
-        parameters=config.count(),
-        metric=signal.metric,
-        distortion=distortion,
+    return _described(
+        prepared,
+        data,
+        distortion,
         reached=reached,
         steps=progress.step,
         seconds=progress.seconds,
         device=str(device),
         teacher=chosen.teacher_name,
-        seed=chosen.seed,
-        notes=(*signal.notes, *_compared(goal, reached)),
+        notes=_compared(goal, reached),
     )
 
 
