@@ -11,14 +11,13 @@ from .codec import container, pyramid, quantize
 from .codec.container import Stored
 from .errors import UsageError
 from .fields import bank, latent
-from .fields.architecture import BankConfig, LatentConfig
+from .fields.architecture import BankConfig, LatentConfig, LatentsConfig
 from .fields.bank import Bank
 from .fields.latent import Latent, Tensors
 from .settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, Goal, step_of
 from .signal import GridSignal, Signal, quality
 
-#: The architecture of a field on latents, and the field.
-LatentsConfig = LatentConfig | BankConfig
+#: A field on latents.
 LatentsField = Latent | Bank
 
 #: A file that was made: its architecture, its bytes and its distortion.

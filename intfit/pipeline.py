@@ -14,9 +14,9 @@ from .codec import container, quantize
 from .codec.container import Header
 from .devices import choose_device
 from .errors import FileFormatError, MediaError, UsageError
-from .fields.architecture import SirenConfig, architecture
+from .fields.architecture import Config, LatentsConfig, SirenConfig, architecture
 from .fields.siren import Siren
-from .latents import LatentsConfig, LatentsField
+from .latents import LatentsField
 from .media import medium, sniff
 from .rate import Rounding
 from .schema import FIELDS, FIT
@@ -48,7 +48,7 @@ class Prepared:
     signal: Signal
     settings: Settings
     plan: Plan
-    config: SirenConfig | LatentsConfig
+    config: Config
     device: torch.device
 
 
@@ -135,7 +135,7 @@ def _planned(kind: str, signal: Signal, settings: Settings) -> Prepared:
     frame = _frame(kind, signal.facts)
     features = signal.in_features, signal.out_features
     chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size, frame=frame)
-    config: SirenConfig | LatentsConfig
+    config: Config
     if settings.field == "latent":
         if kind == "mesh":
             raise UsageError("--field latent is for images and recordings, not for a mesh")
@@ -474,7 +474,7 @@ class Loaded:
 
     kind: str
     field: Siren | LatentsField
-    config: SirenConfig | LatentsConfig
+    config: Config
     facts: dict[str, Any]
     device: torch.device
 

@@ -205,18 +205,6 @@ def test_a_target_snr_is_met_with_the_coarsest_step(intfit):
     assert 20 <= json.loads(run.out)["distortion"] < 22
 
 
-def test_the_open_profile_decodes_alike(intfit):
-    Path("in.wav").write_bytes(wav(notes()))
-    assert intfit("encode", "in.wav", "--field", "latent", "-o", "a.safetensors").code == 0
-    assert intfit("export", "a.safetensors", "-o", "b.safetensors").code == 0
-    for name in ("a", "b"):
-        assert intfit("decode", f"{name}.safetensors", "-o", f"{name}.wav").code == 0
-    assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
-    shown = intfit("info", "-v", "a.safetensors").out
-    assert "latents, step" in shown
-    assert "noise" in shown
-
-
 def test_too_many_channels_are_refused_with_a_way_out():
     with pytest.raises(UsageError, match="--field siren"):
         encoded(notes(0.2, 40))

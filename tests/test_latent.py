@@ -202,15 +202,20 @@ def test_what_only_a_fit_has_is_refused(intfit, picture, recording):
         assert flag in run.err
 
 
-def test_the_open_profile_decodes_alike(intfit, picture):
-    assert intfit("encode", picture, "--field", "latent", "-o", "a.safetensors").code == 0
+@pytest.mark.parametrize(
+    ("name", "part"), [("photo.png", "levels"), ("chord.wav", "noise")], ids=["image", "audio"]
+)
+@pytest.mark.usefixtures("picture", "recording")
+def test_the_open_profile_decodes_alike(intfit, name, part):
+    suffix = Path(name).suffix
+    assert intfit("encode", name, "--field", "latent", "-o", "a.safetensors").code == 0
     assert intfit("export", "a.safetensors", "-o", "b.safetensors").code == 0
-    for name in ("a", "b"):
-        assert intfit("decode", f"{name}.safetensors", "-o", f"{name}.png").code == 0
-    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    for stem in ("a", "b"):
+        assert intfit("decode", f"{stem}.safetensors", "-o", f"{stem}{suffix}").code == 0
+    assert Path(f"a{suffix}").read_bytes() == Path(f"b{suffix}").read_bytes()
     shown = intfit("info", "-v", "a.safetensors").out
     assert "latents, step" in shown
-    assert "levels" in shown
+    assert part in shown
 
 
 def test_any_damage_is_noticed_or_decodes_to_the_declared_size():

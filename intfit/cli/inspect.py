@@ -9,7 +9,7 @@ from .. import batch
 from ..batch import Job
 from ..codec import container
 from ..errors import IntfitError, UsageError
-from ..fields.architecture import BankConfig, LatentConfig, SirenConfig, architecture
+from ..fields.architecture import Config, SirenConfig, architecture
 from ..report import METRICS, Reporter, printable, size, value
 from ..schema import KINDS
 from . import options as opt
@@ -99,7 +99,7 @@ def info(
             raise typer.Exit(worst)
 
 
-def breakdown(path: Path, network: SirenConfig | LatentConfig | BankConfig) -> dict[str, float]:
+def breakdown(path: Path, network: Config) -> dict[str, float]:
     """Bytes that the header and each tensor of a file take; reads all of it."""
     layout, stored = container.load(batch.read(Job(path, None)))
     sizes: dict[str, float] = {"header": layout.start}

@@ -9,7 +9,7 @@ every machine decodes the same.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,15 +23,14 @@ from ..fields import bank
 from ..fields.architecture import LONGEST, SHORTEST, BankConfig
 from ..fields.latent import COLOUR_UNIT, Tensors
 from . import entropy
-from .entropy import LARGEST, Integers, Model
+from .entropy import BEYOND, LARGEST, SIGN, Integers, Model, finished, grouped, reading
+from .pyramid import MOST_PER_BYTE
 
 Whole = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
 #: What a bit is worth, in squared steps.
 PRICE = 0.11
-#: A payload has at least a byte for so many latents: it bounds what a hostile file can ask for.
-MOST_PER_BYTE = 8192
 #: Frequencies are cut off at one of so many parts of the highest.
 PARTS = 64
 
@@ -67,8 +66,6 @@ SHAPED = 3
 #: The largest magnitude that has a symbol of its own; what is beyond goes as it is.
 MOST = 1000
 _WEIGHT = 1 << 40
-_SIGN = constriction.stream.model.Uniform(2)
-_BEYOND = constriction.stream.model.Uniform(1 << 24)
 
 
 def _root(power: int) -> int:
@@ -151,14 +148,6 @@ class Coder(Protocol):
         """Code the latents at ``where`` in ``[N, C]``; returns them."""
 
 
-def _runs(contexts: Whole) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """The indices of each context, in order."""
-    order = np.argsort(contexts, kind="stable")
-    edges = np.flatnonzero(np.diff(contexts[order], prepend=-1, append=-1))
-    for first, last in itertools.pairwise(edges.tolist()):
-        yield int(contexts[order[first]]), order[first:last]
-
-
 class Writer:
     """Latents to bytes."""
 
@@ -170,14 +159,14 @@ class Writer:
     def __call__(self, where: tuple[slice, int], contexts: Whole) -> Integers:
         values: Integers = self.latents[where]
         magnitudes = np.abs(values)
-        for context, run in _runs(contexts):
+        for context, run in grouped(contexts):
             model, reach, _ = self.odds.model(context)
             self.encoder.encode(np.minimum(magnitudes[run], reach), model)
             if (beyond := magnitudes[run] - reach)[beyond >= 0].size:
-                self.encoder.encode(beyond[beyond >= 0], _BEYOND)
+                self.encoder.encode(beyond[beyond >= 0], BEYOND)
         there = values[values != 0]
         if there.size:
-            self.encoder.encode((there < 0).astype(np.int32), _SIGN)
+            self.encoder.encode((there < 0).astype(np.int32), SIGN)
         return values
 
 
@@ -185,22 +174,21 @@ class Reader:
     """Bytes to latents."""
 
     def __init__(self, data: bytes, shape: tuple[int, int]) -> None:
-        words = np.frombuffer(data + b"\0" * (-len(data) % 4), "<u4").astype(np.uint32)
         self.odds = Odds()
         self.latents = np.zeros(shape, np.int32)
-        self.decoder = constriction.stream.queue.RangeDecoder(words)
+        self.decoder = reading(data)
 
     def __call__(self, where: tuple[slice, int], contexts: Whole) -> Integers:
         values = np.empty(len(contexts), np.int32)
-        for context, run in _runs(contexts):
+        for context, run in grouped(contexts):
             model, reach, _ = self.odds.model(context)
             found = self.decoder.decode(model, len(run))
             if (beyond := np.flatnonzero(found == reach)).size:
-                found[beyond] += self.decoder.decode(_BEYOND, len(beyond))
+                found[beyond] += self.decoder.decode(BEYOND, len(beyond))
             values[run] = found
         there = np.flatnonzero(values)
         if there.size:
-            values[there] *= 1 - 2 * self.decoder.decode(_SIGN, len(there))
+            values[there] *= 1 - 2 * self.decoder.decode(SIGN, len(there))
         self.latents[where] = values
         return values
 
@@ -218,7 +206,7 @@ class Chooser:
         exact = self.exact[where]
         sizes = np.abs(exact)
         chosen = np.zeros(len(sizes), np.int32)
-        for context, run in _runs(contexts):
+        for context, run in grouped(contexts):
             _, reach, bits = self.odds.model(context)
             size = sizes[run]
             low = size.astype(np.int32)
@@ -302,71 +290,55 @@ def walk(sizes: Sequence[int], channels: int, top: int, code: Coder) -> None:
 # --- blocks --------------------------------------------------------------------------------------
 
 
-class Splits:
-    """How likely a stretch of a length is to be split, after what was seen."""
-
-    def __init__(self) -> None:
-        self.seen: dict[tuple[int, bool], list[int]] = {}
-
-    def model(self, size: int, last: int) -> tuple[Any, list[int]]:
-        """The distribution of whether it is, after a block of ``last``; and its counts."""
-        counts = self.seen.setdefault((size, last < size), [1, 1])
-        table = np.array(counts, np.float64)
-        return constriction.stream.model.Categorical(table, perfect=False), counts
+#: Whether a stretch of a length is split, given the index of the block that begins there.
+Ask = Callable[[int, int, "constriction.stream.model.Categorical"], bool]
 
 
-def write_sizes(encoder: Any, sizes: Sequence[int]) -> None:
-    """Encode the sizes of blocks that :func:`read_sizes` can tell apart."""
-    splits, position, last = Splits(), 0, LONGEST
-    total = sum(sizes)
-    ends = set(itertools.accumulate(sizes))
+def _divided(total: int, ask: Ask) -> list[int]:
+    """The sizes of blocks of ``total`` samples: stretches are halved as ``ask`` says.
 
-    def write(start: int, size: int) -> None:
-        nonlocal last
-        if start >= total:
-            return
-        # a block ends at its middle, or it is whole
-        split = start + size > total or any(
-            e in ends for e in range(start + SHORTEST, start + size, SHORTEST)
-        )
-        if size > SHORTEST and start + size <= total:
-            model, counts = splits.model(size, last)
-            encoder.encode(np.array([split], np.int32), model)
-            counts[split] += 1
-        if split:
-            write(start, size // 2)
-            write(start + size // 2, size // 2)
-        else:
-            last = size
+    It is asked under how often stretches of the length were split before, after a block that was
+    shorter or not.
+    """
+    seen: dict[tuple[int, bool], list[int]] = {}
+    found: list[int] = []
 
-    while position < total:
-        write(position, LONGEST)
-        position += LONGEST
-
-
-def read_sizes(decoder: Any, total: int) -> list[int]:
-    """The sizes of blocks of ``total`` samples."""
-    splits, found, last = Splits(), [], LONGEST
-
-    def read(start: int, size: int) -> None:
-        nonlocal last
+    def divide(start: int, size: int) -> None:
         if start >= total:
             return
         split = start + size > total
         if size > SHORTEST and not split:
-            model, counts = splits.model(size, last)
-            split = bool(decoder.decode(model, 1)[0])
+            shorter = bool(found) and found[-1] < size
+            counts = seen.setdefault((size, shorter), [1, 1])
+            table = np.array(counts, np.float64)
+            model = constriction.stream.model.Categorical(table, perfect=False)
+            split = ask(size, len(found), model)
             counts[split] += 1
         if split:
-            read(start, size // 2)
-            read(start + size // 2, size // 2)
+            divide(start, size // 2)
+            divide(start + size // 2, size // 2)
         else:
             found.append(size)
-            last = size
 
     for position in range(0, total, LONGEST):
-        read(position, LONGEST)
+        divide(position, LONGEST)
     return found
+
+
+def write_sizes(encoder: Any, sizes: Sequence[int]) -> None:
+    """Encode the sizes of blocks that :func:`read_sizes` can tell apart."""
+
+    def ask(size: int, index: int, model: Any) -> bool:
+        split = sizes[index] < size
+        encoder.encode(np.array([split], np.int32), model)
+        return split
+
+    _divided(sum(sizes), ask)
+
+
+def read_sizes(decoder: Any, total: int) -> list[int]:
+    """The sizes of blocks of ``total`` samples."""
+    return _divided(total, lambda size, index, model: bool(decoder.decode(model, 1)[0]))
 
 
 # --- noise ---------------------------------------------------------------------------------------
@@ -469,10 +441,11 @@ def pack(samples: Floats, mixing: Floats, config: BankConfig) -> bytes:
     writer = Writer(chooser.latents)
     write_sizes(writer.encoder, sizes)
     walk(sizes, config.channels, top, writer)
-    colours = (mixing * COLOUR_UNIT).round().astype(np.int8).tobytes()
-    head = colours + bytes([top]) + model.to_bytes() + len(noisy).to_bytes(3, "little")
-    stream: bytes = writer.encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
-    return (head + noisy + stream).ljust(-(-config.count() // MOST_PER_BYTE), b"\0")
+    channels = (mixing * COLOUR_UNIT).round().astype(np.int8).tobytes()
+    head = channels + bytes([top]) + model.to_bytes() + len(noisy).to_bytes(3, "little")
+    return (head + noisy + finished(writer.encoder)).ljust(
+        -(-config.count() // MOST_PER_BYTE), b"\0"
+    )
 
 
 def parts(payload: bytes, config: BankConfig) -> dict[str, int]:

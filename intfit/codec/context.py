@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileFormatError
-from .entropy import LARGEST, Integers
+from .entropy import BEYOND, LARGEST, SIGN, Integers, finished, grouped, reading
 
 #: Latents, whole or yet to be rounded.
 Latents = NDArray[Any]
@@ -125,10 +125,6 @@ def _size_model(index: int) -> tuple["constriction.stream.model.Categorical", in
     return constriction.stream.model.Categorical(table, perfect=False), reach
 
 
-_SIGN = constriction.stream.model.Uniform(2)
-_BEYOND = constriction.stream.model.Uniform(1 << 24)
-
-
 #: From a group, the number of a pass and the magnitudes around to classes.
 Classify = Callable[[int, int, Integers], tuple[Integers, Integers]]
 
@@ -140,13 +136,6 @@ class Coder(Protocol):
         """Code latents ``[n]`` of these classes; returns them."""
 
 
-def _runs(classes: Integers) -> list[tuple[int, NDArray[np.int64]]]:
-    """The indices of each class, in order."""
-    order = np.argsort(classes, kind="stable")
-    kinds, starts = np.unique(classes[order], return_index=True)
-    return list(zip(kinds.tolist(), np.split(order, starts[1:]), strict=True))
-
-
 class Writer:
     """Latents to bytes."""
 
@@ -154,17 +143,17 @@ class Writer:
         self.encoder = constriction.stream.queue.RangeEncoder()
 
     def __call__(self, zero: Integers, size: Integers, values: Latents) -> Latents:
-        for index, where in _runs(zero):
+        for index, where in grouped(zero):
             self.encoder.encode((values[where] != 0).astype(np.int32), _zero_model(index))
         there = np.flatnonzero(values)
         if len(there):
-            self.encoder.encode((values[there] < 0).astype(np.int32), _SIGN)
-            for index, where in _runs(size[there]):
+            self.encoder.encode((values[there] < 0).astype(np.int32), SIGN)
+            for index, where in grouped(size[there]):
                 model, reach = _size_model(index)
                 more = np.abs(values[there[where]]) - 1
                 self.encoder.encode(np.minimum(more, reach).astype(np.int32), model)
                 if (beyond := more[more >= reach]).size:
-                    self.encoder.encode((beyond - reach).astype(np.int32), _BEYOND)
+                    self.encoder.encode((beyond - reach).astype(np.int32), BEYOND)
         return values
 
 
@@ -172,21 +161,20 @@ class Reader:
     """Bytes to latents."""
 
     def __init__(self, data: bytes) -> None:
-        words = np.frombuffer(data + b"\0" * (-len(data) % 4), "<u4").astype(np.uint32)
-        self.decoder = constriction.stream.queue.RangeDecoder(words)
+        self.decoder = reading(data)
 
     def __call__(self, zero: Integers, size: Integers, values: Latents) -> Latents:
         found = np.zeros(len(zero), np.int32)
-        for index, where in _runs(zero):
+        for index, where in grouped(zero):
             found[where] = self.decoder.decode(_zero_model(index), len(where))
         there = np.flatnonzero(found)
         if len(there):
-            signs = 1 - 2 * self.decoder.decode(_SIGN, len(there))
-            for index, where in _runs(size[there]):
+            signs = 1 - 2 * self.decoder.decode(SIGN, len(there))
+            for index, where in grouped(size[there]):
                 model, reach = _size_model(index)
                 more = self.decoder.decode(model, len(where))
                 if (beyond := np.flatnonzero(more == reach)).size:
-                    more[beyond] += self.decoder.decode(_BEYOND, len(beyond))
+                    more[beyond] += self.decoder.decode(BEYOND, len(beyond))
                 found[there[where]] = more + 1
             found[there] *= signs
         return found
@@ -333,8 +321,7 @@ def encode(levels: Sequence[Level]) -> bytes:
     """The bytes of levels of latents, the finest first."""
     writer = Writer()
     walk(levels, writer)
-    data: bytes = writer.encoder.get_compressed().astype("<u4").tobytes()
-    return data.rstrip(b"\0")  # the decoder reads zeros past the end
+    return finished(writer.encoder)
 
 
 def decode(data: bytes, shapes: Sequence[Sequence[tuple[int, int, int]]]) -> list[Level]:

@@ -7,11 +7,12 @@ every machine decodes the same: nothing here depends on a machine's floating-poi
 """
 
 import decimal
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import constriction
 import numpy as np
@@ -32,6 +33,9 @@ MAX_SHIFT, MAX_REACH = 15, 1023
 LARGEST = 1 << 24
 #: Fixed-point bits of the recursion that fills a table, and of what the coder is given.
 _BITS, _GIVEN = 62, 40
+#: A bit of a sign; and what is beyond the last symbol of a distribution, as it is.
+SIGN = constriction.stream.model.Uniform(2)
+BEYOND = constriction.stream.model.Uniform(1 << 24)
 #: Bytes of a model.
 SIZE = 3
 
@@ -128,6 +132,26 @@ def fitted(symbols: Integers) -> tuple[Model, float]:
     return model, float(nats[best]) / math.log(2) + shift * high.size
 
 
+def finished(encoder: "constriction.stream.queue.RangeEncoder") -> bytes:
+    """What an encoder wrote."""
+    data: bytes = encoder.get_compressed().astype("<u4").tobytes()
+    return data.rstrip(b"\0")  # the decoder reads zeros past the end
+
+
+def reading(data: bytes) -> "constriction.stream.queue.RangeDecoder":
+    """A decoder of what :func:`finished` gave, or of any bytes."""
+    words = np.frombuffer(data + b"\0" * (-len(data) % 4), "<u4").astype(np.uint32)
+    return constriction.stream.queue.RangeDecoder(words)
+
+
+def grouped(classes: NDArray[np.integer[Any]]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each class there is, from 0 on, and the indices of its members, in order."""
+    order = np.argsort(classes, kind="stable")
+    edges = np.flatnonzero(np.diff(classes[order], prepend=-1, append=-1))
+    for first, last in itertools.pairwise(edges.tolist()):
+        yield int(classes[order[first]]), order[first:last]
+
+
 def encode(runs: Sequence[tuple[Integers, Model]]) -> bytes:
     """The bytes of runs of integers, each under its model."""
     encoder = constriction.stream.queue.RangeEncoder()
@@ -136,8 +160,7 @@ def encode(runs: Sequence[tuple[Integers, Model]]) -> bytes:
         encoder.encode((flat >> model.shift) + model.reach, _coder_model(model))
         if model.shift:
             encoder.encode(flat & ((1 << model.shift) - 1), _uniform(model.shift))
-    data: bytes = encoder.get_compressed().astype("<u4").tobytes()
-    return data.rstrip(b"\0")  # the decoder reads zeros past the end
+    return finished(encoder)
 
 
 def decode(data: bytes, runs: Sequence[tuple[int, Model]]) -> list[Integers]:
@@ -146,8 +169,7 @@ def decode(data: bytes, runs: Sequence[tuple[int, Model]]) -> list[Integers]:
     Raises:
         FileFormatError: if these bytes are not such runs.
     """
-    words = np.frombuffer(data + b"\0" * (-len(data) % 4), "<u4").astype(np.uint32)
-    decoder = constriction.stream.queue.RangeDecoder(words)
+    decoder = reading(data)
     found = []
     try:
         for count, model in runs:

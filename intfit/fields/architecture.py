@@ -13,7 +13,7 @@ from ..settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, MAX_DEPTH, MAX_
 
 #: So that a hostile header cannot ask for an absurd network.
 MAX_FEATURES = 1024
-#: A pyramid's step index counts 24ths of an octave below 1.
+#: The index of a step of latents counts 24ths of an octave below 1.
 STEPS_PER_OCTAVE = 24
 #: The bands of a level: of detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
@@ -81,8 +81,7 @@ class LatentConfig:
     step: int
 
     def __post_init__(self) -> None:
-        if type(self.step) is not int or not COARSEST_STEP <= self.step <= FINEST_STEP:
-            raise FileFormatError(f"not a pyramid this version can build: step {self.step!r}")
+        _check_step(self.step, "a pyramid")
 
     def size(self) -> float:
         """The quantisation step, where a channel's values lie in [-1, 1]."""
@@ -139,8 +138,7 @@ class BankConfig:
     step: int
 
     def __post_init__(self) -> None:
-        if type(self.step) is not int or not COARSEST_STEP <= self.step <= FINEST_STEP:
-            raise FileFormatError(f"not a bank this version can build: step {self.step!r}")
+        _check_step(self.step, "a bank")
         if self.channels > MAX_CHANNELS:
             raise FileFormatError(f"not a bank this version can build: {self.channels} channels")
 
@@ -165,12 +163,22 @@ class BankConfig:
         return self.padded() * self.channels
 
 
+#: An architecture on latents, and any.
+LatentsConfig = LatentConfig | BankConfig
+Config = SirenConfig | LatentsConfig
+
+
+def _check_step(step: Any, what: str) -> None:
+    if type(step) is not int or not COARSEST_STEP <= step <= FINEST_STEP:
+        raise FileFormatError(f"not {what} this version can build: step {step!r}")
+
+
 def step_size(index: int) -> float:
     """The quantisation step of an index."""
     return float(2.0 ** (-index / STEPS_PER_OCTAVE))
 
 
-def architecture(header: Header) -> SirenConfig | LatentConfig | BankConfig:
+def architecture(header: Header) -> Config:
     """The network that a header describes; its facts must be sound.
 
     Raises:
