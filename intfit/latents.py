@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from .codec import bank as bank_codec
-from .codec import container, pyramid, quantize
+from .codec import container, pyramid
 from .codec.container import Stored
 from .errors import UsageError
 from .fields import bank, latent
 from .fields.architecture import BankConfig, LatentConfig, LatentsConfig
 from .fields.bank import Bank
 from .fields.latent import Latent, Tensors
+from .grid import Floats, Grid
+from .metrics import quality
 from .settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, Goal, step_of
-from .signal import GridSignal, Signal, quality
 
 #: A field on latents.
 LatentsField = Latent | Bank
@@ -24,7 +24,7 @@ LatentsField = Latent | Bank
 Made = tuple[LatentsConfig, bytes, float]
 
 
-def configured(signal: Signal, wanted: float | None) -> LatentsConfig:
+def configured(signal: Grid, wanted: float | None) -> LatentsConfig:
     """The latents of a picture or a recording at a quality.
 
     Raises:
@@ -36,26 +36,22 @@ def configured(signal: Signal, wanted: float | None) -> LatentsConfig:
     if channels > MAX_CHANNELS:
         raise UsageError(f"{channels} channels are too many for latents: give --field siren")
     config = BankConfig(channels, facts["frames"], 0)
-    power = float(_targets(signal).square().sum()) / config.count()  # a few samples spread over all
+    power = (
+        float(np.square(signal.targets()).sum()) / config.count()
+    )  # a few samples spread over all
     return replace(config, step=step_of(wanted, loudness=power**0.5))
 
 
-def _targets(signal: Signal) -> Tensor:
-    """All values ``[n, C]``, in [-1, 1]."""
-    assert isinstance(signal, GridSignal)
-    return signal.values.float().mul(signal.scale).add_(signal.offset)
-
-
-def packer(targets: Tensor, config: LatentsConfig) -> Callable[[LatentsConfig], bytes]:
+def packer(targets: Floats, config: LatentsConfig) -> Callable[[LatentsConfig], bytes]:
     """What makes the payload of values ``[n, C]`` at any step of a config like ``config``."""
     if isinstance(config, LatentConfig):
-        values = targets.T.reshape(config.channels, config.height, config.width)
-        moves = [values.diff(dim=axis).flatten(1) for axis in (1, 2)]
+        values = targets.reshape(config.height, config.width, config.channels)
+        moves = [np.diff(values, axis=axis).reshape(-1, config.channels) for axis in (0, 1)]
         exact = latent.analysed(values, config, latent.principal(*moves))
         return lambda chosen: pyramid.pack(exact, chosen)  # type: ignore[arg-type]
-    mixing = latent.principal(targets.T)
-    mixed = (targets @ torch.linalg.inv(mixing.double()).float()).numpy()
-    return lambda chosen: bank_codec.pack(mixed, mixing.numpy(), chosen)  # type: ignore[arg-type]
+    mixing = latent.principal(targets)
+    mixed = targets @ latent.unmixing(mixing)
+    return lambda chosen: bank_codec.pack(mixed, mixing, chosen)  # type: ignore[arg-type]
 
 
 def tensors_of(stored: dict[str, Stored], config: LatentsConfig) -> Tensors:
@@ -65,11 +61,28 @@ def tensors_of(stored: dict[str, Stored], config: LatentsConfig) -> Tensors:
         FileFormatError: if it does not hold them.
     """
     if list(stored) != [container.PAYLOAD] or stored[container.PAYLOAD].dtype != "U8":
-        return quantize.restore(stored, config.shapes())
+        return _opened(stored, config)
     payload = stored[container.PAYLOAD].data
     if isinstance(config, LatentConfig):
         return pyramid.unpack(payload, config)
     return bank_codec.unpack(payload, config)
+
+
+def _opened(stored: dict[str, Stored], config: LatentsConfig) -> Tensors:
+    """The tensors of the open profile."""
+    from .codec import quantize  # which knows torch, and the types that NumPy does not
+
+    return {
+        name: tensor.numpy() for name, tensor in quantize.restore(stored, config.shapes()).items()
+    }
+
+
+def opened(tensors: Tensors) -> dict[str, Stored]:
+    """The open profile: float32 tensors by name."""
+    return {
+        name: Stored("F32", tensor.shape, np.ascontiguousarray(tensor, "<f4").tobytes())
+        for name, tensor in tensors.items()
+    }
 
 
 def field_of(tensors: Tensors, config: LatentsConfig) -> LatentsField:
@@ -91,7 +104,7 @@ def parts(payload: bytes, config: LatentsConfig) -> dict[str, int]:
 
 
 def encoded(
-    signal: Signal,
+    signal: Grid,
     config: LatentsConfig,
     file: Callable[[LatentsConfig, dict[str, Stored], float], bytes],
     *,
@@ -108,17 +121,17 @@ def encoded(
     Raises:
         UsageError: if no step makes it as small as ``size``.
     """
-    targets = _targets(signal)
+    targets = signal.targets()
     pack = packer(targets, config)
 
     def at(step: int) -> Made:
         chosen = replace(config, step=step)
         stored = {container.PAYLOAD: _bytes(pack(chosen))}
         tensors = tensors_of(stored, chosen)
-        samples = field_of(tensors, chosen).get_buffer("samples")
-        distortion = quality(signal.metric, samples.flatten(1).T, targets)
+        samples = field_of(tensors, chosen).samples
+        distortion = quality(signal.metric, samples.reshape(targets.shape), targets)
         if profile == "open":
-            stored = quantize.store(tensors, "float32")
+            stored = opened(tensors)
         return chosen, file(chosen, stored, distortion), distortion
 
     tried: dict[int, Made] = {}

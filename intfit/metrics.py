@@ -39,6 +39,16 @@ def snr(reference: Array, decoded: Array) -> float:
     return decibels(float(np.mean(np.square(reference))), noise)
 
 
+def quality(metric: str, outputs: Array, targets: Array) -> float:
+    """The PSNR, SNR or IoU of ``outputs`` ``[B, c]`` against ``targets`` ``[B, c]`` in [-1, 1]."""
+    decoded = outputs.clip(-1, 1)
+    if metric == "psnr":
+        return psnr(targets, decoded, peak=2.0)
+    if metric == "snr":
+        return snr(targets, decoded)
+    return iou(targets < 0, decoded < 0)
+
+
 def ssim(reference: Array, decoded: Array, *, peak: float) -> float | None:
     """Structural similarity (Wang et al. 2004, Gaussian window, sigma 1.5) of ``[H, W, C]`` images.
 

@@ -1,43 +1,32 @@
-"""The whole route: a medium's bytes to a file's bytes, and back."""
+"""The whole route: a medium's bytes to a file's bytes, and back.
+
+Imports torch only where a SIREN is involved: latents do without, in less time than importing takes.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from . import fit as fitting
-from . import latents, rate
-from .codec import container, quantize
-from .codec.container import Header
-from .devices import choose_device
+from . import latents
+from .codec import container
+from .codec.container import Header, Stored
 from .errors import FileFormatError, MediaError, UsageError
 from .fields.architecture import Config, LatentsConfig, SirenConfig, architecture
-from .fields.siren import Siren
-from .latents import LatentsField
+from .grid import Evaluate, Floats, Grid
 from .media import medium, sniff
-from .rate import Rounding
 from .schema import FIELDS, FIT
-from .search import COST, search
-from .settings import (
-    GOALS,
-    PRESETS,
-    SECONDS,
-    Goal,
-    Plan,
-    Settings,
-    check,
-    field_of,
-    plan,
-    widest_in,
-)
-from .signal import Signal
-from .teacher import Teacher, make_teacher
+from .settings import GOALS, Goal, Plan, Settings, check, field_of, plan
+
+if TYPE_CHECKING:
+    from .fit import Progress
+    from .signal import PointSignal
+    from .teacher import Teacher
 
 #: Called now and then while fitting, with where the fit stands.
-Watch = Callable[[fitting.Progress], None]
+Watch = Callable[["Progress"], None]
 
 
 @dataclass(frozen=True)
@@ -45,18 +34,18 @@ class Prepared:
     """An input that has been read and a network chosen for it, before any fitting."""
 
     kind: str
-    signal: Signal
+    signal: "Grid | PointSignal"
     settings: Settings
     plan: Plan
     config: Config
-    device: torch.device
+    device: str
 
 
 #: The metrics that a goal can be given in, by the medium's own.
 REACHABLE = {"psnr": {"psnr"}, "snr": {"psnr", "snr"}, "iou": {"mean_distance"}}
 
 #: Given the teacher and what it is to teach, returns the teacher to use.
-Teach = Callable[[Teacher, Prepared], Teacher]
+Teach = Callable[["Teacher", Prepared], "Teacher"]
 
 
 @dataclass(frozen=True)
@@ -112,12 +101,10 @@ def prepare(
         IntfitError: if the bytes cannot be fitted, or the settings make no sense for them.
     """
     check(settings)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     if not data:
         raise MediaError("the file is empty")
     kind = kind or sniff(data, suffix)
-    signal: Signal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
+    signal: Grid | PointSignal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
     flag = next((name for name in GOALS if getattr(settings, name) is not None), None)
     if flag is not None and GOALS[flag] not in REACHABLE[signal.metric]:
         raise UsageError(f"--{flag.replace('_', '-')} is not for a medium of this kind, {kind}")
@@ -125,22 +112,23 @@ def prepare(
         medium(kind).check_facts(signal.facts)
     except MediaError:
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
-    return _planned(kind, signal, settings)
+    return planned(kind, signal, settings)
 
 
-def _planned(kind: str, signal: Signal, settings: Settings) -> Prepared:
+def planned(kind: str, signal: "Grid | PointSignal", settings: Settings) -> Prepared:
     """A network chosen for a signal."""
     settings = replace(settings, field=field_of(settings, kind, signal.out_features))
     size = _target_size(settings, kind, signal)
-    frame = _frame(kind, signal.facts)
+    room = frame(kind, signal.facts)
     features = signal.in_features, signal.out_features
-    chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size, frame=frame)
+    chosen = plan(settings, kind=kind, n=signal.n, features=features, size=size, frame=room)
     config: Config
     if settings.field == "latent":
-        if kind == "mesh":
+        if not isinstance(signal, Grid):
             raise UsageError("--field latent is for images and recordings, not for a mesh")
         config = latents.configured(signal, settings.quality)
-        return Prepared(kind, signal, settings, chosen, config, choose_device(settings.device))
+        device = _device(settings.device, config)
+        return Prepared(kind, signal, settings, chosen, config, device)
     config = SirenConfig(
         in_features=signal.in_features,
         out_features=signal.out_features,
@@ -149,10 +137,29 @@ def _planned(kind: str, signal: Signal, settings: Settings) -> Prepared:
         omega_first=float(chosen.omega_first),
         omega=float(chosen.omega),
     )
-    return Prepared(kind, signal, settings, chosen, config, choose_device(settings.device))
+    device = _device(settings.device, config, settings.threads)
+    return Prepared(kind, signal, settings, chosen, config, device)
 
 
-def _target_size(settings: Settings, kind: str, signal: Signal) -> int | None:
+def _device(name: str, config: Config, threads: int | None = None) -> str:
+    """The device that a field is evaluated on, its CPU threads bounded: latents take the CPU.
+
+    Raises:
+        DeviceError: if a device asked for by name is not there.
+    """
+    if not isinstance(config, SirenConfig) and name in ("auto", "cpu"):
+        return "cpu"
+    import torch
+
+    from .devices import choose_device
+
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = choose_device(name)
+    return str(chosen) if isinstance(config, SirenConfig) else "cpu"
+
+
+def _target_size(settings: Settings, kind: str, signal: "Grid | PointSignal") -> int | None:
     """The bytes that the file may have, whichever way they were asked for."""
     unit, each = medium(kind).rate(signal.facts, 1)
     for name, wanted in (("bpp", settings.target_bpp), ("kbps", settings.target_kbps)):
@@ -187,68 +194,30 @@ def encode(
     ready = prepare(data, settings, suffix=suffix, kind=kind)
     del data
 
+    if not isinstance(ready.config, SirenConfig):
+        if prepared is not None:
+            prepared(ready)
+        return _rounded(ready)
+    from .sirens import fit_prepared, searched
+
     def run(ready: Prepared) -> Encoded:
         if prepared is not None:
             prepared(ready)
         return fit_prepared(ready, watch=watch, teach=teach)
 
-    if not isinstance(ready.config, SirenConfig):
-        if prepared is not None:
-            prepared(ready)
-        return _rounded(ready)
-    return run(ready) if ready.plan.goal is None or ready.plan.stops else _searched(ready, run)
-
-
-def _searched(ready: Prepared, run: Callable[[Prepared], Encoded]) -> Encoded:
-    """The smallest file found that reaches the goal; the best one where none does."""
-    settings, goal, preset = ready.settings, ready.plan.goal, PRESETS[ready.kind]
-    assert goal is not None
-    found: list[tuple[float, Encoded]] = []
-    spent = 0.0
-
-    def score(width: int, share: float) -> float:
-        nonlocal spent
-        planned = _planned(ready.kind, ready.signal, replace(settings, width=width))
-        steps, seconds = planned.plan.steps, planned.plan.max_time
-        if steps is not None and ready.plan.steps is not None:
-            steps = min(steps, ready.plan.steps)  # small networks could use more, at twice the time
-        chosen = replace(
-            planned.plan,
-            steps=None if steps is None else max(1, round(steps * share)),
-            max_time=None if seconds is None else seconds * share / COST,
-            stops=False,
-            profile="open" if share < 1 else settings.profile,
-        )
-        encoded = run(replace(planned, plan=chosen))
-        assert encoded.reached is not None
-        spent += encoded.seconds
-        above = goal.score(encoded.reached)
-        if share == 1:
-            found.append((above, encoded))
-        return above
-
-    seconds = settings.max_time / COST if settings.max_time else SECONDS[settings.effort]
-    widest = widest_in(preset, ready.plan.depth, seconds)
-    start = min(ready.plan.width, widest)
-    search(score, start=start, widest=widest, slope=preset.octave, late=preset.late)
-    reaching = [encoded for above, encoded in found if above >= 0]
-    best = max(found, key=lambda pair: pair[0])[1]
-    if reaching:
-        best = min(reaching, key=lambda encoded: len(encoded.data))
-    return replace(best, seconds=spent)
+    return run(ready) if ready.plan.goal is None or ready.plan.stops else searched(ready, run)
 
 
 def _rounded(ready: Prepared) -> Encoded:
     """The second half of :func:`encode` for latents: nothing to fit, only how finely to round."""
     assert not isinstance(ready.config, SirenConfig)
+    assert isinstance(ready.signal, Grid)
     start = time.monotonic()
     signal, chosen = ready.signal, ready.plan
 
-    def file(
-        config: LatentsConfig, stored: dict[str, container.Stored], distortion: float
-    ) -> bytes:
-        described = _header(replace(ready, config=config), 0, round(distortion, 4))
-        return container.dump(described, stored)
+    def file(config: LatentsConfig, stored: dict[str, Stored], distortion: float) -> bytes:
+        said = header(replace(ready, config=config), 0, round(distortion, 4))
+        return container.dump(said, stored)
 
     config, data, distortion = latents.encoded(
         signal,
@@ -260,8 +229,8 @@ def _rounded(ready: Prepared) -> Encoded:
         bounded=chosen.stops,
     )
     reached = None if chosen.goal is None else distortion
-    notes = (*_effortless(ready.settings), *_compared(chosen.goal, reached, better=""))
-    return _described(
+    notes = (*_effortless(ready.settings), *compared(chosen.goal, reached, better=""))
+    return described(
         replace(ready, config=config),
         data,
         distortion,
@@ -274,7 +243,7 @@ def _rounded(ready: Prepared) -> Encoded:
     )
 
 
-def _described(
+def described(
     prepared: Prepared,
     data: bytes,
     distortion: float,
@@ -316,84 +285,8 @@ def _effortless(settings: Settings) -> tuple[str, ...]:
     return ("latents need no fit: --effort changes nothing without --field siren",)
 
 
-def fit_prepared(
-    prepared: Prepared,
-    *,
-    watch: Watch | None = None,
-    teach: Teach | None = None,
-) -> Encoded:
-    """The second half of :func:`encode`."""
-    device, chosen, config = prepared.device, prepared.plan, prepared.config
-    assert isinstance(config, SirenConfig)
-    signal = prepared.signal.to(device)
-    # Parameters are drawn on the CPU, so that every device starts from the same field.
-    field = Siren(config, generator=torch.Generator().manual_seed(chosen.seed)).to(device)
-    glances = torch.Generator(device).manual_seed(chosen.seed + 1)
-    teacher = make_teacher(
-        chosen.teacher,
-        signal.n,
-        selection=chosen.selection,
-        batch=chosen.batch,
-        ratio=chosen.ratio,
-        ratio_schedule=chosen.ratio_schedule,
-        interval_schedule=chosen.interval_schedule,
-        generator=torch.Generator(device).manual_seed(chosen.seed),
-    )
-    if teach is not None:
-        teacher = teach(teacher, prepared)
-    rounding: list[Rounding] = []
-
-    def settle() -> Rounding:
-        refuse_divergence(field)
-        field.wrap_phases()
-        most = None if chosen.target_size is None else 8 * 0.995 * (chosen.target_size - frame)
-        steps = rate.settle(field, signal, price=chosen.price, generator=glances, max_bits=most)
-        rounding.append(Rounding(field, steps))
-        return rounding[-1]
-
-    frame = _frame(prepared.kind, signal.facts)
-    progress = None
-    packed = chosen.profile == "packed"
-    for progress in fitting.fit(
-        field, signal, teacher, chosen, generator=glances, settle=settle if packed else None
-    ):
-        if watch is not None:
-            watch(progress)
-    assert progress is not None
-    if packed:
-        refuse_divergence(field)
-        steps = (rounding[-1] if rounding else settle()).steps
-        stored = _packed(field, steps, chosen.target_size, frame)
-    else:
-        stored = quantize.store(field.state_dict(), chosen.precision)
-    try:
-        rate.assign(field, quantize.restore(stored, config.shapes()))
-    except FileFormatError:
-        raise MediaError(
-            f"the fit diverged, or left what {chosen.precision} can hold: try a lower --lr"
-        ) from None
-    distortion = fitting.measure(field, signal, count=fitting.MEASURE, generator=glances)
-    goal = chosen.goal
-    reached = None
-    if goal is not None:
-        reached = fitting.measure(
-            field, signal, count=fitting.MEASURE, generator=glances, metric=goal.metric
-        )
-    data = container.dump(_header(prepared, progress.step, round(distortion, 4)), stored)
-    return _described(
-        prepared,
-        data,
-        distortion,
-        reached=reached,
-        steps=progress.step,
-        seconds=progress.seconds,
-        device=str(device),
-        teacher=chosen.teacher_name,
-        notes=_compared(goal, reached),
-    )
-
-
-def _header(prepared: Prepared, steps: int, distortion: float) -> Header:
+def header(prepared: Prepared, steps: int, distortion: float) -> Header:
+    """The header of a file of what was made."""
     chosen, config = prepared.plan, prepared.config
     field = "siren" if isinstance(config, SirenConfig) else "latent"
     return Header(
@@ -410,32 +303,13 @@ def _header(prepared: Prepared, steps: int, distortion: float) -> Header:
     )
 
 
-def _frame(kind: str, facts: dict[str, Any]) -> int:
+def frame(kind: str, facts: dict[str, Any]) -> int:
     """The most bytes that a packed file takes besides its payload, however long its numbers are."""
     network = dict(zip(FIELDS["siren"], (8192, 64, 1e8 / 3, 1e8 / 3), strict=True))
     fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
-    header = Header(kind, facts, "siren", network, fit)
-    return len(container.dump(header, quantize.pack({}))) + 24  # the payload's own size, twice
-
-
-def _packed(
-    field: Siren, steps: rate.Steps, size: int | None, frame: int
-) -> dict[str, container.Stored]:
-    """The payload of a field; coarser than ``steps`` where the file would exceed ``size``."""
-    parameters = dict(field.named_parameters())
-    while True:
-        stored = quantize.pack(quantize.quantize(parameters, steps))
-        if size is None or frame + len(stored[container.PAYLOAD].data) <= size:
-            return stored
-        if not any(steps.values()):
-            raise UsageError(f"{size} bytes are too few for this network: give a smaller --depth")
-        steps = {name: max(index - 1, 0) for name, index in steps.items()}
-
-
-def refuse_divergence(field: Siren) -> None:
-    """Raise MediaError where a parameter is not a number any more."""
-    if not all(bool(tensor.isfinite().all()) for tensor in field.parameters()):
-        raise MediaError("the fit diverged: try a lower --lr")
+    empty = {container.PAYLOAD: Stored("U8", (0,), b"")}
+    said = Header(kind, facts, "siren", network, fit)
+    return len(container.dump(said, empty)) + 24  # the payload's own size, twice
 
 
 def export(data: bytes) -> bytes:
@@ -446,14 +320,16 @@ def export(data: bytes) -> bytes:
     """
     loaded = load(data, device="cpu")
     layout, stored = container.load(data)
-    if isinstance(loaded.config, SirenConfig):
-        tensors = loaded.field.state_dict()
-    else:
-        tensors = latents.tensors_of(stored, loaded.config)
-    return container.dump(layout.header, quantize.store(tensors, "float32"))
+    if not isinstance(loaded.config, SirenConfig):
+        tensors = latents.opened(latents.tensors_of(stored, loaded.config))
+        return container.dump(layout.header, tensors)
+    from .codec import quantize
+
+    parameters = quantize.restore(stored, loaded.config.shapes())
+    return container.dump(layout.header, quantize.store(parameters, "float32"))
 
 
-def _compared(
+def compared(
     goal: Goal | None,
     reached: float | None,
     *,
@@ -470,18 +346,21 @@ def _compared(
 
 @dataclass(frozen=True)
 class Loaded:
-    """A file's field, ready to be evaluated, and the facts of its medium."""
+    """A file's field, ready to be evaluated, and the facts of its medium.
+
+    ``field`` takes coordinates ``[B, d]`` to values ``[B, c]``, both NumPy.
+    """
 
     kind: str
-    field: Siren | LatentsField
+    field: Evaluate
     config: Config
     facts: dict[str, Any]
-    device: torch.device
+    device: str
 
-    def __call__(self, coords: Tensor) -> Tensor:
+    def __call__(self, coords: Floats) -> Floats:
         """Values ``[B, c]`` at coordinates ``[B, d]`` in [-1, 1] along the longest axis."""
-        values = fitting.evaluate(self.field, coords.to(self.device))
-        if not bool(values.isfinite().all()):
+        values = self.field(np.asarray(coords, np.float32))
+        if not np.isfinite(values).all():
             raise FileFormatError("damaged: the network gives values that are not numbers")
         return values
 
@@ -493,30 +372,26 @@ def load(data: bytes, *, device: str = "auto", threads: int | None = None) -> Lo
         FileFormatError: if it is not a sound intfit file.
         DeviceError: if a device asked for by name is not there.
     """
-    target = choose_device(device)
-    if threads:
-        torch.set_num_threads(threads)
     layout, stored = container.load(data)
-    header = layout.header
+    said = layout.header
     try:
-        medium(header.medium).check_facts(header.facts)
+        medium(said.medium).check_facts(said.facts)
     except MediaError as error:
         raise FileFormatError(str(error)) from None
-    config = architecture(header)
-    if not isinstance(config, SirenConfig):
-        played = latents.field_of(latents.tensors_of(stored, config), config).to(target)
-        return Loaded(header.medium, played, config, header.facts, target)
-    parameters = quantize.restore(stored, config.shapes())  # before the network takes any memory
-    field = Siren(config)
-    rate.assign(field, parameters)
-    field = field.to(target).requires_grad_(False)
-    return Loaded(header.medium, field, config, header.facts, target)
+    config = architecture(said)
+    chosen = _device(device, config, threads)
+    if isinstance(config, SirenConfig):
+        from .sirens import restored
+
+        field: Evaluate = restored(stored, config, chosen)
+    else:
+        field = latents.field_of(latents.tensors_of(stored, config), config)
+    return Loaded(said.medium, field, config, said.facts, chosen)
 
 
 def render(loaded: Loaded, target: Any) -> Any:
     """The medium at the resolution of ``target``, a ``Target`` of its module: native by default."""
-    fitting.keep_freed_memory()
-    return medium(loaded.kind).render(loaded, loaded.facts, target, device=loaded.device)
+    return medium(loaded.kind).render(loaded, loaded.facts, target)
 
 
 def decode(loaded: Loaded, target: Any = None, *, suffix: str = "") -> Decoded:

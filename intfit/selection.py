@@ -40,7 +40,7 @@ class Recorder:
         full = sum(map(len, self._recent)) >= min(enough, len(chosen) * (step + 1))
         if progress * MAPS >= self._due and full:
             self._due = int(progress * MAPS) + 1
-            indices = torch.unique(torch.cat(list(self._recent))).cpu()
+            indices = torch.unique(torch.cat(list(self._recent))).cpu().numpy()
             module = medium(self._prepared.kind)
             self._save(step, *module.draw_selection(self._prepared.signal, indices))
         return chosen

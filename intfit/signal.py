@@ -208,22 +208,4 @@ class PointSignal:
 
 def quality(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
     """The distortion of ``outputs`` ``[B, c]`` against ``targets`` ``[B, c]``, both in [-1, 1]."""
-    decoded, reference = outputs.clamp(-1, 1).cpu().numpy(), targets.cpu().numpy()
-    if metric == "psnr":
-        return metrics.psnr(reference, decoded, peak=2.0)
-    if metric == "snr":
-        return metrics.snr(reference, decoded)
-    return metrics.iou(reference < 0, decoded < 0)
-
-
-def centres(
-    start: float, stop: float, count: int, *, size: int, longest: int, device: torch.device
-) -> Tensor:
-    """Coordinates ``[count]`` of the centres of ``count`` equal cells of [start, stop).
-
-    ``start`` and ``stop`` are in native samples of an axis of ``size`` samples; the longest axis
-    of the medium has ``longest``. At ``count == stop - start`` these are the native centres.
-    """
-    cell = (stop - start) / count
-    positions = torch.arange(count, dtype=precise(device), device=device)
-    return ((2 * (start + (positions + 0.5) * cell) - size) / longest).float()
+    return metrics.quality(metric, outputs.cpu().numpy(), targets.cpu().numpy())

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import tone
+from conftest import on_arrays, tone
 
+from intfit.grid import Grid
 from intfit.media import audio
 from intfit.media.audio import Target
-from intfit.signal import GridSignal
 
 CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
@@ -34,17 +34,18 @@ def facts_of(frames: int, rate: int, channels: int = 1, peak: float = 1.0) -> di
 
 
 def rendered(evaluate: Callable, facts: dict, **target: object) -> np.ndarray:
-    return audio.render(evaluate, facts, Target(**target), device=CPU)
+    return audio.render(on_arrays(evaluate), facts, Target(**target))
 
 
-def perfect(signal: GridSignal) -> Callable[[torch.Tensor], torch.Tensor]:
+def perfect(signal: Grid) -> Callable[[torch.Tensor], torch.Tensor]:
     """A field that knows the targets by heart, at the sample centres and nowhere else."""
+    examples = signal.to(CPU).examples
 
     def evaluate(coords: torch.Tensor) -> torch.Tensor:
         position = ((coords.double() + 1) * signal.n - 1) / 2
         index = position.round().long()
         assert (position - index).abs().max() < 0.01, "not at the centre of a sample"
-        return signal.examples(index[:, 0])[1]
+        return examples(index[:, 0])[1]
 
     return evaluate
 
@@ -122,8 +123,7 @@ def test_a_perfect_field_restores_every_sample(subtype, tolerance):
 def test_the_amplitude_is_restored_at_any_level(peak):
     wave = (tone() / np.abs(tone()).max() * peak).astype(np.float32)
     signal = audio.read(file_of(wave, 8000, "FLOAT"))
-    _, targets = signal.examples(torch.arange(signal.n))
-    assert targets.abs().max().item() == pytest.approx(1)
+    assert np.abs(signal.targets()).max() == pytest.approx(1)
     assert np.abs(rendered(perfect(signal), signal.facts)).max() == pytest.approx(peak, rel=1e-6)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import photo
+from conftest import on_arrays, photo
 from PIL import Image, ImageCms
 
+from intfit.grid import Grid
 from intfit.media import image
 from intfit.media.image import Target
-from intfit.signal import GridSignal
 
 CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
@@ -67,16 +67,17 @@ def opened(data: bytes) -> Image.Image:
         return picture.copy()
 
 
-def perfect(signal: GridSignal) -> Callable[[torch.Tensor], torch.Tensor]:
+def perfect(signal: Grid) -> Callable[[torch.Tensor], torch.Tensor]:
     """A field that knows the targets by heart, at the pixel centres and nowhere else."""
     height, width = signal.shape
+    examples = signal.to(CPU).examples
 
     def evaluate(coords: torch.Tensor) -> torch.Tensor:
         size = torch.tensor([height, width])
         position = (coords.double() * max(height, width) + size - 1) / 2
         index = position.round().long()
         assert (position - index).abs().max() < 1e-3, "not at the centre of a pixel"
-        return signal.examples(index[:, 0] * width + index[:, 1])[1]
+        return examples(index[:, 0] * width + index[:, 1])[1]
 
     return evaluate
 
@@ -87,7 +88,7 @@ def facts_of(width: int, height: int, channels: int = 1) -> dict:
 
 
 def rendered(evaluate: Callable, facts: dict, **target: object) -> np.ndarray:
-    return image.render(evaluate, facts, Target(**target), device=CPU)
+    return image.render(on_arrays(evaluate), facts, Target(**target))
 
 
 def waves(coords: torch.Tensor) -> torch.Tensor:
@@ -131,7 +132,7 @@ def test_mode_and_size_survive_encode_and_decode(intfit, name):
 def test_alpha_is_fitted_as_a_channel_of_its_own():
     signal = image.read(file_of(with_alpha(photo(30, 20))))
     assert signal.out_features == 4
-    _, targets = signal.examples(torch.arange(600))
+    targets = signal.targets()
     wanted = np.floor(np.linspace(0, 255, 600)) / 255 * 2 - 1
     np.testing.assert_allclose(targets[:, 3], wanted, atol=1e-6)
 

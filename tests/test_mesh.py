@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from conftest import on_arrays
 
 from intfit import pipeline
 from intfit.errors import MediaError
 from intfit.media import mesh
 from intfit.media.mesh import Target
 
-CPU = torch.device("cpu")
 #: A padded cube of side 4.4 away from the origin.
 CENTRE, UNIT = [10.0, -3.0, 5.0], 2.2
 Distance = Callable[[torch.Tensor], torch.Tensor]
@@ -47,7 +47,7 @@ def slab(points: torch.Tensor) -> torch.Tensor:
 
 
 def rendered(evaluate: Distance, facts: dict | None = None, **target: Any) -> trimesh.Trimesh:
-    return mesh.render(evaluate, facts or facts_of(), Target(**target), device=CPU)
+    return mesh.render(on_arrays(evaluate), facts or facts_of(), Target(**target))
 
 
 # Reading
@@ -205,7 +205,7 @@ def test_decoding_coarse_to_fine_misses_nothing(distance, extent, resolution):
         evaluated += len(points)
         return field(distance)(points)
 
-    values = mesh.sample(evaluate, counts, cell, device=CPU)
+    values = mesh.sample(on_arrays(evaluate), counts, cell)
     axes = [(torch.arange(count) + 0.5 - count / 2) * cell for count in counts.tolist()]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
     dense = field(distance)(grid).numpy().reshape(counts)
@@ -246,10 +246,10 @@ class Analytic:
     evaluate: Distance
     facts: dict
     kind: str = "mesh"
-    device: torch.device = CPU
+    device: str = "cpu"
 
-    def __call__(self, points: torch.Tensor) -> torch.Tensor:
-        return self.evaluate(points)
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        return on_arrays(self.evaluate)(points)
 
 
 def test_fragments_are_removed_and_counted_but_not_small_bodies():

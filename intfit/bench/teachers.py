@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..media import image
-from ..pipeline import Encoded, fit_prepared, prepare
+from ..pipeline import Encoded, prepare
 from ..settings import Settings, plan
+from ..sirens import fit_prepared
 
 #: What is compared, by the name in the table. "INT dense" and "INT step + incremental" are the
 #: paper's; its full batch is the paper's baseline, uniform draws are the honest one.

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import constriction
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import FileFormatError
@@ -493,9 +492,9 @@ def unpack(payload: bytes, config: BankConfig) -> Tensors:
         raise FileFormatError("damaged: its latents cannot be decoded") from None
     levels = runs.reshape(shape).cumsum(axis=0).clip(0, LOUDEST)
     filled = noise(reader.latents, levels.reshape(-1, channels), where)
-    blocks = np.repeat(sizes, np.array(sizes) // SHORTEST).astype(np.float32)
+    blocks: Floats = np.repeat(sizes, np.array(sizes) // SHORTEST).astype(np.float32)
     return {
-        "channels": torch.from_numpy(mixing.astype(np.float32) / COLOUR_UNIT),
-        "blocks": torch.from_numpy(blocks),
-        "latents": torch.from_numpy(filled * np.float32(config.size())),
+        "channels": (mixing.astype(np.float32) / COLOUR_UNIT).astype(np.float32),
+        "blocks": blocks,
+        "latents": (filled * np.float32(config.size())).astype(np.float32),
     }

@@ -7,12 +7,11 @@ the coarsest picture, three bytes of length and its integers, and the latents of
 from collections.abc import Mapping
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import FileFormatError
 from ..fields.architecture import LatentConfig
 from ..fields.latent import COLOUR_UNIT, Tensors
+from ..grid import Floats
 from . import context, entropy
 from .entropy import LARGEST, Integers, Model
 
@@ -22,15 +21,14 @@ PRICE = 0.11
 MOST_PER_BYTE = 8192
 
 
-def _whole(tensor: Tensor, step: float) -> Integers:
-    rounded: Integers = (tensor / step).round_().clamp_(-LARGEST, LARGEST).int().cpu().numpy()
-    return rounded
+def _whole(tensor: Floats, step: float) -> Integers:
+    return (tensor / np.float32(step)).round().clip(-LARGEST, LARGEST).astype(np.int32)
 
 
-def pack(exact: Mapping[str, Tensor], config: LatentConfig) -> bytes:
+def pack(exact: Mapping[str, Floats], config: LatentConfig) -> bytes:
     """The payload of exact latents, rounded to what is best at the step of ``config``."""
     step = config.size()
-    colours = (exact["colours"] * COLOUR_UNIT).round().to(torch.int8).cpu().numpy()
+    colours = (exact["colours"] * COLOUR_UNIT).round().astype(np.int8)
     coarsest = _whole(exact["coarsest"], step)
     # each less its left neighbour; the first column less the one above
     left = np.diff(coarsest, axis=2, prepend=0)
@@ -38,7 +36,7 @@ def pack(exact: Mapping[str, Tensor], config: LatentConfig) -> bytes:
     runs = [(channel, entropy.fitted(channel)[0]) for channel in left]
     first = entropy.encode(runs)
     names = list(config.shapes())[2:]
-    bands = [(exact[name] / step).clamp(-LARGEST, LARGEST).cpu().numpy() for name in names]
+    bands = [(exact[name] / np.float32(step)).clip(-LARGEST, LARGEST) for name in names]
     levels, _ = context.choose([bands[i : i + 3] for i in range(0, len(bands), 3)], PRICE)
     models = b"".join(model.to_bytes() for _, model in runs)
     head = colours.tobytes() + models + len(first).to_bytes(3, "little")
@@ -74,10 +72,10 @@ def unpack(payload: bytes, config: LatentConfig) -> Tensors:
     coarsest = coarsest.cumsum(axis=2)
     levels = context.decode(payload[end:], config.bands())
     found = {
-        "colours": torch.from_numpy(colours.astype(np.float32) / COLOUR_UNIT),
-        "coarsest": torch.from_numpy(coarsest.astype(np.float32)) * config.size(),
+        "colours": colours.astype(np.float32) / COLOUR_UNIT,
+        "coarsest": coarsest.astype(np.float32) * np.float32(config.size()),
     }
     every = (band for level in levels for band in level)
     for name, band in zip(list(config.shapes())[2:], every, strict=True):
-        found[name] = torch.from_numpy(band.astype(np.float32)) * config.size()
+        found[name] = band.astype(np.float32) * np.float32(config.size())
     return found

@@ -16,9 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ..errors import FileFormatError
 from .architecture import LEAD, LONGEST, SHORTEST, BankConfig
@@ -159,8 +157,8 @@ def _costs(x: Floats, start: int, count: int, size: int, step: float) -> list[fl
     return [each + BLOCK_BITS for each in bits]
 
 
-def sounded(tensors: Mapping[str, Tensor], config: BankConfig) -> Tensor:
-    """The samples ``[C, N]`` that tensors as :meth:`.BankConfig.shapes` lists them stand for.
+def sounded(tensors: Mapping[str, NDArray[np.float32]], config: BankConfig) -> NDArray[np.float32]:
+    """The samples ``[N, C]`` that tensors as :meth:`.BankConfig.shapes` lists them stand for.
 
     Raises:
         FileFormatError: if their blocks do not fill the recording.
@@ -173,32 +171,30 @@ def sounded(tensors: Mapping[str, Tensor], config: BankConfig) -> Tensor:
             raise FileFormatError("damaged: its blocks do not fill the recording")
         sizes.append(size)
         unit += size // SHORTEST
-    mixed = synthesise(tensors["latents"].numpy(), sizes)[LEAD : LEAD + config.frames]
-    return tensors["channels"].T @ torch.from_numpy(mixed).T
+    mixed = synthesise(tensors["latents"], sizes)[LEAD : LEAD + config.frames]
+    return (mixed @ tensors["channels"]).astype(np.float32)
 
 
-class Bank(nn.Module):
+class Bank:
     """A field: coordinates ``[B, 1]`` in [-1, 1] to values ``[B, C]``.
 
-    ``samples`` ``[C, N]`` is what its sines sum to at the sample centres; between them, the sinc
+    ``samples`` ``[N, C]`` is what its sines sum to at the sample centres; between them, the sinc
     function under a raised cosine interpolates, mirrored at the ends.
     """
 
-    def __init__(self, samples: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("samples", samples)
+    def __init__(self, samples: NDArray[np.float32]) -> None:
+        self.samples = samples
 
-    def forward(self, coords: Tensor) -> Tensor:
-        samples = self.get_buffer("samples")
-        size = samples.shape[1]
-        position = (coords[:, 0].double() * size + (size - 1)) / 2
-        base = position.floor()
+    def __call__(self, coords: NDArray[np.float32]) -> NDArray[np.float32]:
+        size = len(self.samples)
+        position = (coords[:, 0].astype(np.float64) * size + (size - 1)) / 2
+        base = np.floor(position)
         t = position - base
-        total = coords.new_zeros(len(samples), len(coords))
+        total = np.zeros((len(coords), self.samples.shape[1]), np.float32)
         for tap in range(1 - REACH, REACH + 1):
-            taken = (base.long() + tap) % (2 * size)
-            taken = torch.where(taken >= size, 2 * size - 1 - taken, taken)
             away = t - tap
-            weight = torch.sinc(away) * (0.5 + 0.5 * torch.cos(away * (torch.pi / REACH)))
-            total += samples[:, taken] * weight.float()
-        return total.T
+            weight = np.sinc(away) * (0.5 + 0.5 * np.cos(away * (np.pi / REACH)))
+            taken = (base.astype(np.int64) + tap) % (2 * size)
+            taken = np.where(taken >= size, 2 * size - 1 - taken, taken)
+            total += self.samples[taken] * weight.astype(np.float32)[:, None]
+        return total

@@ -6,11 +6,12 @@ Sides of any length, mirrored at their ends.
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
-#: Of detail across, down and both: ``[..., h, w]``.
-Bands = tuple[Tensor, Tensor, Tensor]
+from ..grid import Floats
+
+#: Of detail across, down and both: ``[h, w, C]``.
+Bands = tuple[Floats, Floats, Floats]
 
 #: The lifting steps (Daubechies and Sweldens 1998), and the scale that makes bands orthonormal.
 _STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
@@ -25,56 +26,62 @@ def norm(level: int, orientation: int) -> float:
     return NORMS[min(level, len(NORMS) - 1)][orientation == 2]
 
 
-def _beside_odd(even: Tensor, count: int) -> Tensor:
-    """The sum of the even samples on either side of each odd one."""
-    after = even[..., 1:]
-    if after.shape[-1] < count:
-        after = torch.cat([after, even[..., -1:]], dim=-1)
-    return even[..., :count] + after
+def _lift(target: Floats, source: Floats, offset: int, step: float) -> None:
+    """Add ``step`` times its two neighbours, in ``source`` from ``offset`` on, to each sample.
+
+    Samples lie along the first axis.
+    """
+    first = np.arange(len(target)) + offset
+    last = len(source) - 1
+    beside = source[first.clip(0, last)]
+    beside += source[(first + 1).clip(0, last)]
+    beside *= np.float32(step)
+    target += beside
 
 
-def _beside_even(odd: Tensor, count: int) -> Tensor:
-    before = torch.cat([odd[..., :1], odd], dim=-1)[..., :count]
-    after = odd if odd.shape[-1] == count else torch.cat([odd, odd[..., -1:]], dim=-1)
-    return before + after
+def _split(values: Floats) -> tuple[Floats, Floats]:
+    """Low and high half of ``[n, ...]``, n at least 2."""
+    even, odd = values[0::2].copy(), values[1::2].copy()
+    _lift(odd, even, 0, _STEPS[0])
+    _lift(even, odd, -1, _STEPS[1])
+    _lift(odd, even, 0, _STEPS[2])
+    _lift(even, odd, -1, _STEPS[3])
+    even *= np.float32(_SCALE)
+    odd /= np.float32(_SCALE)
+    return even, odd
 
 
-def _split(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Low and high half of ``[..., n]``, n at least 2."""
-    even, odd = values[..., 0::2], values[..., 1::2]
-    odd = odd + _STEPS[0] * _beside_odd(even, odd.shape[-1])
-    even = even + _STEPS[1] * _beside_even(odd, even.shape[-1])
-    odd = odd + _STEPS[2] * _beside_odd(even, odd.shape[-1])
-    even = even + _STEPS[3] * _beside_even(odd, even.shape[-1])
-    return even * _SCALE, odd / _SCALE
-
-
-def _merged(low: Tensor, high: Tensor) -> Tensor:
-    even, odd = low / _SCALE, high * _SCALE
-    even = even - _STEPS[3] * _beside_even(odd, even.shape[-1])
-    odd = odd - _STEPS[2] * _beside_odd(even, odd.shape[-1])
-    even = even - _STEPS[1] * _beside_even(odd, even.shape[-1])
-    odd = odd - _STEPS[0] * _beside_odd(even, odd.shape[-1])
-    values = even.new_empty(*even.shape[:-1], even.shape[-1] + odd.shape[-1])
-    values[..., 0::2], values[..., 1::2] = even, odd
+def _merged(low: Floats, high: Floats) -> Floats:
+    even, odd = low / np.float32(_SCALE), high * np.float32(_SCALE)
+    _lift(even, odd, -1, -_STEPS[3])
+    _lift(odd, even, 0, -_STEPS[2])
+    _lift(even, odd, -1, -_STEPS[1])
+    _lift(odd, even, 0, -_STEPS[0])
+    values = np.empty((len(even) + len(odd), *even.shape[1:]), np.float32)
+    values[0::2], values[1::2] = even, odd
     return values
 
 
-def analyse(values: Tensor, levels: int) -> tuple[Tensor, list[Bands]]:
-    """The coarsest picture, and the bands from the finest on, of ``[..., H, W]``."""
+def _turned(values: Floats) -> Floats:
+    """Rows ``[H, W, C]`` as columns, and back: lines of memory to lift are several times faster."""
+    return np.ascontiguousarray(values.swapaxes(0, 1))
+
+
+def analyse(values: Floats, levels: int) -> tuple[Floats, list[Bands]]:
+    """The coarsest picture, and the bands from the finest on, of ``[H, W, C]``."""
     found = []
     for _ in range(levels):
-        low, high = _split(values)
-        values, down = (half.mT for half in _split(low.mT))
-        across, both = (half.mT for half in _split(high.mT))
+        low, high = _split(_turned(values))
+        values, down = _split(_turned(low))
+        across, both = _split(_turned(high))
         found.append((across, down, both))
     return values, found
 
 
-def synthesise(coarsest: Tensor, levels: Sequence[Bands]) -> Tensor:
+def synthesise(coarsest: Floats, levels: Sequence[Bands]) -> Floats:
     """What :func:`analyse` took apart."""
     values = coarsest
     for across, down, both in reversed(levels):
-        low, high = _merged(values.mT, down.mT).mT, _merged(across.mT, both.mT).mT
-        values = _merged(low, high)
+        low, high = _merged(values, down), _merged(across, both)
+        values = _turned(_merged(_turned(low), _turned(high)))
     return values

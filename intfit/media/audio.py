@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import torch
 from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from ..signal import Evaluate, GridSignal, centres
+from ..grid import Evaluate, Grid, centres
 
 DEFAULT_SUFFIX = ".wav"
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
@@ -97,7 +96,7 @@ def _rounded_up(value: float) -> float:
     return rounded if rounded >= value else round(value + 10.0**-digits, digits)
 
 
-def read(data: bytes, **_: Any) -> GridSignal:
+def read(data: bytes, **_: Any) -> Grid:
     """The examples of a recording: one a frame, all channels together.
 
     Raises:
@@ -108,9 +107,9 @@ def read(data: bytes, **_: Any) -> GridSignal:
         raise MediaError("a recording of zero length has nothing to fit")
     if facts["peak"] == 0:
         raise MediaError("the recording is silent: nothing to fit")
-    return GridSignal(
+    return Grid(
         shape=(facts["frames"],),
-        values=torch.from_numpy(values),
+        values=values,
         scale=1 / facts["peak"],
         offset=0.0,
         metric="snr",
@@ -150,12 +149,7 @@ def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
 
 
 def _evaluate(
-    evaluate: Evaluate,
-    facts: dict[str, Any],
-    start: float,
-    stop: float,
-    count: int,
-    device: torch.device,
+    evaluate: Evaluate, facts: dict[str, Any], start: float, stop: float, count: int
 ) -> NDArray[np.float32]:
     """``count`` samples ``[count, C]`` at the centres of equal cells of [start, stop)."""
     values = np.empty((count, facts["channels"]), np.float32)
@@ -164,16 +158,14 @@ def _evaluate(
     for first in range(0, count, CHUNK):
         last = min(first + CHUNK, count)
         begin, end = start + first * cell, start + last * cell
-        t = centres(begin, end, last - first, size=size, longest=size, device=device)
+        t = centres(begin, end, last - first, size=size, longest=size)
         # Mirrored at both ends: beyond them the field was never fitted.
-        t = torch.where(t.abs() > 1, (2 * t.sign() - t).clamp(-1, 1), t)
-        values[first:last] = evaluate(t[:, None]).clamp_(-1, 1).cpu().numpy()
+        t = np.where(np.abs(t) > 1, (2 * np.sign(t) - t).clip(-1, 1), t)
+        values[first:last] = evaluate(t[:, None]).clip(-1, 1)
     return values * np.float32(facts["peak"])
 
 
-def render(
-    evaluate: Evaluate, facts: dict[str, Any], target: Target, *, device: torch.device
-) -> NDArray[np.float32]:
+def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray[np.float32]:
     """Samples ``[N', C]`` of the field at the target's rate.
 
     A rate below the native one is evaluated at an odd multiple of itself, not below the native
@@ -198,15 +190,13 @@ def render(
     first = start * native
     if rate >= native:
         stop = first + count * native / rate
-        return _evaluate(evaluate, facts, first, stop, count, device)
+        return _evaluate(evaluate, facts, first, stop, count)
     import soxr
 
     multiple = math.ceil(native / rate) | 1
     wanted = MARGIN + count + MARGIN
     begin = first - MARGIN * native / rate
-    fine = _evaluate(
-        evaluate, facts, begin, begin + wanted * native / rate, wanted * multiple, device
-    )
+    fine = _evaluate(evaluate, facts, begin, begin + wanted * native / rate, wanted * multiple)
     decimated = soxr.resample(fine[multiple // 2 :], rate * multiple, rate, quality="VHQ")
     return np.asarray(decimated[MARGIN : MARGIN + count], np.float32)
 
@@ -290,16 +280,16 @@ def fill(file: soundfile.SoundFile, values: NDArray[np.float32]) -> None:
         file.write(values[first : first + CHUNK])
 
 
-def draw_selection(signal: GridSignal, indices: torch.Tensor) -> tuple[bytes, str]:
+def draw_selection(signal: Grid, indices: NDArray[np.int64]) -> tuple[bytes, str]:
     """A PNG of the waveform over a histogram of the samples at ``indices``; and its suffix."""
     from PIL import Image
 
     width, height = 1200, 240
-    wave = (signal.values.float() * signal.scale).mean(dim=1).numpy()
+    wave = signal.targets().mean(axis=1)
     columns = (np.arange(signal.n) * width) // signal.n
     picture = np.full((height, width, 3), 255, np.uint8)
     rows = np.arange(height)[:, None]
-    counts = np.bincount(columns[indices.numpy()], minlength=width)
+    counts = np.bincount(columns[indices], minlength=width)
     bars = height * (1 - counts / max(1, counts.max()))
     picture[rows >= bars] = (255, 200, 120)
     low, high = np.ones(width), -np.ones(width)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from .. import metrics
 from ..errors import MediaError, UsageError
+from ..grid import Evaluate, Grid, centres
 from ..schema import CHANNELS
-from ..signal import Evaluate, GridSignal, centres
 
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
@@ -193,7 +192,7 @@ def span(facts: dict[str, Any]) -> tuple[float, float]:
     return 0.0, 65535.0 if facts["mode"] == "I;16" else 255.0
 
 
-def read(data: bytes, **_: Any) -> GridSignal:
+def read(data: bytes, **_: Any) -> Grid:
     """The examples of an image file: one a pixel, alpha as a channel.
 
     Raises:
@@ -205,13 +204,10 @@ def read(data: bytes, **_: Any) -> GridSignal:
         raise MediaError("a 1 x 1 image has nothing to fit")
     if (pixels == pixels[:1, :1]).all():
         raise MediaError("every pixel is the same: nothing to fit")
-    # indexing unsigned 16-bit tensors is not for every device
-    kept = pixels.astype(np.int32) if pixels.dtype == np.uint16 else np.array(pixels)
-    values = torch.from_numpy(kept.reshape(-1, channels))
     low, high = span(facts)
-    return GridSignal(
+    return Grid(
         shape=(height, width),
-        values=values,
+        values=pixels.reshape(-1, channels),
         scale=2 / (high - low),
         offset=-1 - 2 * low / (high - low),
         metric="psnr",
@@ -273,9 +269,7 @@ def _output_size(facts: dict[str, Any], target: Target) -> tuple[int, int]:
     return size
 
 
-def render(
-    evaluate: Evaluate, facts: dict[str, Any], target: Target, *, device: torch.device
-) -> NDArray[Any]:
+def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray[Any]:
     """Pixels ``[H', W', C]`` of the field at the target's resolution.
 
     Where an output pixel covers more than one native pixel, the field is averaged over its
@@ -292,8 +286,8 @@ def render(
     columns, rows = _output_size(facts, target)
     across, down = max(1, math.ceil(w / columns)), max(1, math.ceil(h / rows))
     longest = max(width, height)
-    xs = centres(x, x + w, columns * across, size=width, longest=longest, device=device)
-    ys = centres(y, y + h, rows * down, size=height, longest=longest, device=device)
+    xs = centres(x, x + w, columns * across, size=width, longest=longest)
+    ys = centres(y, y + h, rows * down, size=height, longest=longest)
     deep = facts["mode"] in ("I;16", "F")
     channels = CHANNELS[facts["mode"]]
     low, high = span(facts)
@@ -305,13 +299,13 @@ def render(
         for left in range(0, columns, wide):
             block_y = ys[top * down : (top + tall) * down]
             block_x = xs[left * across : (left + wide) * across]
-            grid = torch.stack(torch.meshgrid(block_y, block_x, indexing="ij"), dim=-1)
+            grid = np.stack(np.meshgrid(block_y, block_x, indexing="ij"), axis=-1)
             values = evaluate(grid.reshape(-1, 2))
             shape = (len(block_y) // down, down, len(block_x) // across, across, channels)
-            values = values.reshape(shape).mean(dim=(1, 3)).clamp_(-1, 1)
-            values = (values + 1) * ((high - low) / 2) + low
-            values = values if facts["mode"] == "F" else values.round_()
-            pixels[top : top + tall, left : left + wide] = values.cpu().numpy()
+            values = values.reshape(shape).mean(axis=(1, 3)).clip(-1, 1)
+            values = (values + 1) * np.float32((high - low) / 2) + np.float32(low)
+            values = values if facts["mode"] == "F" else values.round()
+            pixels[top : top + tall, left : left + wide] = values
     return pixels.astype(np.uint16) if facts["mode"] == "I;16" else pixels
 
 
@@ -434,11 +428,11 @@ def _narrowed(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def draw_selection(signal: GridSignal, indices: torch.Tensor) -> tuple[bytes, str]:
+def draw_selection(signal: Grid, indices: NDArray[np.int64]) -> tuple[bytes, str]:
     """A PNG of the image, darkened, with the pixels at ``indices`` marked; and its suffix."""
-    grey = (signal.values.float() * signal.scale + signal.offset).mean(dim=1)
-    picture = np.repeat(((grey.numpy() + 1) * 50).astype(np.uint8)[:, None], 3, axis=1)
-    picture[indices.numpy()] = (255, 160, 0)
+    grey = signal.targets().mean(axis=1)
+    picture = np.repeat(((grey + 1) * 50).astype(np.uint8)[:, None], 3, axis=1)
+    picture[indices] = (255, 160, 0)
     buffer = io.BytesIO()
     Image.fromarray(picture.reshape(*signal.shape, 3)).save(buffer, "PNG")
     return buffer.getvalue(), ".png"

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from ..signal import Evaluate, PointSignal
+from ..grid import Evaluate
+from ..signal import Evaluate as EvaluateTensor
+from ..signal import PointSignal
 
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
@@ -178,9 +180,13 @@ def read(data: bytes, *, suffix: str = "", pool: int = 1 << 18, seed: int = 0) -
         "faces": len(faces),
     }
 
-    def distance(evaluate: Evaluate, device: torch.device) -> float:
+    def distance(evaluate: EvaluateTensor, device: torch.device) -> float:
+        def values(points: NDArray[np.float32]) -> NDArray[np.float32]:
+            found: NDArray[np.float32] = evaluate(torch.from_numpy(points).to(device)).cpu().numpy()
+            return found
+
         try:
-            decoded = render(evaluate, facts, Target(), device=device)
+            decoded = render(values, facts, Target())
         except MediaError:  # no surface
             return 100.0
         return _apart(decoded, vertices * unit + centre, faces)[0]
@@ -282,13 +288,7 @@ COARSE = 8
 SLACK = 2.0
 
 
-def sample(
-    evaluate: Evaluate,
-    counts: NDArray[np.int64],
-    cell: float,
-    *,
-    device: torch.device,
-) -> NDArray[np.float32]:
+def sample(evaluate: Evaluate, counts: NDArray[np.int64], cell: float) -> NDArray[np.float32]:
     """The field at the centres of a grid of cells ``[X, Y, Z]`` around the origin, coarse to fine.
 
     Starts from blocks of ``COARSE`` cells and halves only those near the surface; cells elsewhere
@@ -307,8 +307,8 @@ def sample(
         centres = (where + 0.5 - np.array(values.shape) / 2) * (side * cell)
         found = np.empty(len(where), np.float32)
         for first in range(0, len(where), CHUNK):
-            points = torch.from_numpy(centres[first : first + CHUNK].astype(np.float32))
-            found[first : first + CHUNK] = evaluate(points.to(device))[:, 0].cpu().numpy()
+            points = centres[first : first + CHUNK].astype(np.float32)
+            found[first : first + CHUNK] = evaluate(points)[:, 0]
         values[active] = found
         if side == 1:
             return values
@@ -320,9 +320,7 @@ def sample(
             values, active = (np.repeat(array, 2, axis=axis) for array in (values, active))
 
 
-def render(
-    evaluate: Evaluate, facts: dict[str, Any], target: Target, *, device: torch.device
-) -> trimesh.Trimesh:
+def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> trimesh.Trimesh:
     """The field's zero level as triangles (marching cubes), in the original's place and scale.
 
     Raises:
@@ -332,7 +330,7 @@ def render(
     from skimage.measure import marching_cubes
 
     counts, cell = _grid(facts, target)
-    values = sample(evaluate, counts, cell, device=device)
+    values = sample(evaluate, counts, cell)
     # Outside the padded box is outside the body. The field was never fitted there, and what
     # touches the border must be closed.
     for axis, reach in enumerate(facts["extent"]):
@@ -447,8 +445,8 @@ def write(
     return exported.encode() if isinstance(exported, str) else bytes(exported), notes
 
 
-def draw_selection(signal: PointSignal, indices: torch.Tensor) -> tuple[bytes, str]:
+def draw_selection(signal: PointSignal, indices: NDArray[np.int64]) -> tuple[bytes, str]:
     """A PLY point cloud of the samples at ``indices``, in the mesh's place; and its suffix."""
-    points = signal.points[indices].double().numpy() * signal.facts["unit"]
+    points = signal.points[indices].double().cpu().numpy() * signal.facts["unit"]
     exported = trimesh.PointCloud(points + np.array(signal.facts["centre"])).export(file_type="ply")
     return bytes(exported), ".ply"

@@ -22,9 +22,9 @@ data = encoded(notes(0.9, 2), quality=45).data
 layout, stored = container.load(data)
 config = architecture(layout.header)
 tensors = bank.unpack(stored["payload"].data, config)
-steps = (tensors["latents"] / config.size()).numpy()
+steps = tensors["latents"] / config.size()
 whole = np.where(np.abs(steps) > 0.5, np.rint(steps), 0).astype("<i4")
-blocks = tensors["blocks"].numpy().astype("<i4")
+blocks = tensors["blocks"].astype("<i4")
 known = {
     name: hashlib.sha256(array.tobytes()).hexdigest()
     for name, array in (("blocks", blocks), ("latents", whole))

@@ -21,9 +21,7 @@ encoded = pipeline.encode(png(scene(67, 45)), Settings(field="latent", device="c
 layout, stored = container.load(encoded)
 config = architecture(layout.header)
 digests = {
-    name: hashlib.sha256(
-        (tensor / config.size()).round().numpy().astype("<i4").tobytes()
-    ).hexdigest()
+    name: hashlib.sha256((tensor / config.size()).round().astype("<i4").tobytes()).hexdigest()
     for name, tensor in pyramid.unpack(stored["payload"].data, config).items()
     if name != "colours"
 }
