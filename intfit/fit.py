@@ -101,6 +101,7 @@ def fit(
     *,
     generator: torch.Generator,
     settle: Callable[[], AbstractContextManager[None]] | None = None,
+    restarts: bool = True,
 ) -> Iterator[Progress]:
     """Fit ``field`` to ``signal`` in place; yields now and then, and once at the end.
 
@@ -108,7 +109,7 @@ def fit(
     set. Where the plan stops at its goal and reaches it earlier, only the last stretch is left, in
     proportion. Nothing waits for the device between two glances at the distortion, half a second
     apart. A fit that has learnt next to nothing after a tenth of its schedule starts over, once,
-    with a lower learning rate and the rest of the schedule.
+    with a lower learning rate and the rest of the schedule, if it ``restarts``.
 
     ``settle`` is called before the last stretch of the fit; what it returns rounds the parameters
     while it is entered, and does so in every step from then on.
@@ -191,7 +192,7 @@ def fit(
             rounding, settled = settle(), True
             start += time.monotonic() - began  # or there might be no time left to finish in
         if newborn is not None and fraction >= STALL_AT:
-            if step >= WARM_UP and stalled():
+            if restarts and step >= WARM_UP and stalled():
                 with torch.no_grad():
                     for parameter, value in zip(field.parameters(), newborn, strict=True):
                         parameter.copy_(value)

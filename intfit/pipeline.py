@@ -14,11 +14,12 @@ from . import latents
 from .codec import container
 from .codec.container import Header, Stored
 from .errors import FileFormatError, MediaError, UsageError
-from .fields.architecture import Config, LatentsConfig, SirenConfig, architecture
+from .fields.architecture import Config, LatentConfig, LatentsConfig, SirenConfig, architecture
+from .fields.latent import Tensors
 from .grid import Evaluate, Floats, Grid
 from .media import medium, sniff
 from .schema import FIELDS, FIT
-from .settings import GOALS, Goal, Plan, Settings, check, field_of, plan
+from .settings import GOALS, Goal, Plan, Settings, check, field_of, of_a_fit, plan
 
 if TYPE_CHECKING:
     from .fit import Progress
@@ -127,7 +128,11 @@ def planned(kind: str, signal: "Grid | PointSignal", settings: Settings) -> Prep
         if not isinstance(signal, Grid):
             raise UsageError("--field latent is for images and recordings, not for a mesh")
         config = latents.configured(signal, settings.quality)
-        device = _device(settings.device, config)
+        if kind != "image" and (refused := of_a_fit(settings)) is not None:
+            flag = f"--{refused.replace('_', '-')}"
+            raise UsageError(f"{flag} is for --field siren: a recording's latents need no fit")
+        fits = kind == "image" and bool(chosen.steps)
+        device = _device(settings.device, settings.threads, fits=fits)
         return Prepared(kind, signal, settings, chosen, config, device)
     config = SirenConfig(
         in_features=signal.in_features,
@@ -137,17 +142,17 @@ def planned(kind: str, signal: "Grid | PointSignal", settings: Settings) -> Prep
         omega_first=float(chosen.omega_first),
         omega=float(chosen.omega),
     )
-    device = _device(settings.device, config, settings.threads)
+    device = _device(settings.device, settings.threads, fits=True)
     return Prepared(kind, signal, settings, chosen, config, device)
 
 
-def _device(name: str, config: Config, threads: int | None = None) -> str:
-    """The device that a field is evaluated on, its CPU threads bounded: latents take the CPU.
+def _device(name: str, threads: int | None, *, fits: bool) -> str:
+    """The device of a SIREN, its CPU threads bounded; the CPU where nothing ``fits``.
 
     Raises:
         DeviceError: if a device asked for by name is not there.
     """
-    if not isinstance(config, SirenConfig) and name in ("auto", "cpu"):
+    if not fits and name in ("auto", "cpu"):
         return "cpu"
     import torch
 
@@ -156,7 +161,7 @@ def _device(name: str, config: Config, threads: int | None = None) -> str:
     if threads:
         torch.set_num_threads(threads)
     chosen = choose_device(name)
-    return str(chosen) if isinstance(config, SirenConfig) else "cpu"
+    return str(chosen) if fits else "cpu"
 
 
 def _target_size(settings: Settings, kind: str, signal: "Grid | PointSignal") -> int | None:
@@ -197,7 +202,7 @@ def encode(
     if not isinstance(ready.config, SirenConfig):
         if prepared is not None:
             prepared(ready)
-        return _rounded(ready)
+        return _rounded(ready, watch)
     from .sirens import fit_prepared, searched
 
     def run(ready: Prepared) -> Encoded:
@@ -208,18 +213,29 @@ def encode(
     return run(ready) if ready.plan.goal is None or ready.plan.stops else searched(ready, run)
 
 
-def _rounded(ready: Prepared) -> Encoded:
-    """The second half of :func:`encode` for latents: nothing to fit, only how finely to round."""
+def _rounded(ready: Prepared, watch: Watch | None) -> Encoded:
+    """The second half of :func:`encode` for latents: how finely to round, and what that took."""
     assert not isinstance(ready.config, SirenConfig)
     assert isinstance(ready.signal, Grid)
     start = time.monotonic()
     signal, chosen = ready.signal, ready.plan
 
+    def steps(config: LatentsConfig) -> int:
+        """Those that went into what a file holds."""
+        fitted = isinstance(config, LatentConfig) and config.neurons is not None
+        return chosen.steps or 0 if fitted else 0
+
     def file(config: LatentsConfig, stored: dict[str, Stored], distortion: float) -> bytes:
-        said = header(replace(ready, config=config), 0, round(distortion, 4))
+        said = header(replace(ready, config=config), steps(config), round(distortion, 4))
         return container.dump(said, stored)
 
-    config, data, distortion = latents.encoded(
+    def correct(tensors: Tensors, config: LatentConfig, exact: Floats) -> bytes:
+        from . import correct
+
+        signal = correct.errors(tensors, config, exact)
+        return correct.fitted(signal, config, chosen, ready.device, watch=watch)
+
+    made = latents.encoded(
         signal,
         ready.config,
         file,
@@ -227,18 +243,19 @@ def _rounded(ready: Prepared) -> Encoded:
         goal=chosen.goal,
         size=chosen.target_size,
         bounded=chosen.stops,
+        correct=correct if chosen.steps else None,
     )
-    reached = None if chosen.goal is None else distortion
-    notes = (*_effortless(ready.settings), *compared(chosen.goal, reached, better=""))
+    reached = None if chosen.goal is None else made.distortion
+    notes = (*_effortless(ready), *compared(chosen.goal, reached, better=""))
     return described(
-        replace(ready, config=config),
-        data,
-        distortion,
+        replace(ready, config=made.config),
+        made.data,
+        made.distortion,
         reached=reached,
-        steps=0,
+        steps=steps(made.config),
         seconds=time.monotonic() - start,
-        device="cpu",
-        teacher="none",
+        device=ready.device,
+        teacher=chosen.teacher_name if steps(made.config) else "none",
         notes=notes,
     )
 
@@ -278,11 +295,11 @@ def described(
     )
 
 
-def _effortless(settings: Settings) -> tuple[str, ...]:
+def _effortless(ready: Prepared) -> tuple[str, ...]:
     """A note on an effort that was asked for in vain."""
-    if settings.effort == Settings.effort:
+    if ready.kind == "image" or ready.settings.effort == Settings.effort:
         return ()
-    return ("latents need no fit: --effort changes nothing without --field siren",)
+    return ("a recording's latents need no fit: --effort changes nothing without --field siren",)
 
 
 def header(prepared: Prepared, steps: int, distortion: float) -> Header:
@@ -293,7 +310,7 @@ def header(prepared: Prepared, steps: int, distortion: float) -> Header:
         medium=prepared.kind,
         facts=prepared.signal.facts,
         field=field,
-        network={name: getattr(config, name) for name in FIELDS[field]},
+        network={name: getattr(config, name, None) for name in FIELDS[field]},
         fit={
             "distortion": distortion,
             "steps": steps,
@@ -379,7 +396,7 @@ def load(data: bytes, *, device: str = "auto", threads: int | None = None) -> Lo
     except MediaError as error:
         raise FileFormatError(str(error)) from None
     config = architecture(said)
-    chosen = _device(device, config, threads)
+    chosen = _device(device, threads, fits=isinstance(config, SirenConfig))
     if isinstance(config, SirenConfig):
         from .sirens import restored
 

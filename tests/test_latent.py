@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from intfit.fields.architecture import LatentConfig, architecture
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "latent.safetensors"
-LATENT = Settings(field="latent")
+#: Without a network: see test_correction.py.
+LATENT = Settings(field="latent", effort=2)
 
 
 def scene(width: int = 90, height: int = 60) -> Image.Image:
@@ -107,7 +109,7 @@ def test_what_the_network_sees_is_the_same_on_every_machine():
 
 def test_a_higher_quality_is_bigger_and_closer():
     data = png(scene())
-    found = [pipeline.encode(data, Settings(field="latent", quality=q)) for q in range(0, 101, 10)]
+    found = [pipeline.encode(data, replace(LATENT, quality=q)) for q in range(0, 101, 10)]
     assert all(a.distortion < b.distortion for a, b in itertools.pairwise(found))
     assert all(len(a.data) <= len(b.data) for a, b in itertools.pairwise(found))
     assert len(found[0].data) < len(found[-1].data) / 4
@@ -125,7 +127,7 @@ def test_every_mode_comes_back(intfit, mode):
             picture.putalpha(Image.linear_gradient("L").resize(picture.size))
     suffix = "tif" if mode == "F" else "png"
     picture.save(f"in.{suffix}")
-    assert intfit("encode", f"in.{suffix}", "--field", "latent", "-q", 80).code == 0
+    assert intfit("encode", f"in.{suffix}", "--field", "latent", "-e", 2, "-q", 80).code == 0
     run = intfit("decode", f"in.{suffix}.safetensors", "-o", f"out.{suffix}")
     assert run.code == 0, run.err
     with Image.open(f"out.{suffix}") as back:
@@ -138,7 +140,7 @@ def test_every_mode_comes_back(intfit, mode):
 @pytest.mark.parametrize("size", [(1, 2), (3, 1), (7, 90), (33, 31)])
 def test_a_picture_of_any_size_is_encoded(intfit, size):
     scene(*size).save("in.png")
-    assert intfit("encode", "in.png", "--field", "latent", "-q", 90).code == 0
+    assert intfit("encode", "in.png", "--field", "latent", "-e", 2, "-q", 90).code == 0
     assert intfit("verify", "in.png.safetensors", "--against", "in.png", "--min-psnr", 35).code == 0
 
 
@@ -147,7 +149,7 @@ def test_other_resolutions_are_as_smooth_as_the_picture(scale):
     """A smooth picture decoded at another size is that picture resampled, without a grid."""
     y, x = np.mgrid[0:64, 0:96] / 96
     smooth = (128 + 90 * np.sin(5 * x + 1) * np.cos(4 * y)).astype(np.uint8)
-    encoded = pipeline.encode(png(Image.fromarray(smooth)), Settings(field="latent", quality=90))
+    encoded = pipeline.encode(png(Image.fromarray(smooth)), replace(LATENT, quality=90))
     loaded = pipeline.load(encoded.data, device="cpu")
     target = pipeline.medium("image").Target(scale=float(scale))
     decoded = pipeline.render(loaded, target)
@@ -161,13 +163,13 @@ def test_other_resolutions_are_as_smooth_as_the_picture(scale):
 
 @pytest.mark.parametrize("size", [600, 1500, 5000])
 def test_a_target_size_is_kept_and_nearly_used(size):
-    found = pipeline.encode(png(scene()), Settings(field="latent", target_size=size))
+    found = pipeline.encode(png(scene()), replace(LATENT, target_size=size))
     assert 0.9 * size <= len(found.data) <= size
 
 
 def test_a_target_psnr_is_met_with_the_coarsest_step(intfit):
     scene().save("in.png")
-    run = intfit("encode", "in.png", "--field", "latent", "--target-psnr", 33, "--json")
+    run = intfit("encode", "in.png", "--field", "latent", "-e", 2, "--target-psnr", 33, "--json")
     line = json.loads(run.out)
     assert 33 <= line["distortion"] < 33.6
     assert line["steps"] == 0
@@ -177,26 +179,26 @@ def test_a_goal_with_a_size_or_a_quality_takes_no_more_than_either_asks():
     data = png(scene())
     sizes = {
         (psnr, size): len(
-            pipeline.encode(data, Settings(field="latent", target_psnr=psnr, target_size=size)).data
+            pipeline.encode(data, replace(LATENT, target_psnr=psnr, target_size=size)).data
         )
         for psnr in (26, 40)
         for size in (1500, None)
     }
     assert sizes[26, 1500] == sizes[26, None] < sizes[40, 1500] <= 1500 < sizes[40, None]
-    plain = pipeline.encode(data, Settings(field="latent", quality=40))
-    asked = pipeline.encode(data, Settings(field="latent", quality=40, target_psnr=60))
+    plain = pipeline.encode(data, replace(LATENT, quality=40))
+    asked = pipeline.encode(data, replace(LATENT, quality=40, target_psnr=60))
     assert len(asked.data) == len(plain.data)
     assert "not the 60 asked for" in asked.notes[-1]
 
 
 def test_a_size_too_small_is_said_with_the_smallest_possible():
     with pytest.raises(UsageError, match=r"the smallest file possible here has \d\d\d$"):
-        pipeline.encode(png(scene()), Settings(field="latent", target_size=150))
+        pipeline.encode(png(scene()), replace(LATENT, target_size=150))
 
 
 def test_what_only_a_fit_has_is_refused(intfit, picture, recording):
-    for flag in ("--steps", "--width", "--batch"):
-        run = intfit("encode", picture, "--field", "latent", flag, 9)
+    for name, flag in ((picture, "--width"), (picture, "--max-time"), (recording, "--steps")):
+        run = intfit("encode", name, "--field", "latent", flag, 9)
         assert run.code == 2
         assert flag in run.err
 
@@ -259,7 +261,7 @@ def test_a_photograph_takes_two_thirds_of_what_jpeg_does_at_equal_quality():
     with Image.open(buffer) as opened:
         reached = metrics.psnr(np.asarray(picture), np.asarray(opened), peak=255.0)
     started = time.monotonic()
-    found = pipeline.encode(path.read_bytes(), Settings(field="latent", target_psnr=reached))
+    found = pipeline.encode(path.read_bytes(), replace(LATENT, target_psnr=reached))
     assert found.distortion >= reached
     assert len(found.data) < buffer.tell() * 2 / 3
     assert time.monotonic() - started < 60

@@ -9,7 +9,7 @@ from .. import batch
 from ..batch import Job
 from ..codec import container
 from ..errors import IntfitError, UsageError
-from ..fields.architecture import Config, SirenConfig, architecture
+from ..fields.architecture import SINES, Config, SirenConfig, architecture
 from ..report import METRICS, Reporter, printable, size, value
 from ..schema import KINDS
 from . import options as opt
@@ -126,6 +126,8 @@ def page(line: dict[str, Any]) -> str:
     taken = 8 * line["bytes"] / line["parameters"]
     siren = field["kind"] == "siren"
     built = f"latents, step {field.get('step')}"
+    if field.get("neurons"):
+        built += f", and a SIREN {field['neurons']} x {SINES}"
     if siren:
         built = f"SIREN {field.get('width')} x {field.get('depth')}, omega "
         built += f"{field.get('omega_first')} / {field.get('omega')}"

@@ -1,7 +1,8 @@
 """A pyramid of latents as bytes.
 
 A payload is the matrix of colours (a signed byte each), three bytes of model for each channel of
-the coarsest picture, three bytes of length and its integers, and the latents of all levels.
+the coarsest picture, three bytes of length and its integers, and the latents of all levels. Where a
+network corrects the picture, two bytes of length and its own payload come before all that.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,15 @@ from ..fields.architecture import LatentConfig
 from ..fields.latent import COLOUR_UNIT, Tensors
 from ..grid import Floats
 from . import context, entropy
+from . import payload as weights
 from .entropy import LARGEST, Integers, Model
 
 #: What a bit is worth, in squared steps. (Measured on kodim04, 08 and 20: 0.08 to 0.15 are alike.)
 PRICE = 0.11
 #: A payload has at least a byte for so many latents: it bounds what a hostile file can ask for.
 MOST_PER_BYTE = 8192
+#: Bytes of the length of a network.
+LENGTH = 2
 
 
 def _whole(tensor: Floats, step: float) -> Integers:
@@ -35,7 +39,7 @@ def pack(exact: Mapping[str, Floats], config: LatentConfig) -> bytes:
     left[:, 1:, 0] = np.diff(coarsest[:, :, 0], axis=1)
     runs = [(channel, entropy.fitted(channel)[0]) for channel in left]
     first = entropy.encode(runs)
-    names = list(config.shapes())[2:]
+    names = [name for name in config.shapes() if name.startswith("levels.")]
     bands = [(exact[name] / np.float32(step)).clip(-LARGEST, LARGEST) for name in names]
     levels, _ = context.choose([bands[i : i + 3] for i in range(0, len(bands), 3)], PRICE)
     models = b"".join(model.to_bytes() for _, model in runs)
@@ -44,19 +48,36 @@ def pack(exact: Mapping[str, Floats], config: LatentConfig) -> bytes:
     return data.ljust(-(-config.count() // MOST_PER_BYTE), b"\0")
 
 
-def parts(payload: bytes, config: LatentConfig) -> dict[str, int]:
-    """Bytes of a payload: of the coarsest picture with all before it, and of the levels."""
+def joined(latents: bytes, network: bytes) -> bytes:
+    """The payload of latents and of the network that corrects them."""
+    return len(network).to_bytes(LENGTH, "little") + network + latents
+
+
+def _split(data: bytes, config: LatentConfig) -> tuple[bytes, bytes]:
+    """The payloads of the network and of the latents."""
+    if config.neurons is None:
+        return b"", data
+    end = LENGTH + int.from_bytes(data[:LENGTH], "little")
+    return data[LENGTH:end], data[end:]
+
+
+def parts(data: bytes, config: LatentConfig) -> dict[str, int]:
+    """Bytes of a payload: of the coarsest picture with all before it, the levels and a network."""
+    network, payload = _split(data, config)
     head = config.channels * (config.channels + entropy.SIZE)
     first = head + 3 + int.from_bytes(payload[head : head + 3], "little")
-    return {"coarsest": first, "levels": len(payload) - first}
+    found = {"coarsest": first, "levels": len(payload) - first}
+    return found if config.neurons is None else found | {"network": LENGTH + len(network)}
 
 
-def unpack(payload: bytes, config: LatentConfig) -> Tensors:
-    """The latents in a payload, in the unit of the picture's values.
+def unpack(data: bytes, config: LatentConfig) -> Tensors:
+    """The latents in a payload, in the unit of the picture's values, and the network's parameters.
 
     Raises:
         FileFormatError: if it does not hold them.
     """
+    network, payload = _split(data, config)
+    parameters = weights.unpack(network, config.correction())
     channels, tall, wide = config.coarsest()
     start, head = channels**2, channels * (channels + entropy.SIZE)
     if config.count() > MOST_PER_BYTE * len(payload) or len(payload) < head + 3:
@@ -76,6 +97,10 @@ def unpack(payload: bytes, config: LatentConfig) -> Tensors:
         "coarsest": coarsest.astype(np.float32) * np.float32(config.size()),
     }
     every = (band for level in levels for band in level)
-    for name, band in zip(list(config.shapes())[2:], every, strict=True):
+    names = (name for name in config.shapes() if name.startswith("levels."))
+    for name, band in zip(names, every, strict=True):
         found[name] = band.astype(np.float32) * np.float32(config.size())
+    for name, tensor in parameters.items():
+        step = np.float32(weights.step_size(tensor.step))
+        found[f"correction.{name}"] = tensor.integers.astype(np.float32) * step
     return found

@@ -17,6 +17,16 @@ MAX_FEATURES = 1024
 STEPS_PER_OCTAVE = 24
 #: The bands of a level: of detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
+#: What a network on latents sees at a pixel: so many of the finest levels apart, and how much
+#: brighter these neighbours are. Its sine layers and their frequency.
+APART = 3
+NEIGHBOURS = (
+    *((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)),
+    *((0, 2), (2, 0), (0, -2), (-2, 0)),
+)  # fmt: skip
+SINES, FREQUENCY = 2, 1.0
+#: The widest such network.
+MOST_NEURONS = 64
 #: The blocks of a bank of sines, in samples.
 SHORTEST, LONGEST = 256, 8192
 #: Samples by which they begin before a recording, and end after it at least.
@@ -45,7 +55,7 @@ class SirenConfig:
 
         frequencies = (self.omega_first, self.omega)
         if not (
-            whole(self.in_features, 3)
+            whole(self.in_features, MAX_FEATURES)
             and whole(self.out_features, MAX_FEATURES)
             and whole(self.width, MAX_WIDTH)
             and whole(self.depth, MAX_DEPTH)
@@ -72,16 +82,23 @@ class SirenConfig:
 class LatentConfig:
     """The architecture of a pyramid of latents for a picture ``channels`` x ``height`` x ``width``.
 
-    ``step`` indexes the size of a quantisation step, see :meth:`size`.
+    ``step`` indexes the size of a quantisation step, see :meth:`size`. ``neurons`` is the width of
+    the SIREN that corrects the picture, where there is one.
     """
 
     channels: int
     height: int
     width: int
     step: int
+    neurons: int | None = None
 
     def __post_init__(self) -> None:
         _check_step(self.step, "a pyramid")
+        if self.neurons is not None:
+            if type(self.neurons) is not int or not 1 <= self.neurons <= MOST_NEURONS:
+                raise FileFormatError(f"not a network this version can build: {self.neurons!r}")
+            if not self.levels():
+                raise FileFormatError("damaged: a network on latents that are not there")
 
     def size(self) -> float:
         """The quantisation step, where a channel's values lie in [-1, 1]."""
@@ -98,6 +115,23 @@ class LatentConfig:
         """The shape of what is left after all levels."""
         scale = 1 << self.levels()
         return self.channels, -(-self.height // scale), -(-self.width // scale)
+
+    def network(self) -> SirenConfig | None:
+        """The SIREN that corrects the picture; its outputs have a linear layer beside them.
+
+        It sees :data:`APART` levels, what is left, and :data:`NEIGHBOURS` in the first channel.
+        """
+        if self.neurons is None:
+            return None
+        inside = (min(APART, self.levels()) + 1) * self.channels + len(NEIGHBOURS)
+        return SirenConfig(inside, self.channels, self.neurons, SINES, FREQUENCY, FREQUENCY)
+
+    def correction(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of the network, in order; none without one."""
+        network = self.network()
+        if network is None:
+            return {}
+        return network.shapes() | {"skip": (network.out_features, network.in_features)}
 
     def bands(self) -> list[tuple[tuple[int, int, int], ...]]:
         """The shapes of the bands of each level, from the finest on: across, down and both."""
@@ -119,7 +153,7 @@ class LatentConfig:
         for level, bands in enumerate(self.bands()):
             for name, shape in zip(ORIENTATIONS, bands, strict=True):
                 shapes[f"levels.{level}.{name}"] = shape
-        return shapes
+        return shapes | {f"correction.{name}": shape for name, shape in self.correction().items()}
 
     def count(self) -> int:
         """Number of latents."""

@@ -1,4 +1,4 @@
-"""Made the golden file of latents, once. It must never change."""
+"""Made the golden files of latents, without and with a network, once. They must never change."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conftest import png
+from test_correction import drawing
 from test_latent import scene
 
 from intfit import pipeline
@@ -16,13 +17,22 @@ from intfit.fields.architecture import architecture
 from intfit.settings import Settings
 
 HERE = Path(__file__).parent
-encoded = pipeline.encode(png(scene(67, 45)), Settings(field="latent", device="cpu")).data
-(HERE / "latent.safetensors").write_bytes(encoded)
-layout, stored = container.load(encoded)
-config = architecture(layout.header)
-digests = {
-    name: hashlib.sha256((tensor / config.size()).round().astype("<i4").tobytes()).hexdigest()
-    for name, tensor in pyramid.unpack(stored["payload"].data, config).items()
-    if name != "colours"
-}
-(HERE / "latent.json").write_text(json.dumps(digests, indent=1) + "\n")
+PLAIN = Settings(field="latent", effort=2, device="cpu")
+CORRECTED = Settings(field="latent", effort=3, quality=40, device="cpu")
+
+for name, picture, settings in (
+    ("latent", scene(67, 45), PLAIN),
+    ("correction", drawing(), CORRECTED),
+):
+    if (HERE / f"{name}.safetensors").exists():
+        continue
+    encoded = pipeline.encode(png(picture), settings).data
+    (HERE / f"{name}.safetensors").write_bytes(encoded)
+    layout, stored = container.load(encoded)
+    config = architecture(layout.header)
+    digests = {
+        name: hashlib.sha256((tensor / config.size()).round().astype("<i4").tobytes()).hexdigest()
+        for name, tensor in pyramid.unpack(stored["payload"].data, config).items()
+        if name != "colours"
+    }
+    (HERE / f"{name}.json").write_text(json.dumps(digests, indent=1) + "\n")

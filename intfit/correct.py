@@ -1,0 +1,166 @@
+"""Fitting the SIREN that corrects a picture of rounded latents, with a teacher, and rounding it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import fit as fitting
+from . import rate
+from .codec import payload, pyramid
+from .codec.quantize import quantize
+from .fields.architecture import LatentConfig
+from .fields.correction import Seen
+from .fields.latent import Tensors, unmixing
+from .fields.siren import Siren
+from .grid import Floats
+from .settings import Plan
+from .signal import Evaluate, Metric, quality
+from .teacher import make_teacher
+
+#: Pixels that a fit learns from at most, drawn evenly from a larger picture.
+MOST_PIXELS = 1 << 20
+#: Rows that are looked at at a time.
+ROWS = 64
+
+
+class Correction(Siren):
+    """What is seen at a pixel, ``[B, F]``, to what to add to it, ``[B, C]``: nothing at first.
+
+    A SIREN and a linear layer side by side.
+    """
+
+    def __init__(self, config: LatentConfig, *, generator: torch.Generator) -> None:
+        shape = config.network()
+        assert shape is not None
+        super().__init__(shape, generator=generator)
+        self.skip = nn.Parameter(torch.zeros(shape.out_features, shape.in_features))
+        self._size = config.size()
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """One group of parameters."""
+        return [{"params": list(self.parameters()), "lr": lr}]
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return self._size * torch.addmm(super().forward(seen), seen, self.skip.t())
+
+
+@dataclass(frozen=True)
+class Errors:
+    """A signal: what is seen at pixels ``[n, F]``, and the error that rounding left ``[n, C]``."""
+
+    seen: Tensor
+    targets: Tensor
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    loss: Literal["l2"] = "l2"
+    metric: Literal["psnr"] = "psnr"
+
+    @property
+    def n(self) -> int:
+        return len(self.seen)
+
+    @property
+    def in_features(self) -> int:
+        return self.seen.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.targets.shape[1]
+
+    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.seen[indices].float(), self.targets[indices]
+
+    def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        device = self.seen.device
+        if self.n <= count:
+            return self.examples(torch.arange(self.n, device=device))
+        return self.examples(torch.randint(self.n, (count,), generator=generator, device=device))
+
+    def measure(
+        self,
+        evaluate: Evaluate,
+        *,
+        count: int,
+        generator: torch.Generator,
+        metric: Metric | None = None,
+    ) -> float:
+        seen, targets = self.check(count, generator=generator)
+        return quality(metric or self.metric, evaluate(seen), targets)
+
+    def to(self, device: torch.device) -> "Errors":
+        return replace(self, seen=self.seen.to(device), targets=self.targets.to(device))
+
+
+def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
+    """The examples of rounded latents of a picture whose values are ``exact`` ``[H, W, C]``."""
+    seen = Seen(tensors, config)
+    back = unmixing(tensors["colours"])
+    share = min(1.0, MOST_PIXELS / (config.height * config.width))
+    rng = np.random.default_rng(0)
+    found, wanted = [], []
+    for first in range(0, config.height, ROWS):
+        last = min(first + ROWS, config.height)
+        features = seen.at(first, last)
+        missing = (exact[first:last] @ back - seen.picture[first:last]).reshape(len(features), -1)
+        if share < 1:
+            kept = rng.random(len(features)) < share
+            features, missing = features[kept], missing[kept]
+        found.append(features.astype(np.float16))
+        wanted.append(missing)
+    return Errors(
+        torch.from_numpy(np.concatenate(found)), torch.from_numpy(np.concatenate(wanted)), {}
+    )
+
+
+def fitted(
+    signal: Errors,
+    config: LatentConfig,
+    plan: Plan,
+    device: str,
+    *,
+    watch: Callable[[fitting.Progress], None] | None = None,
+) -> bytes:
+    """The payload of a network fitted to ``signal``.
+
+    A bit must be worth as much in it as it is in the latents: that sets how finely it is rounded.
+    """
+    generator = torch.Generator().manual_seed(plan.seed)
+    field = Correction(config, generator=generator).to(device)
+    signal = signal.to(torch.device(device))
+    glances = torch.Generator(device).manual_seed(plan.seed + 1)
+    teacher = make_teacher(
+        plan.teacher,
+        signal.n,
+        selection=plan.selection,
+        batch=plan.batch,
+        ratio=plan.ratio,
+        ratio_schedule=plan.ratio_schedule,
+        interval_schedule=plan.interval_schedule,
+        generator=torch.Generator(device).manual_seed(plan.seed),
+    )
+    count = sum(parameter.numel() for parameter in field.parameters())
+    squares = float(signal.targets.square().mean()) * config.count()
+    price = count * pyramid.PRICE * config.size() ** 2 / squares
+    rounding: list[rate.Rounding] = []
+
+    def settle() -> rate.Rounding:
+        field.wrap_phases()
+        steps = rate.settle(field, signal, price=price, generator=glances)
+        rounding.append(rate.Rounding(field, steps))
+        return rounding[-1]
+
+    for progress in fitting.fit(
+        field, signal, teacher, plan, generator=glances, settle=settle, restarts=False
+    ):
+        if watch is not None:
+            watch(progress)
+    steps = (rounding[-1] if rounding else settle()).steps
+    quantized = quantize(dict(field.named_parameters()), steps)
+    ordered = {name: quantized[name] for name in config.correction()}
+    return payload.pack(ordered)

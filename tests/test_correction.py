@@ -1,0 +1,182 @@
+"""The SIREN that corrects a picture of rounded latents."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import png
+from PIL import Image, ImageDraw
+
+from intfit import correct, pipeline
+from intfit.codec import container, payload, pyramid
+from intfit.errors import FileFormatError
+from intfit.fields import correction
+from intfit.fields.architecture import LatentConfig, architecture
+from intfit.media import image
+from intfit.settings import Settings
+
+GOLDEN = Path(__file__).parent / "golden" / "correction.safetensors"
+FAST = Settings(field="latent", effort=3, quality=40, device="cpu")
+
+
+def drawing(width: int = 200, height: int = 150) -> Image.Image:
+    """A picture full of sharp edges, round which rounding rings."""
+    rng = np.random.default_rng(0)
+    picture = Image.new("RGB", (width, height), (90, 120, 160))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(60):
+        x, y, r = rng.integers(0, width), rng.integers(0, height), rng.integers(4, 25)
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def corrected() -> pipeline.Encoded:
+    return pipeline.encode(png(drawing()), FAST)
+
+
+def with_network(neurons: int, width: int = 24, height: int = 17) -> bytes:
+    """A small file with a network of random weights."""
+    data = pipeline.encode(png(drawing(width, height)), replace(FAST, effort=1)).data
+    layout, stored = container.load(data)
+    config = replace(architecture(layout.header), neurons=neurons)
+    rng = np.random.default_rng(1)
+    network = {
+        name: payload.Quantized(40, rng.integers(-9, 10, shape).astype(np.int32))
+        for name, shape in config.correction().items()
+    }
+    joined = pyramid.joined(stored["payload"].data, payload.pack(network))
+    layout.header.network["neurons"] = neurons
+    stored = {"payload": container.Stored("U8", (len(joined),), joined)}
+    return container.dump(layout.header, stored)
+
+
+def test_a_network_makes_a_picture_smaller_at_equal_quality(corrected):
+    assert corrected.steps > 0
+    assert corrected.teacher == "int-proportional"
+    goal = replace(FAST, quality=None, effort=2, target_psnr=corrected.distortion)
+    plain = pipeline.encode(png(drawing()), goal)
+    assert plain.steps == 0
+    assert len(corrected.data) < 0.97 * len(plain.data)
+
+
+def test_it_is_left_out_where_it_is_not_worth_its_bytes():
+    noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
+    settings = replace(FAST, steps=20)
+    data = png(Image.fromarray(noise))
+    assert (
+        pipeline.encode(data, settings).data == pipeline.encode(data, replace(FAST, effort=1)).data
+    )
+
+
+def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(corrected, intfit):
+    drawing().save("in.png")
+    Path("in.png.safetensors").write_bytes(corrected.data)
+    run = intfit("verify", "in.png.safetensors", "--against", "in.png", "--json")
+    # pixels are whole numbers once they are written
+    assert json.loads(run.out)["psnr"] == pytest.approx(corrected.distortion, abs=0.1)
+
+
+def test_info_says_what_the_network_takes(corrected, intfit):
+    Path("a.safetensors").write_bytes(corrected.data)
+    run = intfit("info", "-v", "a.safetensors")
+    assert "SIREN 8 x 2" in run.out
+    assert "network" in run.out
+
+
+def test_what_numpy_evaluates_is_what_torch_has_fitted():
+    config = LatentConfig(3, 32, 48, 0, 8)
+    field = correct.Correction(config, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
+    seen = np.random.default_rng(0).normal(size=(50, field.config.in_features)).astype(np.float32)
+    parameters = {name: p.detach().numpy().T for name, p in field.named_parameters()}
+    found = correction.values(parameters, seen) * config.size()
+    np.testing.assert_allclose(found, field(torch.from_numpy(seen)).detach(), atol=1e-4)
+
+
+def test_goals_and_sizes_are_kept_with_a_network():
+    data, short = png(drawing()), replace(FAST, quality=None, steps=200)
+    plain = pipeline.encode(data, replace(FAST, quality=None, effort=2, target_psnr=32))
+    found = pipeline.encode(data, replace(short, target_psnr=32))
+    assert found.steps
+    assert 32 <= found.distortion < 32.5
+    assert len(found.data) < len(plain.data)
+    size = len(plain.data)
+    within = pipeline.encode(data, replace(short, target_size=size))
+    assert 0.9 * size < len(within.data) <= size
+    assert within.distortion > plain.distortion
+
+
+def test_the_teacher_may_be_chosen(intfit):
+    drawing().save("in.png")
+    command = ("encode", "in.png", "--field", "latent", "--teacher", "uniform", "--steps", 300)
+    run = intfit(*command, "-q", 40, "--json")
+    line = json.loads(run.out)
+    assert (line["teacher"], line["steps"]) == ("uniform", 300)
+
+
+def test_the_open_profile_holds_the_network_and_decodes_alike(corrected, intfit):
+    Path("a.safetensors").write_bytes(corrected.data)
+    assert intfit("export", "a.safetensors", "-o", "b.safetensors").code == 0
+    for stem in "ab":
+        assert (
+            intfit("decode", f"{stem}.safetensors", "-o", f"{stem}.png", "--scale", 1.5).code == 0
+        )
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    layout, _ = container.load(Path("b.safetensors").read_bytes())
+    assert "correction.layers.0.weight" in layout.tensors
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
+def test_every_number_of_channels_can_be_corrected(mode):
+    picture = drawing().convert(mode)
+    found = pipeline.encode(png(picture), replace(FAST, steps=200, quality=60))
+    loaded = pipeline.load(found.data, device="cpu")
+    assert loaded.config.neurons
+    assert pipeline.render(loaded, image.Target()).shape == (150, 200, len(mode))
+
+
+def test_any_damage_to_a_network_is_noticed_or_decodes_to_the_declared_size():
+    layout, stored = container.load(with_network(4))
+    original = stored["payload"].data
+    damaged = [original[:length] for length in range(0, len(original), 3)]
+    for index in range(len(original)):
+        hurt = bytearray(original)
+        hurt[index] ^= 1 << index % 8
+        damaged.append(bytes(hurt))
+    for data in damaged:
+        stored = {"payload": container.Stored("U8", (len(data),), data)}
+        try:
+            loaded = pipeline.load(container.dump(layout.header, stored), device="cpu")
+            decoded = pipeline.render(loaded, image.Target())
+        except FileFormatError:
+            continue
+        assert decoded.shape == (17, 24, 3)
+
+
+@pytest.mark.parametrize("neurons", [0, -1, 65, 1.5, "8", True])
+def test_a_header_that_asks_for_another_network_is_refused(neurons):
+    layout, stored = container.load(with_network(4))
+    layout.header.network["neurons"] = neurons
+    with pytest.raises(FileFormatError):
+        pipeline.load(container.dump(layout.header, stored), device="cpu")
+
+
+def test_the_golden_file_decodes_to_the_same_for_ever():
+    layout, stored = container.load(GOLDEN.read_bytes())
+    config = architecture(layout.header)
+    tensors = pyramid.unpack(stored["payload"].data, config)
+    found = {
+        name: hashlib.sha256((tensor / config.size()).round().astype("<i4").tobytes())
+        for name, tensor in tensors.items()
+        if name != "colours"
+    }
+    known = json.loads(GOLDEN.with_suffix(".json").read_text())
+    assert {name: digest.hexdigest() for name, digest in found.items()} == known
