@@ -63,8 +63,11 @@ class Cluster:
                 configure_logging=False,
             )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise IntfitError(f"--cluster {address!r} cannot be joined: {reason}") from None
+            reason = str(error).strip().split("\n")[0].split(". ")[0]
+            raise IntfitError(
+                f"--cluster {address!r} cannot be joined: {reason}. 'ray start --head' starts "
+                "one, and 'ray start --address HOST:PORT' has this machine join it"
+            ) from None
         # Ray would print that a worker is gone to standard output, which carries data only
         worker._worker_logs_enabled = False
         self._ray: Any = ray
