@@ -23,8 +23,6 @@ def stream(work: Work, task: Task, version: str) -> Iterator[Event]:
     if version != __version__:
         yield Failed(IntfitError(f"the cluster has intfit {__version__}, this is {version}"))
         return
-    from . import pipeline  # noqa: F401  (here, as torch would rather not load in a thread)
-
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def run() -> None:
