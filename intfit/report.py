@@ -5,13 +5,14 @@ Messages and progress go to standard error; standard output carries only data.
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .fit import Progress
-    from .pipeline import Encoded, Prepared
+    from .pipeline import Prepared
 
 #: The name and unit of each metric, as people write them.
 METRICS = {
@@ -60,6 +61,44 @@ def value(metric: str, number: float | None) -> str:
     return text if metric in ("psnr", "snr") else f"{name} {text}"
 
 
+def plan(prepared: "Prepared") -> str:
+    """The network and the schedule, in a line for ``--verbose`` and ``--dry-run``."""
+    from .fields.architecture import SirenConfig
+
+    chosen, config = prepared.plan, prepared.config
+    if not isinstance(config, SirenConfig):
+        return (
+            f"  {prepared.kind}, {prepared.signal.n} examples; {config.count()} latents, "
+            f"in steps of {config.size():.3g}"
+        )
+    bound = f"{chosen.steps} steps" if chosen.steps else f"{chosen.max_time:g} s"
+    teacher = (
+        f"{chosen.teacher} ({chosen.selection})" if chosen.teacher == "int" else chosen.teacher
+    )
+    return (
+        f"  {prepared.kind}, {prepared.signal.n} examples; SIREN {config.width} x "
+        f"{config.depth}, {config.count()} weights, omega {config.omega_first:g} / "
+        f"{config.omega:g}; {teacher}, batch {chosen.batch}, {bound}, lr {chosen.lr:.3g}; "
+        f"{prepared.device}"
+    )
+
+
+def clock(seconds: float) -> str:
+    """``1:05``."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def figures(progress: "Progress", metric: str) -> str:
+    """Where a fit stands, whose distortion is in ``metric``."""
+    left = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
+    rate = progress.step / max(progress.seconds, 1e-9)
+    return (
+        f"{clock(progress.seconds)} <{clock(left)} {rate:.0f} steps/s "
+        f"{value(metric, progress.distortion)} ratio {progress.ratio:.2f}"
+    )
+
+
 class Reporter:
     """Speaks to the person, in the voice they asked for."""
 
@@ -96,49 +135,34 @@ class Reporter:
         if self.as_json:
             print(json.dumps(keys, allow_nan=False), flush=True)
 
-    def encoded(self, source: str, target: str, bytes_in: int, result: "Encoded") -> None:
-        """The summary line of a file, and what there is to say about it."""
-        bytes_out = len(result.data)
+    def encoded(self, source: str, target: str, line: Mapping[str, Any]) -> None:
+        """The summary of a file, of the values of its JSON line, and what else is to be said."""
+        bytes_in, bytes_out = line["bytes_in"], line["bytes_out"]
+        unit = next(name for name in RATES if line.get(name) is not None)
         ratio = bytes_in / bytes_out
         factor = f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2g}"
         larger = " (larger than the input)" if bytes_out > bytes_in else ""
         self.say(
             f"{printable(source)} {self.arrow} {printable(target)}  "
             f"{size(bytes_in)} {self.arrow} {size(bytes_out)}  {factor}{self.times}{larger}  "
-            f"raw {result.raw_size / bytes_out:.3g}{self.times}  "
-            f"{result.rate:.3g} {RATES[result.rate_name]}  "
-            f"{value(result.metric, result.distortion)}  {duration(result.seconds)}  "
-            f"{result.device}"
+            f"raw {line['bytes_raw'] / bytes_out:.3g}{self.times}  "
+            f"{line[unit]:.3g} {RATES[unit]}  "
+            f"{value(line['metric'], line['distortion'])}  {duration(line['seconds'])}  "
+            f"{line['device']}"
         )
-        self.notes(result.notes)
+        self.notes(line["notes"])
 
-    def notes(self, notes: tuple[str, ...]) -> None:
+    def notes(self, notes: Iterable[str]) -> None:
         """What was converted, dropped or not kept."""
         for note in notes:
             self.say(f"  note: {note}")
 
-    def plan(self, prepared: "Prepared") -> str:
-        """The network and the schedule, in a line for ``--verbose`` and ``--dry-run``."""
-        from .fields.architecture import SirenConfig
-
-        plan, config = prepared.plan, prepared.config
-        if not isinstance(config, SirenConfig):
-            return (
-                f"  {prepared.kind}, {prepared.signal.n} examples; {config.count()} latents, "
-                f"in steps of {config.size():.3g}"
-            )
-        bound = f"{plan.steps} steps" if plan.steps else f"{plan.max_time:g} s"
-        teacher = f"{plan.teacher} ({plan.selection})" if plan.teacher == "int" else plan.teacher
-        return (
-            f"  {prepared.kind}, {prepared.signal.n} examples; SIREN {config.width} x "
-            f"{config.depth}, {config.count()} weights, omega {config.omega_first:g} / "
-            f"{config.omega:g}; {teacher}, batch {plan.batch}, {bound}, lr {plan.lr:.3g}; "
-            f"{prepared.device}"
-        )
-
     @contextmanager
-    def progress(self, *, show: bool) -> Iterator["Display | None"]:
-        """A live display on a terminal's standard error; None anywhere else."""
+    def progress(self, *, show: bool, total: int, several: bool) -> Iterator["Display | None"]:
+        """A live display on a terminal's standard error; None anywhere else.
+
+        ``total`` files, of which ``several`` may be worked on at once.
+        """
         if not show or self.quiet or not sys.stderr.isatty():
             yield None
             return
@@ -158,47 +182,56 @@ class Reporter:
         with RichProgress(*columns, console=console, transient=True, expand=True) as live:
             self._live = live
             try:
-                yield Display(live)
+                most = console.height - 2
+                yield Display(live, total=total, several=several, most=most)
             finally:
                 self._live = None
 
 
-def clock(seconds: float) -> str:
-    """``1:05``."""
-    whole = max(0, round(seconds))
-    return f"{whole // 60}:{whole % 60:02d}"
-
-
 class Display:
-    """The progress of one file after another: a line, redrawn a few times a second."""
+    """A line for each file that is being worked on, redrawn a few times a second.
 
-    def __init__(self, live: Any) -> None:
-        self._live = live
-        self._task = live.add_task("", total=None, figures="")
-        self._metric = "psnr"
+    Above them, where ``several`` may be worked on at once, one for all ``total`` files. There are
+    never more lines than ``most``: who does not fit waits for a place.
+    """
 
-    def begin(self, name: str, position: int, total: int) -> None:
-        """A new file, of which nothing is known yet."""
+    def __init__(self, live: Any, *, total: int, several: bool, most: int) -> None:
+        self._live, self._total, self._most = live, total, max(1, most - several)
+        self._rows: dict[int, Any] = {}
+        self._all = live.add_task("", total=total, figures="") if several else None
+        self._start, self._ended = time.monotonic(), 0
+        self._count()
+
+    def _count(self) -> None:
+        if self._all is not None:
+            passed = clock(time.monotonic() - self._start)
+            told = f"{self._ended} of {self._total} files"
+            self._live.update(self._all, completed=self._ended, description=told, figures=passed)
+
+    def _show(self) -> None:
+        for place, row in enumerate(self._rows.values()):
+            self._live.update(row, visible=place < self._most)
+
+    def begin(self, position: int, name: str) -> None:
+        """A new file, the ``position``-th counted from 0, of which nothing is known yet."""
         name = printable(name)
         if len(name) > NAME_WIDTH:
             name = "…" + name[1 - NAME_WIDTH :]
-        count = f"{position}/{total} " if total > 1 else ""
-        self._live.reset(self._task, description=f"{count}{name}", total=None, figures="reading")
+        count = f"{position + 1}/{self._total} " if self._total > 1 else ""
+        row = self._live.add_task(f"{count}{name}", total=None, figures="reading")
+        self._rows[position] = row
+        self._show()
 
-    def prepared(self, prepared: "Prepared") -> None:
-        """The file has been read; its fit begins."""
-        self._metric = prepared.signal.metric
-        self._live.update(self._task, total=1.0, completed=0.0, figures="fitting")
+    def update(self, position: int, fraction: float, figures: str) -> None:
+        """Where it stands."""
+        row = self._rows[position]
+        self._live.update(row, total=1.0, completed=fraction, figures=figures)
+        self._count()
 
-    def update(self, progress: "Progress") -> None:
-        """Where the fit stands."""
-        left = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
-        rate = progress.step / max(progress.seconds, 1e-9)
-        self._live.update(
-            self._task,
-            completed=progress.fraction,
-            figures=(
-                f"{clock(progress.seconds)} <{clock(left)} {rate:.0f} steps/s "
-                f"{value(self._metric, progress.distortion)} ratio {progress.ratio:.2f}"
-            ),
-        )
+    def end(self, position: int) -> None:
+        """It is done, one way or the other."""
+        if position in self._rows:
+            self._live.remove_task(self._rows.pop(position))
+            self._show()
+        self._ended += 1
+        self._count()

@@ -1,18 +1,19 @@
 """``intfit decode``."""
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .. import batch
+from .. import batch, tasks
 from ..batch import Job
 from ..errors import IntfitError, UsageError
 from ..report import Reporter, duration, printable, size
+from ..tasks import Product
 from . import options as opt
 from .options import OUTPUT, option
-from .run import guarded, plan_jobs, run
+from .run import Spread, guarded, plan_jobs, run
 
 DECODED_KEYS = (
     "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_out", "seconds",
@@ -85,20 +86,6 @@ def target_options(
     }
 
 
-def choose(wanted: dict[str, dict[str, Any]], kind: str) -> dict[str, Any]:
-    """The options for ``kind``.
-
-    Raises:
-        UsageError: if one for another kind was given.
-    """
-    for other, keywords in wanted.items():
-        for name, given in keywords.items():
-            if other != kind and given is not None:
-                flag = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{flag} is for {other} files; this one holds {kind}")
-    return wanted[kind]
-
-
 def decode(
     files: Annotated[
         list[str] | None, typer.Argument(help="Files that encode wrote; - is stdin.")
@@ -147,6 +134,8 @@ def decode(
     ] = None,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    jobs_text: opt.Jobs = None,
+    cluster: opt.Cluster = None,
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
     quiet: opt.Quiet = False,
@@ -168,6 +157,7 @@ def decode(
         return batch.decoded_name(source, suffix or native_suffix(source))
 
     with guarded(report, debug):
+        spread = Spread.parse(jobs_text, cluster, threads)
         wanted = target_options(
             scale, size_text, region, sample_rate, start, seconds, resolution, voxel
         )
@@ -175,42 +165,28 @@ def decode(
             files or [], files_from, output, output_dir, renamed=renamed, as_json=as_json
         )
 
-        def work(job: Job, position: int) -> dict[str, Any]:
-            batch.ready(job, force=force)
-            data = batch.read(job)
-            from .. import pipeline
-            from ..media import medium
-
-            began = time.monotonic()
-            loaded = pipeline.load(data, device=device, threads=threads)
-            target = medium(loaded.kind).Target(**choose(wanted, loaded.kind))
-            named = job.target.suffix if job.target else ""
-            result = pipeline.decode(loaded, target, suffix=suffix or named)
-            batch.write(job, result.data, force=force)
-            elapsed = time.monotonic() - began
+        def summary(job: Job, made: Product) -> None:
+            line = made.values
             report.say(
                 f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}  "
-                f"{size(len(data))} {report.arrow} {size(len(result.data))}  {result.size}  "
-                f"{duration(elapsed)}  {loaded.device}"
+                f"{size(line['bytes_in'])} {report.arrow} {size(line['bytes_out'])}  {made.size}  "
+                f"{duration(line['seconds'])}  {line['device']}"
             )
-            report.notes(result.notes)
-            return {
-                "kind": loaded.kind,
-                "bytes_in": len(data),
-                "bytes_out": len(result.data),
-                "seconds": round(elapsed, 3),
-                "device": str(loaded.device),
-                "notes": list(result.notes),
-            }
+            report.notes(line["notes"])
 
         run(
             jobs,
-            work,
+            partial(tasks.decode, wanted=wanted, device=device, threads=spread.threads),
+            suffix=lambda job: suffix or (job.target.suffix if job.target else ""),
+            summary=summary,
             keys=DECODED_KEYS,
             report=report,
+            force=force,
             keep_going=keep_going,
             skip_existing=skip_existing,
             debug=debug,
+            spread=spread,
+            device=device,
         )
 
 

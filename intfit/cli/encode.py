@@ -1,23 +1,22 @@
 """``intfit encode``."""
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .. import batch
+from .. import batch, tasks
 from ..batch import Job
 from ..errors import UsageError
 from ..report import Reporter, printable
 from ..settings import Settings, searches
 from ..settings import check as check_settings
+from ..tasks import Product, Selected
 from . import options as opt
 from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
-from .run import guarded, plan_jobs, run
-
-if TYPE_CHECKING:
-    from ..pipeline import Encoded, Prepared
+from .run import Spread, guarded, plan_jobs, run
 
 ENCODED_KEYS = (
     "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_raw", "bytes_out",
@@ -200,6 +199,8 @@ def encode(
     ] = None,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    jobs_text: opt.Jobs = None,
+    cluster: opt.Cluster = None,
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
     quiet: opt.Quiet = False,
@@ -214,6 +215,7 @@ def encode(
     Examples:
       intfit encode photo.png                    -> photo.png.safetensors
       intfit encode *.wav --output-dir out/ --json
+      intfit encode *.png --jobs auto            a file a core at once
       find . -name '*.obj' | intfit encode --files-from - --effort 3
       intfit encode photo.png -q 70              better, bigger
       intfit encode photo.png --target-size 20kB
@@ -224,6 +226,7 @@ def encode(
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     with guarded(report, debug):
         size = None if target_size is None else parse_size(target_size)
+        spread = Spread.parse(jobs_text, cluster, threads)
     chosen = opt.chosen_field(field)
     if chosen is None and save_selection:
         chosen = "siren"  # the only one that selects
@@ -235,7 +238,8 @@ def encode(
         teacher=teacher.value, selection=selection.value if selection else None, ratio=ratio,
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
         interval_schedule=interval_schedule, batch=examples, seed=seed, profile=profile.value,
-        precision=precision.value if precision else None, device=device, threads=threads,
+        precision=precision.value if precision else None, device=device,
+        threads=spread.threads,
     )  # fmt: skip
     with guarded(report, debug):
         check_settings(settings)
@@ -254,63 +258,43 @@ def encode(
         )
         maps = [map_job(job, save_selection) for job in jobs] if save_selection else []
         batch.refuse_collisions(maps)
-        with report.progress(show=not no_progress) as display:
 
-            def work(job: Job, position: int) -> dict[str, Any]:
-                batch.ready(job, force=force)
-                if display is not None:
-                    display.begin(job.source_name, position, len(jobs))
-                data = batch.read(job)
-                from .. import pipeline
-                from ..selection import Recorder
+        def selected(job: Job, found: Selected) -> None:
+            place = map_job(job, save_selection, found.step, found.suffix)
+            batch.write(place, found.picture, force=force)
 
-                suffix = job.source.suffix if job.source else ""
-                chosen = kind.value if kind else None
-                if dry_run:
-                    ready = pipeline.prepare(data, settings, suffix=suffix, kind=chosen)
-                    report.say(
-                        f"{printable(job.source_name)} {report.arrow} "
-                        f"{printable(job.target_name)} (dry run)"
-                    )
-                    report.say(report.plan(ready))
-                    return {
-                        "kind": ready.kind,
-                        "bytes_in": len(data),
-                        "parameters": ready.config.count(),
-                        "device": str(ready.device),
-                    }
+        def summary(job: Job, made: Product) -> None:
+            if made.data is not None:
+                report.encoded(job.source_name, job.target_name, made.values)
+                return
+            names = f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}"
+            report.say(f"{names} (dry run)")
+            report.say(made.plan)
 
-                def prepared(ready: "Prepared") -> None:
-                    report.detail(report.plan(ready))
-                    if display is not None:
-                        display.prepared(ready)
-
-                def save(step: int, picture: bytes, ending: str) -> None:
-                    batch.write(map_job(job, save_selection, step, ending), picture, force=force)
-
-                result = pipeline.encode(
-                    data,
-                    settings,
-                    suffix=suffix,
-                    kind=chosen,
-                    prepared=prepared,
-                    watch=display.update if display is not None else None,
-                    teach=(lambda inner, ready: Recorder(inner, ready, save))
-                    if save_selection
-                    else None,
-                )
-                batch.write(job, result.data, force=force)
-                report.encoded(job.source_name, job.target_name, len(data), result)
-                return encoded_line(len(data), result)
-
+        with report.progress(
+            show=not no_progress, total=len(jobs), several=spread.several
+        ) as display:
             run(
                 jobs,
-                work,
+                partial(
+                    tasks.encode,
+                    settings=settings,
+                    kind=kind.value if kind else None,
+                    dry_run=dry_run,
+                    maps=save_selection is not None,
+                ),
+                suffix=lambda job: job.source.suffix if job.source else "",
+                summary=summary,
                 keys=ENCODED_KEYS,
                 report=report,
+                force=force,
                 keep_going=keep_going,
                 skip_existing=skip_existing,
                 debug=debug,
+                spread=spread,
+                device=device,
+                display=display,
+                selected=selected,
             )
 
 
@@ -333,24 +317,3 @@ def map_job(job: Job, folder: Path | None, step: int = 0, suffix: str = "") -> J
     source = job.source or Path("stdin")
     name = f"{source.name}.step-{step:06d}{suffix}"
     return Job(job.source, batch.place(source, Path(name), folder))
-
-
-def encoded_line(bytes_in: int, result: "Encoded") -> dict[str, Any]:
-    """The values of an `encode --json` line that a result gives."""
-    return {
-        "kind": result.kind,
-        "bytes_in": bytes_in,
-        "bytes_raw": result.raw_size,
-        "bytes_out": len(result.data),
-        "samples": result.samples,
-        "parameters": result.parameters,
-        result.rate_name: round(result.rate, 4),
-        "metric": result.metric,
-        "distortion": round(result.distortion, 4),
-        "steps": result.steps,
-        "seconds": round(result.seconds, 3),
-        "device": result.device,
-        "teacher": result.teacher,
-        "seed": result.seed,
-        "notes": list(result.notes),
-    }

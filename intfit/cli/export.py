@@ -1,12 +1,13 @@
 """``intfit export``."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .. import batch
+from .. import batch, tasks
 from ..batch import Job
 from ..report import Reporter, printable, size
+from ..tasks import Product
 from . import options as opt
 from .run import guarded, plan_jobs, run
 
@@ -44,24 +45,20 @@ def export(
             as_json=as_json,
         )  # fmt: skip
 
-        def work(job: Job, position: int) -> dict[str, Any]:
-            batch.ready(job, force=force)
-            data = batch.read(job)
-            from .. import pipeline
-
-            result = pipeline.export(data)
-            batch.write(job, result, force=force)
+        def summary(job: Job, made: Product) -> None:
             report.say(
                 f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}  "
-                f"{size(len(data))} {report.arrow} {size(len(result))}"
+                f"{size(made.values['bytes_in'])} {report.arrow} {size(made.values['bytes_out'])}"
             )
-            return {"bytes_in": len(data), "bytes_out": len(result)}
 
         run(
             jobs,
-            work,
+            tasks.export,
+            suffix=lambda job: "",
+            summary=summary,
             keys=EXPORTED_KEYS,
             report=report,
+            force=force,
             keep_going=keep_going,
             skip_existing=skip_existing,
             debug=debug,

@@ -144,6 +144,25 @@ Threads = Annotated[
         envvar="INTFIT_THREADS",
     ),
 ]
+Jobs = Annotated[
+    str | None,
+    option(
+        "-j",
+        "--jobs",
+        panel=MACHINE,
+        text="Files at once, each on one thread unless --threads says more; auto is one a core.",
+        metavar="N",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    option(
+        "--cluster",
+        panel=MACHINE,
+        text="Send the files to the Ray cluster this machine is part of, or to that at HOST:PORT.",
+        metavar="auto|ADDRESS",
+    ),
+]
 Json = Annotated[bool, option("--json", panel=MESSAGES, text="One JSON object a line, on stdout.")]
 Verbose = Annotated[bool, option("-v", "--verbose", panel=MESSAGES, text="Say more.")]
 Quiet = Annotated[bool, option("--quiet", panel=MESSAGES, text="Say nothing but errors.")]

@@ -1,19 +1,24 @@
-"""Jobs one after another, and the one place where errors become a line and an exit code."""
+"""All jobs of a call, and the one place where errors become a line and an exit code."""
 
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from .. import batch
+from .. import batch, workers
 from ..batch import STREAM, Job
 from ..errors import IntfitError, UsageError
-from ..report import Reporter, printable
+from ..report import Display, Reporter, printable
+from ..tasks import Planned, Product, Selected, Standing, Work
+from ..workers import Crew, Failed, Listener, Lost, Pool, Task
 
 
 def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
@@ -56,42 +61,196 @@ def guarded(report: Reporter, debug: bool) -> Iterator[None]:
         raise typer.Exit(code) from None
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How many files are worked on at once, None for as many as there is room for, and where."""
+
+    jobs: int | None
+    cluster: str | None
+    threads: int | None
+
+    @classmethod
+    def parse(cls, jobs: str | None, cluster: str | None, threads: int | None) -> "Spread":
+        """Of ``--jobs``, ``--cluster`` and ``--threads``.
+
+        Beside others a file has one thread unless it was given more: the bytes of a fit depend on
+        how many there are, and must not depend on how many files there happen to be.
+
+        Raises:
+            UsageError: if ``jobs`` is neither a number nor ``auto``.
+        """
+        if jobs is None and cluster is not None:
+            jobs = "auto"
+        count = workers.parse_jobs(jobs)
+        alone = cluster is None and count == 1
+        return cls(count, cluster, threads if alone else threads or 1)
+
+    @property
+    def several(self) -> bool:
+        return self.cluster is not None or self.jobs != 1
+
+    def outcomes(
+        self,
+        work: Work,
+        tasks: Iterator[tuple[int, Task]],
+        listener: Listener,
+        *,
+        total: int,
+        device: str,
+    ) -> Generator[tuple[int, Product | Failed]]:
+        """What became of each task, as they come in."""
+        if self.cluster is not None:
+            from ..cluster import Cluster
+
+            on_gpu = device.startswith("cuda")
+            crew: Crew = Cluster(
+                work, self.cluster, most=self.jobs, threads=self.threads or 1, on_gpu=on_gpu
+            )
+        elif self.several:
+            crew = Pool(work, min(self.jobs or workers.cores(), total))
+        else:
+            return workers.here(work, tasks, listener)
+        return workers.dispatch(crew, tasks, listener)
+
+
+ALONE = Spread(1, None, None)
+
+
+class InTurn:
+    """Says what there is to say of each input when its turn comes: in the order of the inputs."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+        self._held: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
+        self._ended: set[int] = set()
+
+    def say(self, position: int, speak: Callable[[], None]) -> None:
+        """Call ``speak`` now, or when those before have ended."""
+        if position == self._turn:
+            speak()
+        else:
+            self._held[position].append(speak)
+
+    def end(self, position: int) -> None:
+        """Nothing more is to be said of this one."""
+        self._ended.add(position)
+        while self._turn in self._ended:
+            self._turn += 1
+            self._speak(self._turn)
+
+    def rest(self) -> None:
+        """What is left of those that have ended, without those between: the run is over."""
+        for position in sorted(self._ended):
+            self._speak(position)
+
+    def _speak(self, position: int) -> None:
+        for speak in self._held.pop(position, ()):
+            speak()
+
+
 def run(
     jobs: Sequence[Job],
-    work: Callable[[Job, int], dict[str, Any]],
+    work: Work,
     *,
+    suffix: Callable[[Job], str],
+    summary: Callable[[Job, Product], None],
     keys: Sequence[str],
     report: Reporter,
+    force: bool,
     keep_going: bool,
     skip_existing: bool,
     debug: bool,
+    spread: Spread = ALONE,
+    device: str = "cpu",
+    display: Display | None = None,
+    selected: Callable[[Job, Selected], None] | None = None,
 ) -> None:
     """Do ``work`` for every job; one failure does not stop the rest unless it should.
 
-    ``work`` returns the values of its JSON line. Exits with the gravest code of all.
+    ``work`` may be done elsewhere, and for several at once: it gets a job's bytes and ``suffix``.
+    All else is done here: outputs are written as they come in, and what there is to say, such as
+    the ``summary``, is said in the order of the jobs. Exits with the gravest code of all.
     """
     worst = 0
-    for position, job in enumerate(jobs, start=1):
+    turn = InTurn()
+
+    def settle(position: int, outcome: Callable[[Job], dict[str, Any]]) -> None:
+        nonlocal worst
+        job = jobs[position]
         line: dict[str, Any] = dict.fromkeys(keys)
         line |= {"input": job.source_name, "output": job.target_name, "ok": True, "skipped": False}
         try:
-            if skip_existing and job.target is not None and job.target.exists():
-                line["skipped"] = True
-                report.detail(f"{printable(job.target_name)} exists: skipped")
-            else:
-                line |= work(job, position)
+            line |= outcome(job)
         except BrokenPipeError:
             raise
         except MENDABLE as error:
             code, message = explain(error, debug=debug)
             worst = max(worst, code)
             line |= {"output": None, "ok": False, "error": message}
-            report.error(f"{printable(job.source_name)}: {message}")
-        report.record(line)
-        if worst and not keep_going:
-            break
+            told = f"{printable(job.source_name)}: {message}"
+            turn.say(position, partial(report.error, told))
+        turn.say(position, partial(report.record, line))
+        turn.end(position)
+        if display is not None:
+            display.end(position)
+
+    def tasks() -> Iterator[tuple[int, Task]]:
+        for position, job in enumerate(jobs):
+            if worst and not keep_going:
+                return
+            if skip_existing and job.target is not None and job.target.exists():
+                told = f"{printable(job.target_name)} exists: skipped"
+                turn.say(position, partial(report.detail, told))
+                settle(position, lambda job: {"skipped": True})
+                continue
+            try:
+                batch.ready(job, force=force)
+                if display is not None:
+                    display.begin(position, job.source_name)
+                task = batch.read(job), suffix(job)
+            except MENDABLE as error:
+                settle(position, partial(fail, error))
+                continue
+            yield position, task
+
+    def listen(position: int, event: Planned | Standing | Selected | Lost) -> None:
+        job = jobs[position]
+        if isinstance(event, Selected):
+            assert selected is not None
+            selected(job, event)
+        elif isinstance(event, Lost):
+            again = f"{printable(job.source_name)}: its worker {event.reason}; trying once more"
+            turn.say(position, partial(report.say, again))
+        elif isinstance(event, Planned):
+            turn.say(position, partial(report.detail, event.line))
+            if display is not None:
+                display.update(position, 0.0, "fitting")
+        elif display is not None:
+            display.update(position, event.fraction, event.figures)
+
+    def finish(position: int, outcome: Product | Failed, job: Job) -> dict[str, Any]:
+        if isinstance(outcome, Failed):
+            raise outcome.error
+        if outcome.data is not None:
+            batch.write(job, outcome.data, force=force)
+        turn.say(position, partial(summary, job, outcome))
+        return outcome.values
+
+    found = spread.outcomes(work, tasks(), listen, total=len(jobs), device=device)
+    try:
+        with closing(found):
+            for position, outcome in found:
+                settle(position, partial(finish, position, outcome))
+    except KeyboardInterrupt:
+        turn.rest()
+        raise
     if worst:
         raise typer.Exit(worst)
+
+
+def fail(error: Exception, job: Job) -> dict[str, Any]:
+    """Raise ``error``."""
+    raise error
 
 
 def plan_jobs(
