@@ -255,12 +255,12 @@ def fit(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * _rate_at(fraction, step)
         chosen = teacher.choose(step, fraction, score)
-        _learn(field, signal, teacher, optimizer, gradient, chosen, rounding)
+        learn(field, signal, teacher, optimizer, gradient, chosen, rounding)
         step += 1
     yield glance(step, 1.0, time.monotonic() - start)
 
 
-def _learn(
+def learn(
     field: nn.Module,
     signal: Signal,
     teacher: Teacher,
