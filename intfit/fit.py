@@ -130,16 +130,17 @@ def gradient_of(field: nn.Module) -> Gradient:
     """By hand for a SIREN on the CPU, by autograd for all else."""
     if isinstance(field, Siren) and next(field.parameters()).device.type == "cpu":
         return Descent(field)
+    return partial(by_autograd, field)
 
-    def differentiated(
-        coords: Tensor, targets: Tensor, *, loss: Literal["l2", "l1"], count: int
-    ) -> Tensor:
-        difference: Tensor = field(coords) - targets
-        absolute = difference.abs() if loss == "l1" else difference.square()
-        (absolute.mean() * (len(coords) / count)).backward()
-        return difference.detach().abs().sum(dim=1)
 
-    return differentiated
+def by_autograd(
+    field: nn.Module, coords: Tensor, targets: Tensor, *, loss: Literal["l2", "l1"], count: int
+) -> Tensor:
+    """The :class:`Gradient` of any field."""
+    difference: Tensor = field(coords) - targets
+    absolute = difference.abs() if loss == "l1" else difference.square()
+    (absolute.mean() * (len(coords) / count)).backward()
+    return difference.detach().abs().sum(dim=1)
 
 
 def _rate_at(fraction: float, step: int) -> float:

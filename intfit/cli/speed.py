@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..bench.speed import Cost
 
 HEADING = (
-    "                       thousand  G multiply-    % of   times  share of the step, %\n"
-    "network   batch  ms/step  ex./s   adds/s  mat. rate   plain  mat sin drw opt  rest"
+    "                     ms  1000 ex.  G m.-adds     % of  times  parts of a step, %\n"
+    "network   batch  a step  a second   a second  machine  plain mat sin drw opt etc"
 )
 
 
@@ -125,7 +125,7 @@ def _row(cost: "Cost") -> str:
     shares = (cost.matrix, cost.sine, cost.draw, cost.adam, cost.rest)
     figures = "".join(f"{100 * share:>4.0f}" for share in shares)
     return (
-        f"{f'{cost.width} x {cost.depth}':9}{cost.batch:>6}{1000 * cost.seconds:>9.2f}"
-        f"{cost.batch / cost.seconds / 1000:>10.0f}{cost.multiply_adds / 1e9:>9.1f}"
-        f"{100 * cost.of_matrix_rate:>9.0f}{cost.times_plain:>8.2f}  {figures}"
+        f"{f'{cost.width} x {cost.depth}':9}{cost.batch:>6}{1000 * cost.seconds:>8.2f}"
+        f"{cost.batch / cost.seconds / 1000:>10.0f}{cost.multiply_adds / 1e9:>11.1f}"
+        f"{100 * cost.of_matrix_rate:>9.0f}{cost.times_plain:>7.2f}{figures}"
     )
