@@ -195,11 +195,11 @@ def _products(config: SirenConfig, batch: int) -> Callable[[], None]:
 def _sines(config: SirenConfig, batch: int) -> Callable[[], None]:
     """Nothing but the sines of a step and their slopes."""
     count, rows = _tiles(config, batch)
-    turns, sine, slope, *spare = torch.rand(5, rows, config.width).unbind()
+    turns, sine, slope, spare = torch.rand(4, rows, config.width).unbind()
 
     def run() -> None:
         for _ in range(count * config.depth):
-            descent.wave(turns, sine, slope, (spare[0], spare[1]))
+            descent.wave(turns, sine, slope, spare)
 
     return run
 

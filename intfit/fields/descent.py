@@ -38,15 +38,13 @@ def _evaluate(polynomial: list[Tensor], z: Tensor, out: Tensor) -> None:
         torch.addcmul(coefficient, out, z, out=out)
 
 
-def wave(turns: Tensor, sine: Tensor, slope: Tensor, spare: tuple[Tensor, Tensor]) -> None:
+def wave(turns: Tensor, sine: Tensor, slope: Tensor, spare: Tensor) -> None:
     """``sine`` = cos(2 pi ``turns``), and ``slope``, its derivative by ``turns``.
 
     All ``[B, w]``, float32; ``turns`` and ``spare`` are overwritten.
     """
-    whole, squares = spare
-    torch.round(turns, out=whole)
-    turns.sub_(whole)
-    torch.mul(turns, turns, out=squares)
+    turns.sub_(torch.round(turns, out=spare))
+    squares = torch.mul(turns, turns, out=spare)
     _evaluate(SINE, squares, sine)
     _evaluate(SLOPE, squares, slope)
     slope.mul_(turns)
@@ -78,7 +76,7 @@ class Descent:
         self._folded = [(torch.empty_like(w), torch.empty_like(b)) for w, b in self._parameters]
         self._depth = config.depth
         self._rows = max(1, TILE // config.width)
-        self._space = torch.empty(3 + 2 * config.depth, self._rows, config.width)
+        self._space = torch.empty(2 + 2 * config.depth, self._rows, config.width)
 
     @torch.no_grad()
     def __call__(
@@ -99,13 +97,13 @@ class Descent:
         return errors[0] if tiles == 1 else torch.cat(errors)
 
     def _tile(self, coords: Tensor, targets: Tensor, *, loss: str, count: int) -> Tensor:
-        turns, whole, squares, *kept = self._space[:, : len(coords)].unbind()
+        turns, spare, *kept = self._space[:, : len(coords)].unbind()
         sines, slopes = kept[: self._depth], kept[self._depth :]
         inputs = [coords, *sines]
         *hidden, (weight, bias) = self._folded
         for x, (folded, shifted), sine, slope in zip(inputs, hidden, sines, slopes, strict=False):
             torch.addmm(shifted, x, folded.t(), out=turns)
-            wave(turns, sine, slope, (whole, squares))
+            wave(turns, sine, slope, spare)
         difference = torch.addmm(bias, sines[-1], weight.t()).sub_(targets)
         errors = difference.abs().sum(dim=1)
         share = 1 / (count * difference.shape[1])
@@ -115,7 +113,7 @@ class Descent:
             weight.addmm_(delta.t(), inputs[layer], alpha=scale)
             bias.add_(delta.sum(dim=0), alpha=scale)
             if layer:
-                below = turns if layer % 2 else whole
+                below = turns if layer % 2 else spare
                 delta = torch.mm(delta, self._folded[layer][0], out=below)
                 delta.mul_(slopes[layer - 1])
         return errors
