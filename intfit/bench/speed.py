@@ -28,7 +28,7 @@ from ..teacher import make_teacher
 #: Width, depth and batch: of a photograph, a recording and a surface by default, and others.
 SHAPES = ((64, 6, 2048), (72, 4, 2048), (48, 5, 4096), (32, 6, 2048), (256, 6, 2048))
 #: The sides of the picture that is drawn from, and of the matrices that set the machine's rate.
-PICTURE, MATRIX = (512, 768), 1024
+PICTURE, MATRIX = (512, 768), 512
 #: Each part is timed at least so often.
 LEAST = 5
 #: The figures that a baseline is compared by: shares of what the same machine does otherwise.

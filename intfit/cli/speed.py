@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..report import Reporter
 from ..settings import MAX_DEPTH, MAX_WIDTH
 from . import options as opt
-from .options import FIT, NETWORK, option
+from .options import FIT, option
 from .run import guarded
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def speed(
         str | None,
         option(
             "--shapes",
-            panel=NETWORK,
+            panel=FIT,
             text="Width, depth and batch of each (the presets' and others).",
             metavar="64x6x2048,...",
         ),
@@ -51,8 +51,9 @@ def speed(
 ) -> None:
     """Measure what a step of a fit costs on this CPU.
 
-    Beside a large matrix product and a plain PyTorch loop, timed in turns in the same run. The
-    parts of a step are timed alone: products, sines, draws (of examples), adam (the optimizer).
+    Beside large matrix products and a plain PyTorch loop, timed in turns in the same run. Parts of
+    a step, timed alone: mat, matrix products; sin, sines and cosines; drw, drawing examples; opt,
+    the optimizer; etc, the rest.
 
     \b
     Example:

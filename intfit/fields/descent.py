@@ -26,7 +26,7 @@ def _polynomial(function: Callable[[Any], Any], degree: int) -> list[Tensor]:
     return [torch.tensor([float(c)]) for c in series.convert(kind=Polynomial).coef]
 
 
-#: cos(2 pi r), within 8e-7, and its derivative over r, within 8e-5: polynomials in r^2.
+#: cos(2 pi r) within 8e-7, and its derivative, within 8e-5, over r: polynomials in r^2.
 SINE = _polynomial(lambda z: np.cos(2 * np.pi * np.sqrt(z)), 5)
 SLOPE = _polynomial(lambda z: -4 * np.pi**2 * np.sinc(2 * np.sqrt(z)), 4)
 
