@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from .fields.descent import Descent
 from .fields.siren import Siren
 from .settings import Goal, Plan
 from .signal import Metric, Signal, quality
@@ -37,6 +39,18 @@ WARM_UP, WARM_UP_SHARE = 50, 0.05
 #: stalled: its learning rate was too high, and it starts over with so many times less. (Measured:
 #: speech needs a quarter of what a cello does, and stays at 0 dB with more.)
 STALL_AT, STALLED, SLOWER = 0.1, 0.7, 4
+
+
+class Gradient(Protocol):
+    """Adds the gradient of a loss to the parameters of a field."""
+
+    def __call__(
+        self, coords: Tensor, targets: Tensor, *, loss: Literal["l2", "l1"], count: int
+    ) -> Tensor:
+        """The loss at ``coords`` ``[B, d]`` against ``targets`` ``[B, c]``, of ``count`` in all.
+
+        Returns the discrepancies ``[B]``: absolute errors, summed.
+        """
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,49 @@ def measure(
     return signal.measure(partial(evaluate, field), count=count, generator=generator, metric=metric)
 
 
+def flattened(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Parameter groups of one tensor each, of which the parameters become views, as do gradients.
+
+    An optimizer's step costs about as much for a small tensor as for a large one.
+    """
+    return [group | {"params": [_flat(group["params"])]} for group in groups]
+
+
+def _flat(parameters: list[nn.Parameter]) -> nn.Parameter:
+    whole = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
+    whole.grad = torch.zeros_like(whole)
+    sizes = [p.numel() for p in parameters]
+    parts = zip(whole.detach().split(sizes), whole.grad.split(sizes), strict=True)
+    for parameter, (values, gradient) in zip(parameters, parts, strict=True):
+        parameter.data = values.view_as(parameter)
+        parameter.grad = gradient.view_as(parameter)
+    return whole
+
+
+def adam(groups: list[dict[str, Any]], lr: float, *, memory: float) -> torch.optim.Optimizer:
+    """Adam for groups whose rates are shares of ``lr``."""
+    scaled = [group | {"lr": lr * group["lr"]} for group in groups]
+    return torch.optim.Adam(scaled, betas=(MOMENTUM, memory), fused=True)
+
+
+def gradient_of(field: nn.Module) -> Gradient:
+    """By hand for a SIREN on the CPU, by autograd for all else."""
+    # a field that only has one inside has more to it
+    if type(field) is Siren and next(field.parameters()).device.type == "cpu":
+        return Descent(field)
+    return partial(by_autograd, field)
+
+
+def by_autograd(
+    field: nn.Module, coords: Tensor, targets: Tensor, *, loss: Literal["l2", "l1"], count: int
+) -> Tensor:
+    """The :class:`Gradient` of any field."""
+    difference: Tensor = field(coords) - targets
+    absolute = difference.abs() if loss == "l1" else difference.square()
+    (absolute.mean() * (len(coords) / count)).backward()
+    return difference.detach().abs().sum(dim=1)
+
+
 def _rate_at(fraction: float, step: int) -> float:
     """Share of the learning rate: a short warm-up, then a cosine to zero over the whole fit."""
     warm = min(1.0, max((step + 1) / WARM_UP, fraction / WARM_UP_SHARE))
@@ -118,10 +175,10 @@ def fit(
     the teacher's draws, and the file, as they are.
     """
     keep_freed_memory()
+    groups, gradient = flattened(field.groups(1.0)), gradient_of(field)
 
     def fresh(lr: float) -> tuple[torch.optim.Optimizer, list[float]]:
-        betas = (MOMENTUM, plan.memory)
-        optimizer = torch.optim.Adam(field.groups(lr), betas=betas, fused=True)
+        optimizer = adam(groups, lr, memory=plan.memory)
         return optimizer, [group["lr"] for group in optimizer.param_groups]
 
     optimizer, rates = fresh(plan.lr)
@@ -201,28 +258,26 @@ def fit(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * _rate_at(fraction, step)
         chosen = teacher.choose(step, fraction, score)
-        _learn(field, signal, teacher, optimizer, chosen, rounding)
+        learn(field, signal, teacher, optimizer, gradient, chosen, rounding)
         step += 1
     yield glance(step, 1.0, time.monotonic() - start)
 
 
-def _learn(
+def learn(
     field: nn.Module,
     signal: Signal,
     teacher: Teacher,
     optimizer: torch.optim.Optimizer,
+    gradient: Gradient,
     indices: Tensor,
     rounding: AbstractContextManager[None],
 ) -> None:
     """One step of the optimizer on the examples at ``indices``."""
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=False)
     errors = []
     with rounding:
         for part in indices.split(CHUNK):
             coords, targets = signal.examples(part)
-            difference = field(coords) - targets
-            absolute = difference.abs() if signal.loss == "l1" else difference.square()
-            (absolute.mean() * (len(part) / len(indices))).backward()
-            errors.append(difference.detach().abs().sum(dim=1))
+            errors.append(gradient(coords, targets, loss=signal.loss, count=len(indices)))
     optimizer.step()
     teacher.observe(indices, errors[0] if len(errors) == 1 else torch.cat(errors))

@@ -105,11 +105,11 @@ class GridSignal:
         axes: list[Tensor] = []
         rest = indices
         for size in reversed(self.shape):
-            position = rest % size if len(axes) < len(self.shape) - 1 else rest
-            rest = rest // size
-            position = position.to(precise(indices.device))
+            above = rest // size  # always 0 on the first axis
+            position = (rest - above * size).to(precise(indices.device))
+            rest = above
             axes.append(((2 * position + (1 - size)) / longest).float())
-        targets = self.values[indices].float().mul_(self.scale).add_(self.offset)
+        targets = self.values.index_select(0, indices).float().mul_(self.scale).add_(self.offset)
         return torch.stack(axes[::-1], dim=-1), targets
 
     def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -172,7 +172,7 @@ class PointSignal:
         return 1
 
     def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.points[indices], self.targets[indices]
+        return self.points.index_select(0, indices), self.targets.index_select(0, indices)
 
     def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.check_points[:count], self.check_targets[:count]

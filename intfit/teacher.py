@@ -193,7 +193,7 @@ class ProportionalInt:
         return list(drawn.t().contiguous())
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
-        self._scores[indices] = errors
+        self._scores.scatter_(0, indices, errors)
 
 
 def make_teacher(

@@ -216,7 +216,7 @@ def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, mon
         for parameter in field.parameters():
             parameter.data.fill_(float("nan"))
 
-    monkeypatch.setattr("intfit.fit._learn", diverge)
+    monkeypatch.setattr("intfit.fit.learn", diverge)
     run = intfit("encode", picture, *FAST)
     assert run.code == 1
     assert "--lr" in run.err

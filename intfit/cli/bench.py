@@ -17,6 +17,7 @@ from ..settings import check as check_settings
 from . import options as opt
 from .options import FIT, MESSAGES, NETWORK, OUTPUT, Sectioned, option
 from .run import guarded
+from .speed import speed
 
 app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Repeat the comparisons in the README."
@@ -26,6 +27,9 @@ app = typer.Typer(
 @app.callback()
 def top() -> None:
     """Repeat the comparisons in the README."""
+
+
+app.command(cls=Sectioned)(speed)
 
 
 @app.command(cls=Sectioned, no_args_is_help=True)

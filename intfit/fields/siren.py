@@ -60,8 +60,10 @@ class Siren(nn.Module):
         (weight, bias), *hidden, (last_weight, last_bias) = (
             (layer.get_parameter("weight"), layer.get_parameter("bias")) for layer in self.layers
         )
-        x = torch.sin(omega_first * torch.addmm(bias, coords, weight.t()))
+        # autograd needs what the sines were taken of
+        sin = torch.sin if torch.is_grad_enabled() else torch.sin_
+        x = sin(omega_first * torch.addmm(bias, coords, weight.t()))
         for weight, bias in hidden:
             # omega is folded into the (small) weight rather than applied to the (large) activation
-            x = torch.sin(torch.addmm(omega * bias, x, (omega * weight).t()))
+            x = sin(torch.addmm(omega * bias, x, (omega * weight).t()))
         return torch.addmm(last_bias, x, last_weight.t())

@@ -1,0 +1,185 @@
+"""The gradient by hand, and `bench speed`. Nothing here depends on how fast the machine is."""
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import photo, png
+from torch import nn
+
+from intfit import Settings, fit
+from intfit.fields import descent
+from intfit.fields.architecture import SirenConfig
+from intfit.fields.descent import Descent
+from intfit.fields.siren import Siren
+from intfit.pipeline import encode, prepare
+from intfit.rate import Rounding
+from intfit.teacher import Uniform
+
+SMALL = ("--shapes", "8x2x64", "--seconds", 0.1, "--threads", 1)
+
+
+def twins(inside=2, outside=3, width=24, depth=3):
+    """The same SIREN twice."""
+    config = SirenConfig(inside, outside, width, depth, omega_first=60.0, omega=30.0)
+    pair = Siren(config, generator=torch.Generator().manual_seed(0)), Siren(config)
+    pair[1].load_state_dict(pair[0].state_dict())
+    return pair
+
+
+def examples(inside, outside, count):
+    generator = torch.Generator().manual_seed(1)
+    coords = torch.rand(count, inside, generator=generator) * 2 - 1
+    return coords, torch.rand(count, outside, generator=generator) * 2 - 1
+
+
+def differentiated(field, coords, targets, loss):
+    difference = field(coords) - targets
+    (difference.abs() if loss == "l1" else difference.square()).mean().backward()
+    return difference.detach().abs().sum(dim=1)
+
+
+def assert_same_gradients(one, other):
+    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert (mine.grad - theirs.grad).norm() < 1e-4 * theirs.grad.norm()
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+@pytest.mark.parametrize(("inside", "outside", "depth"), [(2, 3, 3), (1, 1, 1), (3, 1, 5)])
+def test_gradients_by_hand_are_autograd_s(loss, inside, outside, depth, monkeypatch):
+    monkeypatch.setattr(descent, "TILE", 24 * 40)  # several tiles, the last one smaller
+    one, other = twins(inside, outside, depth=depth)
+    coords, targets = examples(inside, outside, 150)
+    found = Descent(one)(coords, targets, loss=loss, count=150)
+    expected = differentiated(other, coords, targets, loss)
+    assert_same_gradients(one, other)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_gradients_of_parts_add_up_to_those_of_the_whole():
+    one, other = twins()
+    coords, targets = examples(2, 3, 90)
+    gradient = Descent(one)
+    for part in (slice(0, 50), slice(50, 90)):
+        gradient(coords[part], targets[part], loss="l2", count=90)
+    differentiated(other, coords, targets, "l2")
+    assert_same_gradients(one, other)
+
+
+def test_gradients_go_straight_through_the_rounding():
+    one, other = twins()
+    groups = fit.flattened(one.groups(1.0))
+    rounding = Rounding(one, dict.fromkeys(dict(one.named_parameters()), 110))
+    exact = {name: tensor.clone() for name, tensor in one.state_dict().items()}
+    coords, targets = examples(2, 3, 64)
+    gradient = Descent(one)
+    with rounding:
+        gradient(coords, targets, loss="l2", count=64)
+        other.load_state_dict(one.state_dict())
+    assert not torch.equal(other.layers[1].weight, one.layers[1].weight)
+    differentiated(other, coords, targets, "l2")
+    assert_same_gradients(one, other)
+    assert all(torch.equal(exact[name], tensor) for name, tensor in one.state_dict().items())
+    fit.adam(groups, 1e-3, memory=0.99).step()
+    assert not any(torch.equal(exact[name], tensor) for name, tensor in one.state_dict().items())
+
+
+def test_a_wave_is_a_cosine_and_its_slope():
+    turns = torch.linspace(-40, 40, 100_001)[:, None]
+    angle = 2 * math.pi * turns.double()
+    sine, slope, spare = torch.empty(3, *turns.shape).unbind()
+    descent.wave(turns.clone(), sine, slope, spare)
+    assert (sine - angle.cos()).abs().max() < 2e-6
+    assert (slope + 2 * math.pi * angle.sin()).abs().max() < 1e-3
+
+
+def test_one_tensor_a_group_learns_as_many_do():
+    one, other = twins()
+    flat = fit.adam(fit.flattened(one.groups(1.0)), 1e-3, memory=0.99)
+    plain = torch.optim.Adam(other.groups(1e-3), betas=(fit.MOMENTUM, 0.99))
+    coords, targets = examples(2, 3, 64)
+    for _ in range(5):
+        for field, optimizer in ((one, flat), (other, plain)):
+            optimizer.zero_grad(set_to_none=False)
+            differentiated(field, coords, targets, "l2")
+            optimizer.step()
+    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-6)
+
+
+def test_a_fit_by_hand_ends_where_one_by_autograd_does(monkeypatch):
+    settings = Settings(field="siren", steps=150, width=24, depth=3, batch=512, device="cpu")
+    by_hand = encode(png(photo()), settings)
+    monkeypatch.setattr(fit, "gradient_of", lambda field: partial(fit.by_autograd, field))
+    by_autograd = encode(png(photo()), settings)
+    assert by_hand.data != by_autograd.data
+    assert by_hand.distortion == pytest.approx(by_autograd.distortion, abs=0.3)
+
+
+class Waves(nn.Module):
+    """A field that is no SIREN: sines at fixed frequencies, of learned amplitudes."""
+
+    def __init__(self):
+        super().__init__()
+        self.amplitudes = nn.Parameter(torch.zeros(64, 3))
+        frequencies = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("frequencies", 4 * frequencies)
+
+    def groups(self, lr):
+        return [{"params": [self.amplitudes], "lr": lr}]
+
+    def wrap_phases(self):
+        pass
+
+    def forward(self, coords):
+        return torch.sin(coords @ self.frequencies + 1) @ self.amplitudes
+
+
+def test_any_field_can_be_fitted():
+    ready = prepare(png(photo()), Settings(field="siren", steps=200, lr=0.02, device="cpu"))
+    signal = ready.signal.to(torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    teacher = Uniform(signal.n, batch=256, generator=generator)
+    *_, last = fit.fit(Waves(), signal, teacher, ready.plan, generator=generator)
+    assert last.distortion > 15
+
+
+def test_bench_speed_prints_a_table_of_80_columns(intfit):
+    run = intfit("bench", "speed", *SMALL)
+    assert run.code == 0, run.err
+    assert "8 x 2" in run.out
+    assert max(map(len, run.out.splitlines())) <= 80
+
+
+def test_bench_speed_compares_ratios_with_a_baseline(intfit):
+    run = intfit("bench", "speed", *SMALL, "--json")
+    assert run.code == 0, run.err
+    cost = json.loads(run.out)
+    parts = [cost[part] for part in ("matrix", "sine", "draw", "adam", "rest")]
+    assert sum(parts) == pytest.approx(1)
+    assert cost["of_matrix_rate"] == pytest.approx(cost["multiply_adds"] / cost["matrix_rate"])
+    options = ("--seconds", 0.1, "--threads", 1, "--compare", "base.json")
+    for factor, code in ((0.01, 0), (100, 1)):
+        doctored = cost | {name: cost[name] * factor for name in ("of_matrix_rate", "times_plain")}
+        Path("base.json").write_text(json.dumps(doctored | {"seconds": 1e-9}))
+        run = intfit("bench", "speed", *options)
+        assert run.code == code, run.err
+        assert ("8x2x64: slower: times_plain" in run.err) == bool(code)
+
+
+def test_bench_speed_says_what_is_wrong_with_a_request(intfit):
+    assert "64x6x2048" in intfit("bench", "speed", "--shapes", "64x6").err
+    assert intfit("bench", "speed", "--compare", "missing.json").code == 1
+    Path("base.json").write_text("{}")
+    run = intfit("bench", "speed", "--compare", "base.json")
+    assert (run.code, run.err.count("\n")) == (2, 1)
+    cost = json.loads(intfit("bench", "speed", *SMALL, "--json").out)
+    Path("base.json").write_text(json.dumps(cost))
+    run = intfit("bench", "speed", "--compare", "base.json", "--shapes", "9x2x64", "--threads", 1)
+    assert (run.code, "9x2x64" in run.err) == (2, True)
+    Path("base.json").write_text(json.dumps(cost | {"threads": 7}))
+    run = intfit("bench", "speed", "--compare", "base.json", "--threads", 1)
+    assert (run.code, "--threads 7" in run.err) == (2, True)
