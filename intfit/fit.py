@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from .fields.siren import Siren
+from .look import Look
 from .settings import Goal, Plan
 from .signal import Metric, Signal, quality
-from .teacher import Teacher
+from .teachers import Teacher
 
 #: Examples a forward or backward pass takes at once; larger batches accumulate gradients.
 CHUNK = 1 << 16
@@ -52,6 +53,24 @@ class Progress:
     seconds: float
     distortion: float
     ratio: float
+
+
+class Clock:
+    """The seconds that a fit has run: it stands still while paused."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._start += time.monotonic() - began
 
 
 def keep_freed_memory() -> None:
@@ -106,9 +125,10 @@ def fit(
 
     The schedule is laid out over ``plan.steps``, or over ``plan.max_time`` seconds where that is
     set. Where the plan stops at its goal and reaches it earlier, only the last stretch is left, in
-    proportion. Nothing waits for the device between two glances at the distortion, half a second
-    apart. A fit that has learnt next to nothing after a tenth of its schedule starts over, once,
-    with a lower learning rate and the rest of the schedule.
+    proportion. The clock stands still while the caller has what is yielded. Nothing waits for the
+    device between two glances at the distortion, half a second apart. A fit that has learnt next to
+    nothing after a tenth of its schedule starts over, once, with a lower learning rate and the rest
+    of the schedule.
 
     ``settle`` is called before the last stretch of the fit; what it returns rounds the parameters
     while it is entered, and does so in every step from then on.
@@ -126,11 +146,7 @@ def fit(
     optimizer, rates = fresh(plan.lr)
     newborn: list[Tensor] | None = [p.detach().clone() for p in field.parameters()]
     coords, targets = signal.check(GLANCE, generator=generator)
-
-    def score(indices: Tensor) -> Tensor:
-        with torch.no_grad():
-            parts = [signal.examples(part) for part in indices.split(CHUNK)]
-            return torch.cat([(field(x) - t).abs().sum(dim=1) for x, t in parts])
+    score = Look(field, signal, chunk=CHUNK)
 
     def stalled() -> bool:
         left = (evaluate(field, coords) - targets).square().mean()
@@ -164,15 +180,15 @@ def fit(
     rounding: AbstractContextManager[None] = nullcontext()
     settled = False
     enough = None  # the step at which the target was reached
-    start = glanced = time.monotonic()
+    clock, glanced = Clock(), 0.0
     step = 0
     while True:
-        now = time.monotonic()
+        now = clock.seconds()
         if plan.steps is not None:
             fraction = step / plan.steps
         else:
             assert plan.max_time is not None
-            fraction = min((now - start) / plan.max_time, 1.0)
+            fraction = min(now / plan.max_time, 1.0)
         if enough is not None:
             last = max(1.0, enough * FINISH / (1 - FINISH))
             fraction = max(fraction, 1 - FINISH * (1 - (step - enough) / last))
@@ -180,16 +196,17 @@ def fit(
             break
         if now - glanced >= GLANCE_SECONDS:
             glanced = now
-            yield glance(step, fraction, now - start)
+            seen = glance(step, fraction, now)
+            with clock.paused():  # what is done with it is not the fit's time
+                yield seen
         if step % TARGET_EVERY == 0 and enough is None and not settled and reached():
             if settle is None:
                 break
             enough = step
             continue
         if settle is not None and not settled and fraction >= 1 - FINISH:
-            began = time.monotonic()
-            rounding, settled = settle(), True
-            start += time.monotonic() - began  # or there might be no time left to finish in
+            with clock.paused():  # or there might be no time left to finish in
+                rounding, settled = settle(), True
         if newborn is not None and fraction >= STALL_AT:
             if step >= WARM_UP and stalled():
                 with torch.no_grad():
@@ -202,7 +219,8 @@ def fit(
         chosen = teacher.choose(step, fraction, score)
         _learn(field, signal, teacher, optimizer, chosen, rounding)
         step += 1
-    yield glance(step, 1.0, time.monotonic() - start)
+    seconds = clock.seconds()
+    yield glance(step, 1.0, seconds)
 
 
 def _learn(

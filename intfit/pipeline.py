@@ -34,7 +34,7 @@ from .settings import (
     widest_in,
 )
 from .signal import Signal
-from .teacher import Teacher, make_teacher
+from .teachers import Teacher, make_teacher
 
 #: Called now and then while fitting, with where the fit stands.
 Watch = Callable[[fitting.Progress], None]
@@ -329,16 +329,8 @@ def fit_prepared(
     # Parameters are drawn on the CPU, so that every device starts from the same field.
     field = Siren(config, generator=torch.Generator().manual_seed(chosen.seed)).to(device)
     glances = torch.Generator(device).manual_seed(chosen.seed + 1)
-    teacher = make_teacher(
-        chosen.teacher,
-        signal.n,
-        selection=chosen.selection,
-        batch=chosen.batch,
-        ratio=chosen.ratio,
-        ratio_schedule=chosen.ratio_schedule,
-        interval_schedule=chosen.interval_schedule,
-        generator=torch.Generator(device).manual_seed(chosen.seed),
-    )
+    draws = torch.Generator(device).manual_seed(chosen.seed)
+    teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
     if teach is not None:
         teacher = teach(teacher, prepared)
     rounding: list[Rounding] = []

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from intfit.schedules import interval_at, ratio_at
-from intfit.teacher import Full, ProportionalInt, TopInt, Uniform
+from intfit.teachers import Full, ProportionalInt, TopInt, Uniform
 
 
 def generator() -> torch.Generator:
@@ -108,7 +108,7 @@ def test_steps_refresh_the_errors_of_the_examples_they_drew():
 
 
 def test_a_signal_larger_than_the_pool_is_still_drawn_from_everywhere(monkeypatch):
-    monkeypatch.setattr("intfit.teacher.POOL", 64)
+    monkeypatch.setattr("intfit.teachers.proportional.POOL", 64)
     teacher = proportional(1000, batch=200, start=1.0)
     drawn = torch.cat([teacher.choose(step, 0.0, no_score) for step in range(60)])
     assert len(drawn.unique()) > 900

@@ -67,6 +67,8 @@ class TeacherChoice(StrEnum):
     full = "full"
     uniform = "uniform"
     int = "int"
+    evos = "evos"
+    nint = "nint"
 
 
 class SelectionChoice(StrEnum):
