@@ -11,7 +11,7 @@ from ..errors import IntfitError, UsageError
 from ..report import Reporter, printable, value
 from ..settings import Settings
 from . import options as opt
-from .options import FIT, MESSAGES, NETWORK, TEACHER, option
+from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
 from .run import guarded
 
 if TYPE_CHECKING:
@@ -66,6 +66,16 @@ def teachers(
     lr: Annotated[
         float | None, option("--lr", panel=NETWORK, text="Learning rate at its highest.")
     ] = None,
+    plot: Annotated[
+        Path | None,
+        option(
+            "--plot",
+            panel=OUTPUT,
+            text="Draw curves, schedules, selections and reconstructions: .png, .svg or .pdf; "
+            "with several inputs FILE-INPUT.png and so on. Needs intfit[bench].",
+            metavar="FILE",
+        ),
+    ] = None,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
     as_json: Annotated[
@@ -94,9 +104,12 @@ def teachers(
     with guarded(report, debug):
         shares = _numbers("--budgets", budgets, low=0.01, high=1)
         qualities = _numbers("--reach", reach, low=-200, high=200) if reach else []
+        from ..bench import plots
         from ..bench import teachers as bench
         from ..pipeline import prepare
 
+        if plot is not None:
+            plots.canvas(1, 1)  # before the first fit, to see whether there is one
         wanted = [name.strip() for name in names.split(",")] if names else list(bench.USUAL)
         wanted = list(dict.fromkeys([*wanted, *(bench.GRID if grid else ())]))
         for name in files:
@@ -109,8 +122,10 @@ def teachers(
                 if not as_json:
                     print(f"{printable(name)}, SIREN {network}, {seconds:g} s each", flush=True)
                 runs: list[Run] = []
+                every = range(seed, seed + seeds)
+                pictured = plot is not None and ready.kind == "image"
                 for run in bench.compare(
-                    ready, wanted, seeds=range(seed, seed + seeds), shares=shares
+                    ready, wanted, seeds=every, shares=shares, values=pictured
                 ):
                     runs.append(run)
                     in_share = "" if run.share == 1 else f", {run.share:g} of the time"
@@ -129,6 +144,9 @@ def teachers(
                 if not as_json:
                     rows = bench.summaries(runs, qualities=qualities)
                     _table(rows, metric, qualities=qualities, seeds=seeds, shares=shares)
+                if plot is not None:
+                    stem = plot.stem + (f"-{Path(name).stem}" if len(files) > 1 else "")
+                    plots.save(plots.draw(ready, runs, Path(name).name), plot.with_stem(stem))
             except IntfitError as error:
                 raise type(error)(f"{printable(name)}: {error}") from error
 
