@@ -398,6 +398,8 @@ def plan(
     # of the time is the same however large the signal.
     redrawn = f"every:{max(1, min(n, POOL) // (2 * batch))}"
     usual = SCHEDULES[settings.teacher] if greedy else (0.5, "linear", redrawn)
+    schedule = settings.ratio_schedule or usual[1]
+    start = 1.0 if schedule == "reverse-cosine" else usual[0]  # the one that falls
     omega_first = preset.omega_first * (n if preset.follows_length else 1)
     return Plan(
         width=width,
@@ -412,8 +414,8 @@ def plan(
         stops=not searches(settings),
         teacher=settings.teacher,
         selection=selection,
-        ratio=settings.ratio or usual[0],
-        ratio_schedule=settings.ratio_schedule or usual[1],
+        ratio=settings.ratio or start,
+        ratio_schedule=schedule,
         interval_schedule=settings.interval_schedule or usual[2],
         batch=batch,
         seed=settings.seed,

@@ -15,6 +15,7 @@ from ..media import medium
 from ..pipeline import Prepared
 from ..signal import PointSignal
 from .teachers import MOMENTS, Run
+from .toy import Moment
 
 #: Settings of the type, for a page's width.
 STYLE: Any = {
@@ -218,4 +219,27 @@ def draw(ready: Prepared, runs: Sequence[Run], name: str) -> Any:
             _maps(next(rows), ready, selecting)
         if made:
             _strip(next(rows), ready, made, columns)
+    return figure
+
+
+def toy(moments: Sequence[Moment]) -> Any:
+    """The two functions of the toy at each moment, a panel each.
+
+    Raises:
+        UsageError: where matplotlib is missing.
+    """
+    figure = canvas(WIDTH, 2.1)
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        row = figure.subplots(1, len(moments), sharey=True)
+        for axes, moment in zip(row, moments, strict=True):
+            axes.plot(moment.points, moment.target, color="#999999", label="target")
+            axes.plot(moment.points, moment.by_parameters, color=COLOURS[2], label="parameters")
+            axes.plot(
+                moment.points, moment.by_function, color=OURS, linestyle="--",
+                label="function, through the tangent kernel",
+            )  # fmt: skip
+            axes.set(title=f"step {moment.step}", xticks=[-3, 0, 3])
+        figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any, get_args
 
 import numpy as np
@@ -147,18 +148,26 @@ def _planned(ready: Prepared, changes: dict[str, Any]) -> tuple[Settings, Plan]:
 
 
 def fitted(
-    ready: Prepared, name: str, *, seed: int, share: float = 1.0, values: bool = False
+    ready: Prepared,
+    name: str,
+    *,
+    seed: int,
+    share: float = 1.0,
+    parts: int = PARTS,
+    values: bool = False,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Run:
     """Fit ``ready`` with a teacher, on ``share`` of its seconds or steps; ``values`` keeps the end.
 
     Initial weights are those of the ``seed``, whoever teaches. The clock of the fit stands still
-    while quality is measured.
+    while quality is measured, at its start and after each of ``parts``. ``more`` settings go before
+    the teacher's own.
 
     Raises:
         UsageError: as :func:`settings_of`.
     """
     given = ready.settings
-    changes = settings_of(name, ready.signal.n) | {"seed": seed}
+    changes = settings_of(name, ready.signal.n) | dict(more) | {"seed": seed}
     if given.max_time is not None:
         changes["max_time"] = given.max_time * share
     if given.steps is not None:
@@ -175,7 +184,7 @@ def fitted(
     points: list[Point] = []
     glances = torch.Generator(device).manual_seed(seed + 1)
     for now in fitting.fit(siren, signal, teacher, chosen, generator=glances):
-        if now.fraction >= len(points) / PARTS:
+        if now.fraction >= len(points) / parts:
             # the same samples every time, where the signal is too large for all
             same = torch.Generator(device).manual_seed(0)
             quality = fitting.measure(siren, signal, count=fitting.MEASURE, generator=same)
@@ -186,8 +195,8 @@ def fitted(
     held = None
     if values:
         everything = torch.arange(signal.n, device=device)
-        parts = (signal.examples(part)[0] for part in everything.split(fitting.CHUNK))
-        held = torch.cat([fitting.evaluate(siren, part).cpu() for part in parts])
+        chunks = (signal.examples(part)[0] for part in everything.split(fitting.CHUNK))
+        held = torch.cat([fitting.evaluate(siren, chunk).cpu() for chunk in chunks])
     return Run(name, seed, share, tuple(points), kept, held)
 
 

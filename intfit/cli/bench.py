@@ -16,6 +16,7 @@ from ..settings import Settings
 from ..settings import check as check_settings
 from . import options as opt
 from .options import FIT, OUTPUT, Sectioned, option
+from .paper import paper
 from .run import guarded
 from .teachers import teachers
 
@@ -30,6 +31,7 @@ def top() -> None:
 
 
 app.command(cls=Sectioned, no_args_is_help=True)(teachers)
+app.command(cls=Sectioned)(paper)
 
 
 def _cache_folder() -> Path:
