@@ -56,21 +56,22 @@ class Progress:
 
 
 class Clock:
-    """The seconds that a fit has run: it stands still while paused."""
+    """The seconds that a fit has run, by ``now``: it stands still while paused."""
 
-    def __init__(self) -> None:
-        self._start = time.monotonic()
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._start = now()
 
     def seconds(self) -> float:
-        return time.monotonic() - self._start
+        return self._now() - self._start
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        began = time.monotonic()
+        began = self._now()
         try:
             yield
         finally:
-            self._start += time.monotonic() - began
+            self._start += self._now() - began
 
 
 def keep_freed_memory() -> None:
@@ -120,6 +121,7 @@ def fit(
     *,
     generator: torch.Generator,
     settle: Callable[[], AbstractContextManager[None]] | None = None,
+    now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
     """Fit ``field`` to ``signal`` in place; yields now and then, and once at the end.
 
@@ -133,8 +135,8 @@ def fit(
     ``settle`` is called before the last stretch of the fit; what it returns rounds the parameters
     while it is entered, and does so in every step from then on.
 
-    ``generator`` draws the examples that glances are measured on, so that showing progress leaves
-    the teacher's draws, and the file, as they are.
+    ``now`` is what seconds are counted by. ``generator`` draws the examples that glances are
+    measured on, so that showing progress leaves the teacher's draws, and the file, as they are.
     """
     keep_freed_memory()
 
@@ -180,23 +182,23 @@ def fit(
     rounding: AbstractContextManager[None] = nullcontext()
     settled = False
     enough = None  # the step at which the target was reached
-    clock, glanced = Clock(), 0.0
+    clock, glanced = Clock(now), 0.0
     step = 0
     while True:
-        now = clock.seconds()
+        spent = clock.seconds()
         if plan.steps is not None:
             fraction = step / plan.steps
         else:
             assert plan.max_time is not None
-            fraction = min(now / plan.max_time, 1.0)
+            fraction = min(spent / plan.max_time, 1.0)
         if enough is not None:
             last = max(1.0, enough * FINISH / (1 - FINISH))
             fraction = max(fraction, 1 - FINISH * (1 - (step - enough) / last))
         if fraction >= 1:
             break
-        if now - glanced >= GLANCE_SECONDS:
-            glanced = now
-            seen = glance(step, fraction, now)
+        if spent - glanced >= GLANCE_SECONDS:
+            glanced = spent
+            seen = glance(step, fraction, spent)
             with clock.paused():  # what is done with it is not the fit's time
                 yield seen
         if step % TARGET_EVERY == 0 and enough is None and not settled and reached():

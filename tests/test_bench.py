@@ -105,7 +105,7 @@ def test_teachers_are_compared_over_seeds_and_budgets_and_drawn(intfit, picture)
     run = intfit(
         "bench", "teachers", picture, "--seconds", 0.2, "--width", 8, "--depth", 2, "--json",
         "--teachers", "uniform,uniform:50%,step+incremental,evos,nint,default",
-        "--seeds", 2, "--budgets", "0.5,1", "--plot", "fig.png",
+        "--seeds", 2, "--budgets", "0.5,1", "--plot", "fig.png", "--cpu-time",
     )  # fmt: skip
     assert run.code == 0, run.err
     points = [json.loads(line) for line in run.out.splitlines()]

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from types import MappingProxyType
@@ -78,22 +78,22 @@ class Run:
 
 
 class Timed:
-    """A teacher, and the ``seconds`` it took: on a GPU, those of the host."""
+    """A teacher, and the ``seconds`` by ``now`` that it took: on a GPU, those of the host."""
 
-    def __init__(self, teacher: Teacher) -> None:
-        self._teacher = teacher
+    def __init__(self, teacher: Teacher, now: Callable[[], float]) -> None:
+        self._teacher, self._now = teacher, now
         self.seconds = 0.0
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        began = time.perf_counter()
+        began = self._now()
         chosen = self._teacher.choose(step, progress, score)
-        self.seconds += time.perf_counter() - began
+        self.seconds += self._now() - began
         return chosen
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
-        began = time.perf_counter()
+        began = self._now()
         self._teacher.observe(indices, errors)
-        self.seconds += time.perf_counter() - began
+        self.seconds += self._now() - began
 
     def ratio(self, progress: float) -> float:
         return self._teacher.ratio(progress)
@@ -155,13 +155,14 @@ def fitted(
     share: float = 1.0,
     parts: int = PARTS,
     values: bool = False,
+    now: Callable[[], float] = time.monotonic,
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Run:
     """Fit ``ready`` with a teacher, on ``share`` of its seconds or steps; ``values`` keeps the end.
 
     Initial weights are those of the ``seed``, whoever teaches. The clock of the fit stands still
-    while quality is measured, at its start and after each of ``parts``. ``more`` settings go before
-    the teacher's own.
+    while quality is measured, at its start and after each of ``parts``; seconds are counted by
+    ``now``. ``more`` settings go before the teacher's own.
 
     Raises:
         UsageError: as :func:`settings_of`.
@@ -178,20 +179,20 @@ def fitted(
     signal = ready.signal.to(device)
     siren = Siren(config, generator=torch.Generator().manual_seed(seed)).to(device)
     draws = torch.Generator(device).manual_seed(seed)
-    timed = Timed(make_teacher(chosen, signal.n, shape=signal.shape, generator=draws))
+    timed = Timed(make_teacher(chosen, signal.n, shape=signal.shape, generator=draws), now)
     kept: dict[float, Tensor] = {}
-    teacher = Witness(timed, signal.n, MOMENTS, lambda _, moment, at: kept.update({moment: at}))
+    teacher = Witness(timed, signal.n, MOMENTS, lambda _, when, those: kept.update({when: those}))
     points: list[Point] = []
     glances = torch.Generator(device).manual_seed(seed + 1)
-    for now in fitting.fit(siren, signal, teacher, chosen, generator=glances):
-        if now.fraction >= len(points) / parts:
+    for at in fitting.fit(siren, signal, teacher, chosen, generator=glances, now=now):
+        if at.fraction >= len(points) / parts:
             # the same samples every time, where the signal is too large for all
             same = torch.Generator(device).manual_seed(0)
             quality = fitting.measure(siren, signal, count=fitting.MEASURE, generator=same)
             selects = settings.teacher in SCHEDULES
-            interval = interval_at(chosen.interval_schedule, now.fraction) if selects else 1
-            choosing = timed.seconds / max(now.seconds, 1e-9)
-            points.append(Point(now.step, now.seconds, quality, now.ratio, interval, choosing))
+            interval = interval_at(chosen.interval_schedule, at.fraction) if selects else 1
+            choosing = timed.seconds / max(at.seconds, 1e-9)
+            points.append(Point(at.step, at.seconds, quality, at.ratio, interval, choosing))
     held = None
     if values:
         everything = torch.arange(signal.n, device=device)
@@ -207,10 +208,12 @@ def compare(
     seeds: Sequence[int],
     shares: Sequence[float] = (1.0,),
     values: bool = False,
+    now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Run]:
     """Fit ``ready`` with every teacher, from every seed, on every share of the budget.
 
-    The baseline takes the whole budget only. ``values`` are kept of the first seed.
+    The baseline takes the whole budget only. ``values`` are kept of the first seed; seconds are
+    counted by ``now``.
     """
     for name in names:  # before the first fit
         _planned(ready, settings_of(name, ready.signal.n))
@@ -218,7 +221,7 @@ def compare(
         for share in (1.0,) if name == BASELINE else shares:
             for seed in seeds:
                 wanted = values and seed == seeds[0] and share == max(shares)
-                yield fitted(ready, name, seed=seed, share=share, values=wanted)
+                yield fitted(ready, name, seed=seed, share=share, values=wanted, now=now)
 
 
 def seconds_to(run: Run, quality: float) -> float | None:

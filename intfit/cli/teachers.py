@@ -1,5 +1,6 @@
 """``intfit bench teachers``."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from ..errors import IntfitError, UsageError
 from ..report import Reporter, printable, value
 from ..settings import Settings
 from . import options as opt
-from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
+from .options import FIT, MACHINE, MESSAGES, NETWORK, OUTPUT, TEACHER, option
 from .run import guarded
 
 if TYPE_CHECKING:
@@ -78,6 +79,15 @@ def teachers(
     ] = None,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    cpu_time: Annotated[
+        bool,
+        option(
+            "--cpu-time",
+            panel=MACHINE,
+            text="Count the processor's seconds, not the wall's, on a machine that others use "
+            "too: one thread, no GPU.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool,
         option("--json", panel=MESSAGES, text="One JSON object a point of a curve, on stdout."),
@@ -96,6 +106,8 @@ def teachers(
       intfit bench teachers bach.wav --teachers uniform,default --budgets 0.5,0.7,1 --seeds 3
     """
     report = Reporter(as_json=as_json)
+    if cpu_time:
+        device, threads = "cpu", 1
     settings = Settings(
         field="siren",
         max_time=seconds, width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
@@ -125,8 +137,9 @@ def teachers(
                 every = range(seed, seed + seeds)
                 pictured = plot is not None and ready.kind == "image"
                 for run in bench.compare(
-                    ready, wanted, seeds=every, shares=shares, values=pictured
-                ):
+                    ready, wanted, seeds=every, shares=shares, values=pictured,
+                    now=time.process_time if cpu_time else time.monotonic,
+                ):  # fmt: skip
                     runs.append(run)
                     in_share = "" if run.share == 1 else f", {run.share:g} of the time"
                     report.say(
