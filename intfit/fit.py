@@ -236,11 +236,15 @@ def _learn(
     """One step of the optimizer on the examples at ``indices``."""
     optimizer.zero_grad(set_to_none=True)
     errors = []
+    weights = teacher.weights()
     with rounding:
-        for part in indices.split(CHUNK):
+        for first in range(0, len(indices), CHUNK):
+            part = indices[first : first + CHUNK]
             coords, targets = signal.examples(part)
             difference = field(coords) - targets
             absolute = difference.abs() if signal.loss == "l1" else difference.square()
+            if weights is not None:
+                absolute = absolute * weights[first : first + CHUNK, None]
             (absolute.mean() * (len(part) / len(indices))).backward()
             errors.append(difference.detach().abs().sum(dim=1))
     optimizer.step()

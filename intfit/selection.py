@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .media import medium
-from .teachers import Score, Teacher
+from .teachers import Around, Score, Teacher
 
 if TYPE_CHECKING:
     from .pipeline import Prepared
@@ -23,7 +23,7 @@ MAPS = 10
 SHARE = 0.1
 
 
-class Witness:
+class Witness(Around):
     """A teacher that hands on what another one chooses of ``n`` examples, now and then.
 
     ``keep`` is called with the step, the moment and the indices ``[B]`` chosen of late, on the CPU,
@@ -37,12 +37,13 @@ class Witness:
         moments: Sequence[float],
         keep: Callable[[int, float, Tensor], None],
     ) -> None:
-        self._teacher, self._n, self._keep = teacher, n, keep
+        super().__init__(teacher)
+        self._n, self._keep = n, keep
         self._recent: deque[Tensor] = deque()
         self._due = deque(moments)
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        chosen = self._teacher.choose(step, progress, score)
+        chosen = super().choose(step, progress, score)
         if not self._due:
             return chosen
         self._recent.append(chosen)
@@ -56,12 +57,6 @@ class Witness:
                 moment = self._due.popleft()
             self._keep(step, moment, torch.unique(torch.cat(list(self._recent))).cpu())
         return chosen
-
-    def observe(self, indices: Tensor, errors: Tensor) -> None:
-        self._teacher.observe(indices, errors)
-
-    def ratio(self, progress: float) -> float:
-        return self._teacher.ratio(progress)
 
 
 class Recorder(Witness):

@@ -241,6 +241,8 @@ COARSEST_STEP, FINEST_STEP = -96, 400
 #: The most channels of a recording that they decorrelate.
 MAX_CHANNELS = 32
 
+#: The share of proportional draws that are uniform.
+FLOOR = 0.2
 #: The settings of a teacher that selects.
 KNOBS = ("selection", "ratio", "ratio_schedule", "interval_schedule")
 #: Ratio, its schedule and that of the intervals of teachers that rank all examples, as published.
@@ -394,10 +396,10 @@ def plan(
         # rivals are near enough.
         each = step_seconds(width, depth, batch * (0.9 if greedy else 1))
         steps = max(STEPS[0], min(STEPS[1], round(seconds / each)))
-    # The table to draw from is rebuilt after half as many draws as it has examples: its share
-    # of the time is the same however large the signal.
-    redrawn = f"every:{max(1, min(n, POOL) // (2 * batch))}"
-    usual = SCHEDULES[settings.teacher] if greedy else (0.5, "linear", redrawn)
+    # The table to draw from is rebuilt after as many draws as it has examples: its share of the
+    # time is the same however large the signal.
+    redrawn = f"every:{max(1, min(n, POOL) // batch)}"
+    usual = SCHEDULES[settings.teacher] if greedy else (FLOOR, "constant", redrawn)
     schedule = settings.ratio_schedule or usual[1]
     start = 1.0 if schedule == "reverse-cosine" else usual[0]  # the one that falls
     omega_first = preset.omega_first * (n if preset.follows_length else 1)

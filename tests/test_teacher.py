@@ -115,6 +115,23 @@ def test_draws_are_in_proportion_to_the_error_over_a_uniform_floor():
     assert torch.allclose(counts, expected, atol=1e-3)
 
 
+def test_what_is_drawn_more_often_counts_less_until_nothing_is_biased():
+    teacher = proportional(50, batch=20_000, start=0.2)
+    teacher.observe(torch.arange(50), torch.rand(50, generator=generator()) ** 4)
+    values = torch.arange(50.0)
+    teacher.choose(0, 0.0, no_score)
+    assert (teacher.weights() == 1).all()
+    chosen = teacher.choose(1, 1.0, no_score)
+    assert torch.bincount(chosen).max() > 3 * torch.bincount(chosen).min()
+    assert (values[chosen] * teacher.weights()).mean() == pytest.approx(24.5, rel=0.01)
+
+
+def test_draws_without_selection_take_every_example_once_between_two_selections():
+    teacher = proportional(200, batch=20, start=1.0, interval_schedule="every:10")
+    drawn = torch.cat([teacher.choose(step, 0.0, no_score) for step in range(10)])
+    assert len(drawn.unique()) == 200
+
+
 def test_steps_refresh_the_errors_of_the_examples_they_drew():
     teacher = proportional(10)
     for step in range(3):

@@ -21,7 +21,7 @@ from ..pipeline import Prepared
 from ..schedules import RatioSchedule, interval_at
 from ..selection import Witness
 from ..settings import SCHEDULES, Plan, Settings, plan
-from ..teachers import Score, Teacher, make_teacher
+from ..teachers import Around, Score, Teacher, make_teacher
 
 #: Compared where nothing else is asked for. ``constant+dense`` and ``step+incremental`` are INT as
 #: published; its full batch is the paper's baseline, uniform draws are the honest one.
@@ -77,26 +77,24 @@ class Run:
         return self.points[-1]
 
 
-class Timed:
+class Timed(Around):
     """A teacher, and the ``seconds`` by ``now`` that it took: on a GPU, those of the host."""
 
     def __init__(self, teacher: Teacher, now: Callable[[], float]) -> None:
-        self._teacher, self._now = teacher, now
+        super().__init__(teacher)
+        self._now = now
         self.seconds = 0.0
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         began = self._now()
-        chosen = self._teacher.choose(step, progress, score)
+        chosen = super().choose(step, progress, score)
         self.seconds += self._now() - began
         return chosen
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
         began = self._now()
-        self._teacher.observe(indices, errors)
+        super().observe(indices, errors)
         self.seconds += self._now() - began
-
-    def ratio(self, progress: float) -> float:
-        return self._teacher.ratio(progress)
 
 
 def settings_of(name: str, n: int) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from functools import partial
 import torch
 
 from ..settings import Plan
-from .door import Score, Teacher
+from .door import Around, Score, Teacher
 from .evos import Evos
 from .greedy import Nint, TopInt
 from .plain import Full, Uniform
 from .proportional import ProportionalInt
 
 __all__ = [
-    "Evos", "Full", "Nint", "ProportionalInt", "Score", "Teacher", "TopInt", "Uniform",
+    "Around", "Evos", "Full", "Nint", "ProportionalInt", "Score", "Teacher", "TopInt", "Uniform",
     "make_teacher",
 ]  # fmt: skip
 

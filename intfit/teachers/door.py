@@ -32,11 +32,39 @@ class Teacher(Protocol):
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         """Indices ``[B]`` for this step, which is ``progress`` in [0, 1] of the way through."""
 
+    def weights(self) -> Tensor | None:
+        """How much each of the examples last chosen counts in the loss, ``[B]``; None: all alike.
+
+        On average 1 or less.
+        """
+        return None
+
     def observe(self, indices: Tensor, errors: Tensor) -> None:
         """The discrepancies ``[B]`` that the step found at ``indices``, before it learnt."""
+        return
 
     def ratio(self, progress: float) -> float:
         """Share of the examples in play at ``progress``; 1 where the teacher does not select."""
+        return 1.0
+
+
+class Around(Teacher):
+    """A teacher that does as another one does: something to build on."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+
+    def choose(self, step: int, progress: float, score: Score) -> Tensor:
+        return self._teacher.choose(step, progress, score)
+
+    def weights(self) -> Tensor | None:
+        return self._teacher.weights()
+
+    def observe(self, indices: Tensor, errors: Tensor) -> None:
+        self._teacher.observe(indices, errors)
+
+    def ratio(self, progress: float) -> float:
+        return self._teacher.ratio(progress)
 
 
 class Walk:

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..schedules import RatioSchedule, interval_at, ratio_at
-from .door import Score, Walk
+from .door import Score, Teacher, Walk
 
 
-class Evos:
+class Evos(Teacher):
     """The fittest survive: those with the largest errors, and those whose edges are worst.
 
     Fitness is known from the last evaluation of the whole pool, which is learnt from in that step;
@@ -66,9 +66,6 @@ class Evos:
             return by_error
         edges = laplacian(residuals.T.reshape(-1, *self._shape)).abs().sum(dim=0)
         return torch.minimum(by_error, _positions(edges.flatten()))
-
-    def observe(self, indices: Tensor, errors: Tensor) -> None:
-        pass
 
 
 def _positions(fitness: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from ..schedules import RatioSchedule, interval_at, ratio_at
-from .door import Score, Walk
+from .door import Score, Teacher, Walk
 
 
-class TopInt:
+class TopInt(Teacher):
     """INT as published: the ``ratio`` of the pool with the largest discrepancy, greedily.
 
     The pool is the whole signal where it has at most ``batch`` examples. A larger one is walked
@@ -45,9 +45,6 @@ class TopInt:
 
     def _select(self, pool: Tensor, count: int, score: Score) -> Tensor:
         return pool[torch.topk(score(pool), count, sorted=False).indices]
-
-    def observe(self, indices: Tensor, errors: Tensor) -> None:
-        pass
 
 
 class Nint(TopInt):

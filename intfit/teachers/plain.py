@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from .door import Score
+from .door import Score, Teacher
 
 
-class Full:
+class Full(Teacher):
     """Every example at every step: what INT is measured against in the paper."""
 
     def __init__(self, n: int, *, device: torch.device) -> None:
@@ -15,14 +15,8 @@ class Full:
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         return self._all
 
-    def observe(self, indices: Tensor, errors: Tensor) -> None:
-        pass
 
-    def ratio(self, progress: float) -> float:
-        return 1.0
-
-
-class Uniform:
+class Uniform(Teacher):
     """``batch`` examples drawn uniformly, with replacement: the baseline at equal time."""
 
     def __init__(self, n: int, *, batch: int, generator: torch.Generator) -> None:
@@ -31,9 +25,3 @@ class Uniform:
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         generator = self._generator
         return torch.randint(self._n, (self._batch,), generator=generator, device=generator.device)
-
-    def observe(self, indices: Tensor, errors: Tensor) -> None:
-        pass
-
-    def ratio(self, progress: float) -> float:
-        return 1.0

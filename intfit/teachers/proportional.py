@@ -6,14 +6,19 @@ from torch import Tensor
 from ..devices import precise
 from ..schedules import RatioSchedule, interval_at, ratio_at
 from ..settings import POOL
-from .door import Score
+from .door import Score, Teacher
 
 
-class ProportionalInt:
+class ProportionalInt(Teacher):
     """INT in its stochastic form: small batches drawn in proportion to the discrepancy.
 
-    The probability of an example is ``1 - ratio`` times its share of all discrepancy, plus a floor
-    of ``ratio`` times uniform. As in the greedy form, a ratio of 1 is no selection at all.
+    The probability ``p`` of an example is ``1 - ratio`` times its share of all discrepancy, plus a
+    floor of ``ratio`` times uniform. As in the greedy form, a ratio of 1 is no selection at all.
+
+    What is drawn more often than its share comes to count less as the fit goes on: its weight is
+    that share over ``p``, to the power of the progress (annealed as in prioritised replay, Schaul
+    et al. 2016). So the fit begins with what it gets wrong, and ends on the distortion it is
+    measured by, with less noise in its steps than uniform draws have.
 
     No scoring pass is made. Discrepancies are cached, and refreshed by the steps themselves: each
     one has just computed the errors of the examples it drew. Examples not drawn yet count as bad
@@ -38,11 +43,16 @@ class ProportionalInt:
         self._pool: Tensor | None = None
         self._precise = precise(generator.device)
         self._table = self._scores[:0].to(self._precise)
+        self._counts = self._scores
         self._due = 0
-        self._drawn: list[Tensor] = []
+        self._drawn: list[tuple[Tensor, Tensor]] = []
+        self._weights: Tensor | None = None
 
     def ratio(self, progress: float) -> float:
         return ratio_at(self._ratio_schedule, progress, start=self._start)
+
+    def weights(self) -> Tensor | None:
+        return self._weights
 
     def _rebuild(self, progress: float) -> None:
         generator, device = self._generator, self._generator.device
@@ -51,8 +61,9 @@ class ProportionalInt:
             self._pool = torch.randint(self._n, (POOL,), generator=generator, device=device)
             scores = scores[self._pool]
         ratio = self.ratio(progress)
-        weights = (1 - ratio) * scores / scores.mean().clamp_min(1e-12) + ratio
-        self._table = torch.cumsum(weights, 0, dtype=self._precise)
+        odds = (1 - ratio) * scores / scores.mean().clamp_min(1e-12) + ratio
+        self._table = torch.cumsum(odds, 0, dtype=self._precise)
+        self._counts = odds.clamp_min(1e-12).pow(-progress)
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         if step >= self._due:
@@ -61,22 +72,29 @@ class ProportionalInt:
             self._drawn = []
         if not self._drawn:
             self._drawn = self._batches(min(self._due - step, max(1, POOL // self._batch)))
-        return self._drawn.pop()
+        chosen, self._weights = self._drawn.pop()
+        return chosen
 
-    def _batches(self, count: int) -> list[Tensor]:
-        """``count`` batches of indices ``[batch]``: drawn together, which costs far less.
+    def _batches(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        """``count`` batches of indices and weights ``[batch]``: drawn together, which costs less.
 
-        Each batch has one draw in each of ``batch`` equal slices of the table: less variance than
+        Each batch has one draw in each of ``batch`` equal slices of the table, and all of them
+        together one in each of ``count`` equal parts of every slice: far less variance than
         independent draws, and indices in order, which gather faster.
         """
         generator, device = self._generator, self._generator.device
-        slices = torch.arange(self._batch, device=device, dtype=self._precise)[:, None]
         shape = (self._batch, count)
+        slices = torch.arange(self._batch, device=device, dtype=self._precise)[:, None]
+        order = torch.randperm(count, generator=generator, device=device)
+        turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
         jitter = torch.rand(shape, generator=generator, device=device, dtype=self._precise)
-        points = (slices + jitter) * (self._table[-1] / self._batch)
+        points = slices + ((order + turns) % count + jitter) / count
+        points *= self._table[-1] / self._batch
         drawn = torch.searchsorted(self._table, points).clamp_(max=len(self._table) - 1)
+        drawn = drawn.t().contiguous()
+        weights = self._counts[drawn]
         drawn = drawn if self._pool is None else self._pool[drawn]
-        return list(drawn.t().contiguous())
+        return list(zip(drawn, weights, strict=True))
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
         self._scores[indices] = errors
