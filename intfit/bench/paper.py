@@ -5,7 +5,8 @@ uniform draws of small batches in the seconds that INT took.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,13 @@ def ready(source: tuple[str, bytes], part: Part, scale: Scale, settings: Setting
     return prepare(data, asked, suffix=Path(name).suffix)
 
 
-def at_equal_steps(prepared: Prepared, name: str, part: Part, scale: Scale) -> Run:
+#: What seconds are counted by.
+Now = Callable[[], float]
+
+
+def at_equal_steps(
+    prepared: Prepared, name: str, part: Part, scale: Scale, *, now: Now = time.monotonic
+) -> Run:
     """A fit with a teacher, of the table's steps and pools."""
     pool = SIZES[scale][part].pool
     more: dict[str, Any] = {}
@@ -160,27 +167,32 @@ def at_equal_steps(prepared: Prepared, name: str, part: Part, scale: Scale) -> R
         whole = {"ratio": 1.0} if name == "full" else {}
         name = "constant+dense" if name == "full" else name
         more = {"batch": pool} | whole
-    return fitted(prepared, name, seed=prepared.settings.seed, parts=1, more=more)
+    return fitted(prepared, name, seed=prepared.settings.seed, parts=1, now=now, more=more)
 
 
-def at_equal_time(prepared: Prepared, seconds: float) -> Run:
+def at_equal_time(prepared: Prepared, seconds: float, *, now: Now = time.monotonic) -> Run:
     """Uniform draws of small batches in so many seconds."""
     timed = replace(prepared.settings, steps=None, max_time=max(0.1, seconds))
-    return fitted(replace(prepared, settings=timed), BASELINE, seed=timed.seed, parts=1)
+    ready = replace(prepared, settings=timed)
+    return fitted(ready, BASELINE, seed=timed.seed, parts=1, now=now)
 
 
-def schedules(prepared: Prepared, scale: Scale) -> Iterator[Run]:
+def schedules(prepared: Prepared, scale: Scale, *, now: Now = time.monotonic) -> Iterator[Run]:
     """The image table: every schedule published, then uniform draws in the best one's seconds."""
     seconds = 0.0
     for name in SCHEDULES:
-        found = at_equal_steps(prepared, name, "image", scale)
+        found = at_equal_steps(prepared, name, "image", scale, now=now)
         seconds = found.end.seconds if name == INT else seconds
         yield found
-    yield at_equal_time(prepared, seconds)
+    yield at_equal_time(prepared, seconds, now=now)
 
 
-def modality(prepared: Prepared, part: Part, scale: Scale) -> tuple[Run, Run, Run]:
+def modality(
+    prepared: Prepared, part: Part, scale: Scale, *, now: Now = time.monotonic
+) -> tuple[Run, Run, Run]:
     """Without INT and with it at equal steps, and uniform draws in INT's seconds."""
     best = INT if SIZES[scale][part].pool is None else POOLED
-    without, taught = (at_equal_steps(prepared, name, part, scale) for name in ("full", best))
-    return without, taught, at_equal_time(prepared, taught.end.seconds)
+    without, taught = (
+        at_equal_steps(prepared, name, part, scale, now=now) for name in ("full", best)
+    )
+    return without, taught, at_equal_time(prepared, taught.end.seconds, now=now)

@@ -146,6 +146,15 @@ Threads = Annotated[
         envvar="INTFIT_THREADS",
     ),
 ]
+CpuTime = Annotated[
+    bool,
+    option(
+        "--cpu-time",
+        panel=MACHINE,
+        text="Count the processor's seconds, not the wall's, on a machine that others use too: one "
+        "thread, no GPU.",
+    ),
+]
 Json = Annotated[bool, option("--json", panel=MESSAGES, text="One JSON object a line, on stdout.")]
 Verbose = Annotated[bool, option("-v", "--verbose", panel=MESSAGES, text="Say more.")]
 Quiet = Annotated[bool, option("--quiet", panel=MESSAGES, text="Say nothing but errors.")]

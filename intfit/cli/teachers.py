@@ -12,7 +12,7 @@ from ..errors import IntfitError, UsageError
 from ..report import Reporter, printable, value
 from ..settings import Settings
 from . import options as opt
-from .options import FIT, MACHINE, MESSAGES, NETWORK, OUTPUT, TEACHER, option
+from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
 from .run import guarded
 
 if TYPE_CHECKING:
@@ -79,15 +79,7 @@ def teachers(
     ] = None,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
-    cpu_time: Annotated[
-        bool,
-        option(
-            "--cpu-time",
-            panel=MACHINE,
-            text="Count the processor's seconds, not the wall's, on a machine that others use "
-            "too: one thread, no GPU.",
-        ),
-    ] = False,
+    cpu_time: opt.CpuTime = False,
     as_json: Annotated[
         bool,
         option("--json", panel=MESSAGES, text="One JSON object a point of a curve, on stdout."),
