@@ -16,7 +16,7 @@ class ProportionalInt(Teacher):
     floor of ``ratio`` times uniform. As in the greedy form, a ratio of 1 is no selection at all.
 
     What is drawn more often than its share comes to count less as the fit goes on: its weight is
-    that share over ``p``, to the power of the progress (annealed as in prioritised replay, Schaul
+    that share over ``p``, to the power of the progress squared (as in prioritised replay, Schaul
     et al. 2016). So the fit begins with what it gets wrong, and ends on the distortion it is
     measured by, with less noise in its steps than uniform draws have.
 
@@ -63,7 +63,7 @@ class ProportionalInt(Teacher):
         ratio = self.ratio(progress)
         odds = (1 - ratio) * scores / scores.mean().clamp_min(1e-12) + ratio
         self._table = torch.cumsum(odds, 0, dtype=self._precise)
-        self._counts = odds.clamp_min(1e-12).pow(-progress)
+        self._counts = odds.clamp_min(1e-12).pow(-(progress**2))
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         if step >= self._due:
@@ -76,22 +76,22 @@ class ProportionalInt(Teacher):
         return chosen
 
     def _batches(self, count: int) -> list[tuple[Tensor, Tensor]]:
-        """``count`` batches of indices and weights ``[batch]``: drawn together, which costs less.
+        """``count`` batches of indices and weights ``[batch]``, drawn together.
 
-        Each batch has one draw in each of ``batch`` equal slices of the table, and all of them
-        together one in each of ``count`` equal parts of every slice: far less variance than
-        independent draws, and indices in order, which gather faster.
+        An example is drawn as often as its share of all draws says, rounded up or down (systematic
+        resampling). What is drawn lies in order; each batch takes one of every ``count`` in turn,
+        at random. That is far less variance than independent draws have, costs less, and indices in
+        order gather faster.
         """
-        generator, device = self._generator, self._generator.device
-        shape = (self._batch, count)
-        slices = torch.arange(self._batch, device=device, dtype=self._precise)[:, None]
+        generator, device, draws = self._generator, self._generator.device, self._batch * count
+        offset = torch.rand(1, generator=generator, device=device, dtype=self._precise)
+        ends = (self._table * (draws / self._table[-1]) + offset).floor_().long().clamp_(max=draws)
+        ends[-1] = draws
+        times = torch.diff(ends, prepend=ends.new_zeros(1))
+        drawn = torch.repeat_interleave(times, output_size=draws)
         order = torch.randperm(count, generator=generator, device=device)
         turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
-        jitter = torch.rand(shape, generator=generator, device=device, dtype=self._precise)
-        points = slices + ((order + turns) % count + jitter) / count
-        points *= self._table[-1] / self._batch
-        drawn = torch.searchsorted(self._table, points).clamp_(max=len(self._table) - 1)
-        drawn = drawn.t().contiguous()
+        drawn = drawn.view(self._batch, count).gather(1, (order + turns) % count).t().contiguous()
         weights = self._counts[drawn]
         drawn = drawn if self._pool is None else self._pool[drawn]
         return list(zip(drawn, weights, strict=True))
