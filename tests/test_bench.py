@@ -118,7 +118,7 @@ def test_teachers_are_compared_over_seeds_and_budgets_and_drawn(intfit, picture)
 
 def test_the_table_of_a_recording_and_a_surface(intfit, recording, ball):
     run = intfit(
-        "bench", "teachers", recording, ball, "--seconds", 0.3, "--width", 8, "--depth", 2,
+        "bench", "teachers", recording, ball, "--steps", 40, "--width", 8, "--depth", 2,
         "--teachers", "uniform,default", "--reach", "0.1", "--plot", "fig.svg",
     )  # fmt: skip
     assert run.code == 0, run.err

@@ -37,12 +37,16 @@ def teachers(
     seconds: Annotated[
         float, option("--seconds", panel=FIT, text="To fit, for each teacher and seed.", min=0.1)
     ] = 60.0,
+    steps: Annotated[
+        int | None,
+        option("--steps", panel=FIT, text="Equal steps, not equal seconds, as in papers.", min=1),
+    ] = None,
     budgets: Annotated[
         str,
         option(
             "--budgets",
             panel=FIT,
-            text="Also fit in these shares of the seconds, uniform excepted: 0.5,0.7,1.",
+            text="Fit in these shares of the seconds or steps, uniform excepted: 0.5,0.7,1.",
             metavar="SHARE,...",
         ),
     ] = "1",
@@ -102,7 +106,7 @@ def teachers(
         device, threads = "cpu", 1
     settings = Settings(
         field="siren",
-        max_time=seconds, width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
+        max_time=None if steps else seconds, steps=steps, width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
         profile="open", device=device, threads=threads,
     )  # fmt: skip
     with guarded(report, debug):
@@ -123,8 +127,9 @@ def teachers(
                 ready = prepare(data, settings, suffix=Path(name).suffix)
                 metric = ready.signal.metric
                 network = f"{ready.plan.width} x {ready.plan.depth}"
+                bound = f"{steps} steps" if steps else f"{seconds:g} s"
                 if not as_json:
-                    print(f"{printable(name)}, SIREN {network}, {seconds:g} s each", flush=True)
+                    print(f"{printable(name)}, SIREN {network}, {bound} each", flush=True)
                 runs: list[Run] = []
                 every = range(seed, seed + seeds)
                 pictured = plot is not None and ready.kind == "image"
@@ -133,7 +138,7 @@ def teachers(
                     now=time.process_time if cpu_time else time.monotonic,
                 ):  # fmt: skip
                     runs.append(run)
-                    in_share = "" if run.share == 1 else f", {run.share:g} of the time"
+                    in_share = "" if run.share == 1 else f", {run.share:g} of it"
                     report.say(
                         f"  {run.teacher}, seed {run.seed}{in_share}: "
                         f"{value(metric, run.end.quality)}"
