@@ -84,6 +84,9 @@ def _band(axes: Any, runs: Sequence[Run], along: str, style: dict[str, Any], lab
         ([getattr(p, along) for p in run.points], [p.quality for p in run.points]) for run in runs
     ]
     first, last = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if first >= last:  # fits too short for a curve
+        axes.plot([last], [np.mean([y[-1] for _, y in curves])], marker="o", label=label, **style)
+        return
     x = np.linspace(first, last, DENSE) if along == "seconds" else np.geomspace(first, last, DENSE)
     every = np.stack([np.interp(x, *curve) for curve in curves])
     axes.plot(x, every.mean(axis=0), label=label, **style)
@@ -105,7 +108,7 @@ def _curves(figure: Any, ready: Prepared, runs: Sequence[Run]) -> None:
     # what lies far below the rest at the start must not flatten the rest
     ends = [run.end.quality for run in runs]
     starts = [run.points[len(run.points) // 4].quality for run in runs]
-    room = (max(ends) - min(starts)) * 0.06
+    room = max(max(ends) - min(starts), 1e-3) * 0.06
     for axes in (by_time, by_step):
         axes.set(ylabel=unit, ylim=(min(starts) - room, max(ends) + room))
         axes.grid(linewidth=0.3, alpha=0.6)

@@ -106,7 +106,8 @@ def teachers(
         device, threads = "cpu", 1
     settings = Settings(
         field="siren",
-        max_time=None if steps else seconds, steps=steps, width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
+        max_time=None if steps else seconds, steps=steps,
+        width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
         profile="open", device=device, threads=threads,
     )  # fmt: skip
     with guarded(report, debug):
