@@ -133,6 +133,9 @@ def test_the_grid_is_the_paper_s_and_a_teacher_nobody_knows_is_refused(intfit, p
     run = intfit("bench", "teachers", picture, "--teachers", "uniform,greedy")
     assert run.code == 2
     assert "'greedy' is not default, full" in run.err
+    run = intfit("bench", "teachers", picture, "--plot", "curves.doc")
+    assert run.code == 2
+    assert "try .png" in run.err
 
 
 def test_a_function_that_descends_through_the_tangent_kernel_keeps_beside_the_network():

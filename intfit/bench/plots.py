@@ -50,6 +50,13 @@ def canvas(width: float, height: float) -> Any:
         return Figure(figsize=(width, height), layout="constrained")
 
 
+def check(path: Path) -> None:
+    """Raise UsageError, before hours of work, where a figure cannot be written in this format."""
+    known = canvas(1, 1).canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise UsageError(f"--plot {str(path)!r}: try .png, .svg or .pdf")
+
+
 def save(figure: Any, path: Path) -> None:
     """Write a figure in the format its suffix names.
 

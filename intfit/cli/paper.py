@@ -70,7 +70,7 @@ def paper(
         from ..bench import plots, toy
 
         if plot is not None:
-            plots.canvas(1, 1)  # before the first fit, to see whether there is one
+            plots.check(plot)
         size = scale.value
         given = {name: batch.read(Job(Path(name), None)) for name in files or ()}
         sources = bench.inputs(given, size)

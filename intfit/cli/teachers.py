@@ -118,7 +118,7 @@ def teachers(
         from ..pipeline import prepare
 
         if plot is not None:
-            plots.canvas(1, 1)  # before the first fit, to see whether there is one
+            plots.check(plot)
         wanted = [name.strip() for name in names.split(",")] if names else list(bench.USUAL)
         wanted = list(dict.fromkeys([*wanted, *(bench.GRID if grid else ())]))
         for name in files:
