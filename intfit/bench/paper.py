@@ -25,7 +25,7 @@ from .teachers import BASELINE, Run, fitted, halved
 Part = str
 Scale = str
 
-#: Kodak, 5000 steps of a SIREN of 256 x 5: schedule, seconds, PSNR (dB). Table 1 of the paper.
+#: Kodak, 5000 steps of a SIREN of 256 x 5: schedule, seconds, PSNR (dB).
 SCHEDULES = {
     "full": (345.2, 35.95),
     "cosine+dense": (337.0, 36.39),
@@ -34,7 +34,7 @@ SCHEDULES = {
     "step+incremental": (211.0, 37.04),
     "reverse-cosine+decremental": (225.3, 33.56),
 }
-#: Without and with INT: seconds and quality (dB; for shapes IoU). Table 2 of the paper.
+#: Without and with INT: seconds and quality (dB; for shapes IoU).
 PUBLISHED: dict[Part, tuple[tuple[float, float], tuple[float, float]]] = {
     "image": ((345.0, 36.09), (211.0, 36.97)),
     "audio": ((23.05, 48.38), (15.76, 48.15)),

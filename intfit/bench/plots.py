@@ -104,6 +104,8 @@ def _band(axes: Any, runs: Sequence[Run], along: str, style: dict[str, Any], lab
 
 def _curves(figure: Any, ready: Prepared, runs: Sequence[Run]) -> None:
     """Quality against seconds and steps; ratio and interval against steps."""
+    from matplotlib import ticker
+
     names = list(dict.fromkeys(run.teacher for run in runs))
     styles = _styles(names)
     unit = {"iou": "IoU"}.get(ready.signal.metric, f"{ready.signal.metric.upper()} (dB)")
@@ -137,6 +139,10 @@ def _curves(figure: Any, ready: Prepared, runs: Sequence[Run]) -> None:
         ylabel="ratio of the examples in play", ylim=(0, 1.04),
     )  # fmt: skip
     intervals.set(ylabel="steps between selections", yscale="log")
+    for axis in (by_step.xaxis, schedules.xaxis, intervals.yaxis):
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _selects(run: Run) -> bool:
