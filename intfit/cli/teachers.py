@@ -99,7 +99,7 @@ def teachers(
     \b
     Examples:
       intfit bench teachers kodim04.png --half --seconds 60 --width 64 --depth 6
-      intfit bench teachers bach.wav --teachers uniform,default --budgets 0.5,0.7,1 --seeds 3
+      intfit bench teachers bach.wav --teachers uniform,default --budgets 0.7,1
     """
     report = Reporter(as_json=as_json)
     if cpu_time:
