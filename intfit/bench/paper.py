@@ -60,10 +60,10 @@ class Size:
 #: ``full`` is the paper's; ``small`` has its proportions in a few minutes on two cores.
 SIZES: dict[Scale, dict[Part, Size]] = {
     "small": {
-        "image": Size(64, 5, 300, None),
-        "audio": Size(64, 5, 300, None),
-        "megapixel": Size(64, 5, 120, 1 << 16),
-        "shape": Size(48, 5, 400, 1 << 14),
+        "image": Size(64, 5, 400, None),
+        "audio": Size(64, 5, 400, None),
+        "megapixel": Size(64, 5, 160, 1 << 16),
+        "shape": Size(48, 5, 500, 1 << 14),
     },
     "full": {
         "image": Size(256, 5, 5000, None),
