@@ -23,7 +23,7 @@ from intfit.fields.architecture import SirenConfig
 from intfit.fields.siren import Siren
 from intfit.settings import POOL
 from intfit.signal import GridSignal
-from intfit.teacher import ProportionalInt
+from intfit.teachers import ProportionalInt
 
 #: Width, depth and batch.
 SHAPES = [

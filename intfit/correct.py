@@ -19,7 +19,7 @@ from .fields.siren import Siren
 from .grid import Floats
 from .settings import Plan
 from .signal import Evaluate, Metric, quality
-from .teacher import make_teacher
+from .teachers import make_teacher
 
 #: Pixels that a fit learns from at most, drawn evenly from a larger picture.
 MOST_PIXELS = 1 << 20
@@ -58,6 +58,7 @@ class Errors:
     targets: Tensor
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
+    shape: tuple[()] = ()
     loss: Literal["l2"] = "l2"
     metric: Literal["psnr"] = "psnr"
 
@@ -134,16 +135,8 @@ def fitted(
     field = Correction(config, generator=generator).to(device)
     signal = signal.to(torch.device(device))
     glances = torch.Generator(device).manual_seed(plan.seed + 1)
-    teacher = make_teacher(
-        plan.teacher,
-        signal.n,
-        selection=plan.selection,
-        batch=plan.batch,
-        ratio=plan.ratio,
-        ratio_schedule=plan.ratio_schedule,
-        interval_schedule=plan.interval_schedule,
-        generator=torch.Generator(device).manual_seed(plan.seed),
-    )
+    draws = torch.Generator(device).manual_seed(plan.seed)
+    teacher = make_teacher(plan, signal.n, shape=signal.shape, generator=draws)
     count = sum(parameter.numel() for parameter in field.parameters())
     squares = float(signal.targets.square().mean()) * config.count()
     price = count * pyramid.PRICE * config.size() ** 2 / squares

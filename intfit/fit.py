@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from .fields.descent import Descent
 from .fields.siren import Siren
+from .look import Look
 from .settings import Goal, Plan
 from .signal import Metric, Signal, quality
-from .teacher import Teacher
+from .teachers import Teacher
 
 #: Examples a forward or backward pass takes at once; larger batches accumulate gradients.
 CHUNK = 1 << 16
@@ -45,11 +46,18 @@ class Gradient(Protocol):
     """Adds the gradient of a loss to the parameters of a field."""
 
     def __call__(
-        self, coords: Tensor, targets: Tensor, *, loss: Literal["l2", "l1"], count: int
+        self,
+        coords: Tensor,
+        targets: Tensor,
+        *,
+        loss: Literal["l2", "l1"],
+        count: int,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """The loss at ``coords`` ``[B, d]`` against ``targets`` ``[B, c]``, of ``count`` in all.
 
-        Returns the discrepancies ``[B]``: absolute errors, summed.
+        ``weights`` ``[B]`` say how much each example counts. Returns the discrepancies ``[B]``:
+        absolute errors, summed.
         """
 
 
@@ -66,6 +74,25 @@ class Progress:
     seconds: float
     distortion: float
     ratio: float
+
+
+class Clock:
+    """The seconds that a fit has run, by ``now``: it stands still while paused."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._start = now()
+
+    def seconds(self) -> float:
+        return self._now() - self._start
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        began = self._now()
+        try:
+            yield
+        finally:
+            self._start += self._now() - began
 
 
 def keep_freed_memory() -> None:
@@ -135,11 +162,19 @@ def gradient_of(field: nn.Module) -> Gradient:
 
 
 def by_autograd(
-    field: nn.Module, coords: Tensor, targets: Tensor, *, loss: Literal["l2", "l1"], count: int
+    field: nn.Module,
+    coords: Tensor,
+    targets: Tensor,
+    *,
+    loss: Literal["l2", "l1"],
+    count: int,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """The :class:`Gradient` of any field."""
     difference: Tensor = field(coords) - targets
     absolute = difference.abs() if loss == "l1" else difference.square()
+    if weights is not None:
+        absolute = absolute * weights[:, None]
     (absolute.mean() * (len(coords) / count)).backward()
     return difference.detach().abs().sum(dim=1)
 
@@ -159,20 +194,22 @@ def fit(
     generator: torch.Generator,
     settle: Callable[[], AbstractContextManager[None]] | None = None,
     restarts: bool = True,
+    now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
     """Fit ``field`` to ``signal`` in place; yields now and then, and once at the end.
 
     The schedule is laid out over ``plan.steps``, or over ``plan.max_time`` seconds where that is
     set. Where the plan stops at its goal and reaches it earlier, only the last stretch is left, in
-    proportion. Nothing waits for the device between two glances at the distortion, half a second
-    apart. A fit that has learnt next to nothing after a tenth of its schedule starts over, once,
-    with a lower learning rate and the rest of the schedule, if it ``restarts``.
+    proportion. The clock stands still while the caller has what is yielded. Nothing waits for the
+    device between two glances at the distortion, half a second apart. A fit that has learnt next to
+    nothing after a tenth of its schedule starts over, once, with a lower learning rate and the rest
+    of the schedule, if it ``restarts``.
 
     ``settle`` is called before the last stretch of the fit; what it returns rounds the parameters
     while it is entered, and does so in every step from then on.
 
-    ``generator`` draws the examples that glances are measured on, so that showing progress leaves
-    the teacher's draws, and the file, as they are.
+    ``now`` is what seconds are counted by. ``generator`` draws the examples that glances are
+    measured on, so that showing progress leaves the teacher's draws, and the file, as they are.
     """
     keep_freed_memory()
     groups, gradient = flattened(field.groups(1.0)), gradient_of(field)
@@ -184,11 +221,7 @@ def fit(
     optimizer, rates = fresh(plan.lr)
     newborn: list[Tensor] | None = [p.detach().clone() for p in field.parameters()]
     coords, targets = signal.check(GLANCE, generator=generator)
-
-    def score(indices: Tensor) -> Tensor:
-        with torch.no_grad():
-            parts = [signal.examples(part) for part in indices.split(CHUNK)]
-            return torch.cat([(field(x) - t).abs().sum(dim=1) for x, t in parts])
+    score = Look(field, signal, chunk=CHUNK)
 
     def stalled() -> bool:
         left = (evaluate(field, coords) - targets).square().mean()
@@ -222,32 +255,33 @@ def fit(
     rounding: AbstractContextManager[None] = nullcontext()
     settled = False
     enough = None  # the step at which the target was reached
-    start = glanced = time.monotonic()
+    clock, glanced = Clock(now), 0.0
     step = 0
     while True:
-        now = time.monotonic()
+        spent = clock.seconds()
         if plan.steps is not None:
             fraction = step / plan.steps
         else:
             assert plan.max_time is not None
-            fraction = min((now - start) / plan.max_time, 1.0)
+            fraction = min(spent / plan.max_time, 1.0)
         if enough is not None:
             last = max(1.0, enough * FINISH / (1 - FINISH))
             fraction = max(fraction, 1 - FINISH * (1 - (step - enough) / last))
         if fraction >= 1:
             break
-        if now - glanced >= GLANCE_SECONDS:
-            glanced = now
-            yield glance(step, fraction, now - start)
+        if spent - glanced >= GLANCE_SECONDS:
+            glanced = spent
+            seen = glance(step, fraction, spent)
+            with clock.paused():  # what is done with it is not the fit's time
+                yield seen
         if step % TARGET_EVERY == 0 and enough is None and not settled and reached():
             if settle is None:
                 break
             enough = step
             continue
         if settle is not None and not settled and fraction >= 1 - FINISH:
-            began = time.monotonic()
-            rounding, settled = settle(), True
-            start += time.monotonic() - began  # or there might be no time left to finish in
+            with clock.paused():  # or there might be no time left to finish in
+                rounding, settled = settle(), True
         if newborn is not None and fraction >= STALL_AT:
             if restarts and step >= WARM_UP and stalled():
                 with torch.no_grad():
@@ -260,7 +294,8 @@ def fit(
         chosen = teacher.choose(step, fraction, score)
         learn(field, signal, teacher, optimizer, gradient, chosen, rounding)
         step += 1
-    yield glance(step, 1.0, time.monotonic() - start)
+    seconds = clock.seconds()
+    yield glance(step, 1.0, seconds)
 
 
 def learn(
@@ -275,9 +310,19 @@ def learn(
     """One step of the optimizer on the examples at ``indices``."""
     optimizer.zero_grad(set_to_none=False)
     errors = []
+    weights = teacher.weights()
     with rounding:
-        for part in indices.split(CHUNK):
+        for first in range(0, len(indices), CHUNK):
+            part = indices[first : first + CHUNK]
             coords, targets = signal.examples(part)
-            errors.append(gradient(coords, targets, loss=signal.loss, count=len(indices)))
+            errors.append(
+                gradient(
+                    coords,
+                    targets,
+                    loss=signal.loss,
+                    count=len(indices),
+                    weights=None if weights is None else weights[first : first + CHUNK],
+                )
+            )
     optimizer.step()
     teacher.observe(indices, errors[0] if len(errors) == 1 else torch.cat(errors))

@@ -24,7 +24,7 @@ from .settings import GOALS, Goal, Plan, Settings, check, field_of, of_a_fit, pl
 if TYPE_CHECKING:
     from .fit import Progress
     from .signal import PointSignal
-    from .teacher import Teacher
+    from .teachers import Teacher
 
 #: Called now and then while fitting, with where the fit stands.
 Watch = Callable[["Progress"], None]

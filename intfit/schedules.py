@@ -1,6 +1,7 @@
 """INT's schedules: how many of the examples, and how often they are chosen afresh. A leaf."""
 
 import math
+import re
 from typing import Literal
 
 RatioSchedule = Literal["constant", "step", "linear", "cosine", "reverse-cosine"]
@@ -31,7 +32,7 @@ def interval_at(schedule: str, progress: float) -> int:
 
     ``dense`` selects at every step. ``incremental`` does so for the first quarter of the fit, then
     every 10, 20, 30, 40 and 50 steps over five equal phases. ``decremental`` falls from 90 to 1
-    over ten equal phases. ``every:N`` is constant.
+    over ten equal phases. ``every:N`` is constant; ``linear:A:B`` goes from A to B.
 
     Raises:
         ValueError: for a schedule that has no such name.
@@ -42,7 +43,11 @@ def interval_at(schedule: str, progress: float) -> int:
         return 1 if progress < 0.25 else 10 * (1 + min(int((progress - 0.25) / 0.15), 4))
     if schedule == "decremental":
         return max(1, 90 - 10 * int(progress * 10))
-    name, _, count = schedule.partition(":")
-    if name == "every" and count.isascii() and count.isdigit() and int(count) > 0:
-        return int(count)
+    name, *counts = schedule.split(":")
+    if all(re.fullmatch(r"0*[1-9][0-9]{0,8}", count) for count in counts):
+        numbers = [int(count) for count in counts]
+        if name == "every" and len(numbers) == 1:
+            return numbers[0]
+        if name == "linear" and len(numbers) == 2:
+            return round(numbers[0] + (numbers[1] - numbers[0]) * progress)
     raise ValueError(f"not an interval schedule: {schedule!r}")

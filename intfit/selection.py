@@ -1,14 +1,14 @@
-"""``--save-selection``: pictures of what the teacher chose."""
+"""What a teacher chose, kept: for ``--save-selection`` and the bench's maps."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .media import medium
-from .teacher import Score, Teacher
+from .teachers import Around, Score, Teacher
 
 if TYPE_CHECKING:
     from .pipeline import Prepared
@@ -23,30 +23,48 @@ MAPS = 10
 SHARE = 0.1
 
 
-class Recorder:
-    """A teacher that draws what another one chooses, now and then."""
+class Witness(Around):
+    """A teacher that hands on what another one chooses of ``n`` examples, now and then.
 
-    def __init__(self, teacher: Teacher, prepared: "Prepared", save: Save) -> None:
-        self._teacher, self._prepared, self._save = teacher, prepared, save
+    ``keep`` is called with the step, the moment and the indices ``[B]`` chosen of late, on the CPU,
+    once for each of the ``moments``, shares of the fit in rising order.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        n: int,
+        moments: Sequence[float],
+        keep: Callable[[int, float, Tensor], None],
+    ) -> None:
+        super().__init__(teacher)
+        self._n, self._keep = n, keep
         self._recent: deque[Tensor] = deque()
-        self._due = 0
+        self._due = deque(moments)
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        chosen = self._teacher.choose(step, progress, score)
+        chosen = super().choose(step, progress, score)
+        if not self._due:
+            return chosen
         self._recent.append(chosen)
-        enough = self._prepared.signal.n * SHARE
+        enough = self._n * SHARE
         while sum(map(len, self._recent)) - len(self._recent[0]) >= enough:
             self._recent.popleft()
         full = sum(map(len, self._recent)) >= min(enough, len(chosen) * (step + 1))
-        if progress * MAPS >= self._due and full:
-            self._due = int(progress * MAPS) + 1
-            indices = torch.unique(torch.cat(list(self._recent))).cpu().numpy()
-            module = medium(self._prepared.kind)
-            self._save(step, *module.draw_selection(self._prepared.signal, indices))
+        if progress >= self._due[0] and full:
+            moment = self._due.popleft()
+            while self._due and progress >= self._due[0]:
+                moment = self._due.popleft()
+            self._keep(step, moment, torch.unique(torch.cat(list(self._recent))).cpu())
         return chosen
 
-    def observe(self, indices: Tensor, errors: Tensor) -> None:
-        self._teacher.observe(indices, errors)
 
-    def ratio(self, progress: float) -> float:
-        return self._teacher.ratio(progress)
+class Recorder(Witness):
+    """A teacher whose choices are drawn at ten moments of the fit, and saved."""
+
+    def __init__(self, teacher: Teacher, prepared: "Prepared", save: Save) -> None:
+        def draw(step: int, moment: float, indices: Tensor) -> None:
+            save(step, *medium(prepared.kind).draw_selection(prepared.signal, indices.numpy()))
+
+        moments = [part / MAPS for part in range(MAPS)]
+        super().__init__(teacher, prepared.signal.n, moments, draw)

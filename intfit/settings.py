@@ -9,7 +9,7 @@ from .errors import UsageError
 from .schedules import RatioSchedule, interval_at
 
 FieldName = Literal["siren", "latent"]
-TeacherName = Literal["full", "uniform", "int"]
+TeacherName = Literal["full", "uniform", "int", "evos", "nint"]
 SelectionName = Literal["top", "proportional"]
 Profile = Literal["packed", "open"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -249,6 +249,17 @@ COARSEST_STEP, FINEST_STEP = -96, 400
 #: The most channels of a recording that they decorrelate.
 MAX_CHANNELS = 32
 
+#: The share of proportional draws that are uniform.
+FLOOR = 0.2
+#: The settings of a teacher that selects.
+KNOBS = ("selection", "ratio", "ratio_schedule", "interval_schedule")
+#: Ratio, its schedule and that of the intervals of teachers that rank all examples, as published.
+SCHEDULES: dict[str, tuple[float, RatioSchedule, str]] = {
+    "int": (0.2, "step", "incremental"),
+    "evos": (0.5, "constant", "linear:100:50"),
+    "nint": (0.2, "step", "incremental"),
+}
+
 #: The most examples that one scoring pass of greedy INT ranks (the paper's chunk for 8192 x 8192
 #: images), or one table of stochastic INT holds.
 POOL = 1 << 19
@@ -311,7 +322,8 @@ def check(settings: Settings) -> None:
     if settings.precision is not None and settings.profile != "open":
         raise UsageError("--precision is for --profile open: the packed one chooses its own")
     if settings.teacher != "int":
-        for name in ("selection", "ratio", "ratio_schedule", "interval_schedule"):
+        knobs = ("selection",) if settings.teacher in SCHEDULES else KNOBS
+        for name in knobs:
             if getattr(settings, name) is not None:
                 flag = f"--{name.replace('_', '-')}"
                 raise UsageError(f"{flag} is for --teacher int, not {settings.teacher!r}")
@@ -323,7 +335,7 @@ def check(settings: Settings) -> None:
         except ValueError:
             raise UsageError(
                 f"--interval-schedule {settings.interval_schedule!r} is not dense, incremental, "
-                "decremental or every:N"
+                "decremental, every:N or linear:A:B"
             ) from None
 
 
@@ -376,7 +388,8 @@ def plan(
     preset = PRESETS[kind]
     depth = settings.depth or preset.depth
     selection = settings.selection or "proportional"
-    greedy = settings.teacher == "int" and selection == "top"
+    drawn = settings.teacher == "int" and selection == "proportional"
+    greedy = settings.teacher in SCHEDULES and not drawn
     latent = settings.field == "latent"
     batch = n if settings.teacher == "full" else settings.batch
     batch = batch or (min(n, POOL) if greedy else CORRECTION_BATCH if latent else preset.batch)
@@ -391,12 +404,16 @@ def plan(
     if latent:
         steps, lr = steps or _correction_steps(settings.effort, n), CORRECTION_LR
     elif steps is None and settings.max_time is None:
-        # Greedy INT learns from 0.6 of its batch on average, and scores all of it now and then.
+        # Greedy INT learns from 0.6 of its batch on average, and scores all of it now and then; its
+        # rivals are near enough.
         each = step_seconds(width, depth, batch * (0.9 if greedy else 1))
         steps = max(STEPS[0], min(STEPS[1], round(seconds / each)))
-    # The table to draw from is rebuilt after half as many draws as it has examples: its share
-    # of the time is the same however large the signal.
-    redrawn = f"every:{max(1, min(n, POOL) // (2 * batch))}"
+    # The table to draw from is rebuilt after as many draws as it has examples: its share of the
+    # time is the same however large the signal.
+    redrawn = f"every:{max(1, min(n, POOL) // batch)}"
+    usual = SCHEDULES[settings.teacher] if greedy else (FLOOR, "constant", redrawn)
+    schedule = settings.ratio_schedule or usual[1]
+    start = 1.0 if schedule == "reverse-cosine" else usual[0]  # the one that falls
     omega_first = preset.omega_first * (n if preset.follows_length else 1)
     return Plan(
         width=width,
@@ -411,9 +428,9 @@ def plan(
         stops=not searches(settings),
         teacher=settings.teacher,
         selection=selection,
-        ratio=settings.ratio or (0.2 if greedy else 0.5),
-        ratio_schedule=settings.ratio_schedule or ("step" if greedy else "linear"),
-        interval_schedule=settings.interval_schedule or ("incremental" if greedy else redrawn),
+        ratio=settings.ratio or start,
+        ratio_schedule=schedule,
+        interval_schedule=settings.interval_schedule or usual[2],
         batch=batch,
         seed=settings.seed,
         profile=settings.profile,

@@ -24,6 +24,10 @@ class Signal(Protocol):
         """Number of examples; indices run from 0 to n - 1."""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The grid that the examples lie on, in order; ``()`` where there is none."""
+
+    @property
     def in_features(self) -> int:
         """Coordinates of an example, d."""
 
@@ -156,6 +160,7 @@ class PointSignal:
     distance: Callable[[Evaluate, torch.device], float]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
+    shape: tuple[()] = field(default=(), init=False)
     loss: Literal["l1"] = field(default="l1", init=False)
     metric: Literal["iou"] = field(default="iou", init=False)
 

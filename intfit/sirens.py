@@ -16,7 +16,7 @@ from .pipeline import Encoded, Prepared, Teach, Watch, compared, described, fram
 from .rate import Rounding
 from .search import COST, search
 from .settings import PRESETS, SECONDS, widest_in
-from .teacher import make_teacher
+from .teachers import make_teacher
 
 
 def searched(ready: Prepared, run: Callable[[Prepared], Encoded]) -> Encoded:
@@ -71,16 +71,8 @@ def fit_prepared(
     # Parameters are drawn on the CPU, so that every device starts from the same field.
     field = Siren(config, generator=torch.Generator().manual_seed(chosen.seed)).to(device)
     glances = torch.Generator(device).manual_seed(chosen.seed + 1)
-    teacher = make_teacher(
-        chosen.teacher,
-        signal.n,
-        selection=chosen.selection,
-        batch=chosen.batch,
-        ratio=chosen.ratio,
-        ratio_schedule=chosen.ratio_schedule,
-        interval_schedule=chosen.interval_schedule,
-        generator=torch.Generator(device).manual_seed(chosen.seed),
-    )
+    draws = torch.Generator(device).manual_seed(chosen.seed)
+    teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
     if teach is not None:
         teacher = teach(teacher, prepared)
     rounding: list[Rounding] = []

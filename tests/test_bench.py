@@ -1,6 +1,7 @@
 """The benches: their arithmetic, and that they run."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from conftest import tone
 
 from intfit import metrics
-from intfit.bench import rd
+from intfit.bench import paper, rd, teachers, toy
+from intfit.bench.teachers import Point, Run
 
 RATES, QUALITIES = [0.1, 0.2, 0.4, 0.9], [25.0, 28.0, 30.5, 34.0]
 
@@ -73,3 +75,88 @@ def test_a_tone_survives_mp3(recording):
     size, decoded = rd._soundfile("mp3", 0.0, Path(recording).read_bytes())
     assert decoded.shape == tone().shape
     assert size > 100
+
+
+def curve(teacher: str, *qualities: float, seed: int = 0, share: float = 1.0) -> Run:
+    """A fit of a second a point."""
+    points = [Point(10 * i, float(i), q, 1.0, 1, 0.1) for i, q in enumerate(qualities)]
+    return Run(teacher, seed, share, tuple(points))
+
+
+def test_the_time_to_a_quality_lies_on_the_line_between_two_points():
+    assert teachers.seconds_to(curve("full", 10, 20, 30), 25) == pytest.approx(1.5)
+    assert teachers.seconds_to(curve("full", 10, 20, 30), 31) is None
+
+
+def test_a_summary_says_when_a_teacher_is_as_good_as_uniform_draws_are_at_their_end():
+    runs = [
+        curve("uniform", 0, 10, 20), curve("uniform", 0, 10, 22, seed=1),
+        curve("default", 0, 20, 40), curve("default", 0, 22, 40, seed=1),
+        curve("default", 0, 21, share=0.5), curve("default", 0, 23, seed=1, share=0.5),
+    ]  # fmt: skip
+    uniform, default = teachers.summaries(runs, qualities=(11, 50))
+    assert (uniform.quality, uniform.low, uniform.high) == (21, 20, 22)
+    assert (uniform.catches_up, uniform.budget) == (1, 1)
+    assert (default.catches_up, default.budget) == (0.5, 0.5)
+    assert default.reached == (pytest.approx((11 / 20 + 11 / 22) / 2), None)
+
+
+def test_teachers_are_compared_over_seeds_and_budgets_and_drawn(intfit, picture):
+    run = intfit(
+        "bench", "teachers", picture, "--seconds", 0.2, "--width", 8, "--depth", 2, "--json",
+        "--teachers", "uniform,uniform:50%,step+incremental,evos,nint,default",
+        "--seeds", 2, "--budgets", "0.5,1", "--plot", "fig.png", "--cpu-time",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    points = [json.loads(line) for line in run.out.splitlines()]
+    ends = [point for point in points if point["last"]]
+    assert len(ends) == 2 * (1 + 5 * 2)
+    assert {point["seed"] for point in ends} == {0, 1}
+    assert all(0 <= point["choosing"] < 1 for point in points)
+    assert Path("fig.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_of_a_recording_and_a_surface(intfit, recording, ball):
+    run = intfit(
+        "bench", "teachers", recording, ball, "--steps", 40, "--width", 8, "--depth", 2,
+        "--teachers", "uniform,default", "--reach", "0.1", "--plot", "fig.svg",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert "as uniform after" in run.out
+    assert "to 0.1" in run.out
+    assert Path("fig-chord.svg").exists()
+    assert Path("fig-ball.svg").exists()
+
+
+def test_the_grid_is_the_paper_s_and_a_teacher_nobody_knows_is_refused(intfit, picture):
+    assert len(set(teachers.GRID)) == 15
+    run = intfit("bench", "teachers", picture, "--teachers", "uniform,greedy")
+    assert run.code == 2
+    assert "'greedy' is not default, full" in run.err
+    run = intfit("bench", "teachers", picture, "--plot", "curves.doc")
+    assert run.code == 2
+    assert "try .png" in run.err
+
+
+def test_a_function_that_descends_through_the_tangent_kernel_keeps_beside_the_network():
+    moments = list(toy.descend())
+    assert [moment.step for moment in moments] == [0, 100, 200, 300, 500, 1000]
+    for before, after in pairwise(moments):
+        assert after.left(after.by_function) < before.left(before.by_function)
+        assert after.apart < 0.2 * after.left(after.by_parameters)
+
+
+def test_the_paper_s_tables_with_files_and_without(intfit, monkeypatch, picture, ball):
+    tiny = {part: paper.Size(8, 2, 4, 500) for part in ("audio", "megapixel", "shape")}
+    tiny["image"] = paper.Size(8, 2, 4, None)
+    monkeypatch.setitem(paper.SIZES, "small", tiny)
+    monkeypatch.setitem(paper.SIDE, "small", 64)
+    run = intfit("bench", "paper", picture, ball, "--plot", "toy.png")
+    assert run.code == 0, run.err
+    assert "image: photo.png, 1536 examples" in run.out
+    assert "audio: a synthetic recording, 32000 examples" in run.out
+    assert "37.04" in run.out
+    assert Path("toy.png").exists()
+    run = intfit("bench", "paper", ball, "../" + str(Path.cwd().name) + "/ball.obj")
+    assert run.code == 2
+    assert "second file of its kind" in run.err

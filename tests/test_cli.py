@@ -205,7 +205,7 @@ def test_the_teachers_are_compared_for_equal_time(intfit, picture):
     run = intfit("bench", "teachers", picture, "--half", "--seconds", 0.3, "--json")
     assert run.code == 0, run.err
     rows = lines(run.out)
-    assert len({row["teacher"] for row in rows}) == 5
+    assert len({row["teacher"] for row in rows}) == 9
     for row in rows:
         assert row["seconds"] == pytest.approx(0.3, abs=0.3)
         assert row["parameters"] == rows[0]["parameters"]
@@ -246,7 +246,9 @@ def test_decode_json_has_its_documented_keys(intfit, encoded):
     assert tuple(lines(intfit("decode", encoded, "--json").out)[0]) == DECODED_KEYS
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info", "verify", "bench teachers"])
+@pytest.mark.parametrize(
+    "command", ["encode", "decode", "info", "verify", "bench teachers", "bench paper"]
+)
 def test_every_command_has_a_page_of_help_with_an_example(process, command):
     page = process(*command.split(), "--help").out
     assert f"intfit {command} " in page.split("Options:")[0].split("Example")[1]

@@ -17,7 +17,7 @@ from intfit.fields.descent import Descent
 from intfit.fields.siren import Siren
 from intfit.pipeline import encode, prepare
 from intfit.rate import Rounding
-from intfit.teacher import Uniform
+from intfit.teachers import Uniform
 
 SMALL = ("--shapes", "8x2x64", "--seconds", 0.1, "--threads", 1)
 

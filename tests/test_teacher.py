@@ -1,10 +1,19 @@
 """INT's schedules and draws, against the paper's text and by their statistics."""
 
+import time
+from dataclasses import replace
+
 import pytest
 import torch
+from conftest import photo, png
 
+from intfit import fit
+from intfit.fields.siren import Siren
+from intfit.look import Look
+from intfit.pipeline import prepare
 from intfit.schedules import interval_at, ratio_at
-from intfit.teacher import Full, ProportionalInt, TopInt, Uniform
+from intfit.settings import Settings
+from intfit.teachers import Evos, Full, Nint, ProportionalInt, TopInt, Uniform
 
 
 def generator() -> torch.Generator:
@@ -63,6 +72,13 @@ def test_interval_schedules_follow_the_paper():
     assert phases == [1, 1, 10, 20, 30, 40, 50, 50]
     assert [interval_at("decremental", p) for p in (0.0, 0.5, 0.95, 1.0)] == [90, 40, 1, 1]
     assert interval_at("every:7", 0.5) == 7
+    assert [interval_at("linear:100:50", p) for p in (0.0, 0.5, 1.0)] == [100, 75, 50]
+
+
+@pytest.mark.parametrize("name", ["every:0", "every:", "linear:1", "linear:1:0", "every:1:2", "x"])
+def test_an_interval_schedule_that_means_nothing_is_refused(name):
+    with pytest.raises(ValueError, match="not an interval schedule"):
+        interval_at(name, 0.5)
 
 
 def test_greedy_int_takes_exactly_the_worst_examples():
@@ -99,6 +115,23 @@ def test_draws_are_in_proportion_to_the_error_over_a_uniform_floor():
     assert torch.allclose(counts, expected, atol=1e-3)
 
 
+def test_what_is_drawn_more_often_counts_less_until_nothing_is_biased():
+    teacher = proportional(50, batch=20_000, start=0.2)
+    teacher.observe(torch.arange(50), torch.rand(50, generator=generator()) ** 4)
+    values = torch.arange(50.0)
+    teacher.choose(0, 0.0, no_score)
+    assert (teacher.weights() == 1).all()
+    chosen = teacher.choose(1, 1.0, no_score)
+    assert torch.bincount(chosen).max() > 3 * torch.bincount(chosen).min()
+    assert (values[chosen] * teacher.weights()).mean() == pytest.approx(24.5, rel=0.01)
+
+
+def test_draws_without_selection_take_every_example_once_between_two_selections():
+    teacher = proportional(200, batch=20, start=1.0, interval_schedule="every:10")
+    drawn = torch.cat([teacher.choose(step, 0.0, no_score) for step in range(10)])
+    assert len(drawn.unique()) == 200
+
+
 def test_steps_refresh_the_errors_of_the_examples_they_drew():
     teacher = proportional(10)
     for step in range(3):
@@ -108,7 +141,7 @@ def test_steps_refresh_the_errors_of_the_examples_they_drew():
 
 
 def test_a_signal_larger_than_the_pool_is_still_drawn_from_everywhere(monkeypatch):
-    monkeypatch.setattr("intfit.teacher.POOL", 64)
+    monkeypatch.setattr("intfit.teachers.proportional.POOL", 64)
     teacher = proportional(1000, batch=200, start=1.0)
     drawn = torch.cat([teacher.choose(step, 0.0, no_score) for step in range(60)])
     assert len(drawn.unique()) > 900
@@ -120,3 +153,98 @@ def test_full_takes_everything_and_uniform_draws_evenly():
     )
     drawn = Uniform(4, batch=40_000, generator=generator()).choose(0, 0.0, no_score)
     assert torch.bincount(drawn).min() > 9_700
+
+
+def evos(shape: tuple[int, ...], n: int = 100) -> Evos:
+    return Evos(
+        n, shape=shape, batch=n, start=0.4, ratio_schedule="constant",
+        interval_schedule="every:10", generator=generator(),
+    )  # fmt: skip
+
+
+class Given:
+    """What a fit would say, given."""
+
+    def __init__(self, residuals: torch.Tensor) -> None:
+        self._residuals = residuals
+
+    def residuals(self, indices: torch.Tensor) -> torch.Tensor:
+        return self._residuals[indices]
+
+    def pulls(self, indices: torch.Tensor) -> torch.Tensor:
+        return self._residuals[indices].abs().sum(dim=1)
+
+
+def test_evos_keeps_the_fittest_and_draws_the_rest_afresh():
+    errors = torch.rand((100, 3), generator=generator())
+    teacher = evos(())
+    assert len(teacher.choose(0, 0.0, Given(errors))) == 100
+    first, second = (set(teacher.choose(step, 0.0, no_score).tolist()) for step in (1, 2))
+    fittest = set(errors.sum(dim=1).topk(20).indices.tolist())
+    assert len(first) == len(second) == 40
+    assert fittest < first
+    assert fittest < second
+    assert first != second
+
+
+def test_evos_on_a_grid_crosses_the_largest_errors_with_the_worst_edges():
+    errors = torch.zeros(10, 10)
+    errors[:, :4] = 1.0 + torch.arange(10)[:, None] / 100  # large and smooth
+    errors[5, 8] = 0.9  # smaller, and all edge
+    teacher = evos((10, 10))
+    teacher.choose(0, 0.0, Given(errors.reshape(100, 1)))
+    survivors = set(teacher.choose(1, 0.0, no_score)[:20].tolist())
+    assert {58, 90, 91} < survivors
+
+
+def test_nint_ranks_by_the_pull_of_the_tangent_kernel_and_draws_the_rest():
+    pulls = torch.rand((100, 1), generator=generator())
+    teacher = Nint(
+        100, batch=100, start=0.5, ratio_schedule="constant", interval_schedule="dense",
+        generator=generator(),
+    )  # fmt: skip
+    chosen = teacher.choose(0, 0.0, Given(pulls)).tolist()
+    assert len(set(chosen)) == 50
+    assert set(chosen[:15]) == set(pulls[:, 0].topk(15).indices.tolist())
+
+
+def test_pulls_are_the_tangent_kernel_times_the_residuals():
+    ready = prepare(png(photo(4, 3)), Settings(field="siren", width=8, depth=2))
+    field = Siren(ready.config, generator=generator())
+    everything = torch.arange(12)
+    coords, targets = ready.signal.examples(everything)
+    parameters = list(field.parameters())
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters, retain_graph=True)])
+        for value in field(coords).flatten()
+    ]
+    jacobian = torch.stack(rows)
+    residuals = (field(coords) - targets).detach().flatten()
+    exact = (jacobian @ (jacobian.T @ residuals)).reshape(12, 3).norm(dim=1)
+    before = [p.clone() for p in parameters]
+    ratios = Look(field, ready.signal, chunk=5).pulls(everything) / exact
+    assert ratios.std() < 0.02 * ratios.mean()
+    assert all(torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
+
+
+def test_the_clock_of_a_fit_stands_still_while_the_caller_looks():
+    ready = prepare(png(photo()), Settings(field="siren", width=8, depth=2, max_time=0.4))
+    plan = replace(ready.plan, max_time=0.6)
+    field = Siren(ready.config, generator=generator())
+    teacher = Uniform(ready.signal.n, batch=64, generator=generator())
+    began = time.monotonic()
+    for progress in fit.fit(field, ready.signal, teacher, plan, generator=generator()):
+        time.sleep(0.5 if progress.fraction < 1 else 0)
+    assert progress.seconds < 0.9
+    assert time.monotonic() - began > 1.0
+
+
+@pytest.mark.parametrize("teacher", ["evos", "nint"])
+def test_a_rival_teaches_through_the_same_door(intfit, picture, teacher):
+    run = intfit(
+        "encode", picture, "--teacher", teacher, "--steps", 200, "--width", 12, "--json",
+        "--ratio", 0.4, "-f",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert f'"teacher": "{teacher}"' in run.out
+    assert intfit("encode", picture, "--teacher", teacher, "--selection", "top").code == 2

@@ -23,7 +23,7 @@ from ..fields.architecture import SirenConfig
 from ..fields.siren import Siren
 from ..settings import Settings, plan
 from ..signal import GridSignal
-from ..teacher import make_teacher
+from ..teachers import make_teacher
 
 #: Width, depth and batch: of a photograph, a recording and a surface by default, and others.
 SHAPES = ((64, 6, 2048), (72, 4, 2048), (48, 5, 4096), (32, 6, 2048), (256, 6, 2048))
@@ -144,16 +144,8 @@ def _ours(
     field = Siren(config, generator=torch.Generator().manual_seed(0))
     optimizer = fitting.adam(fitting.flattened(field.groups(1.0)), 1e-6, memory=chosen.memory)
     gradient = fitting.gradient_of(field)
-    teacher = make_teacher(
-        chosen.teacher,
-        signal.n,
-        selection=chosen.selection,
-        batch=chosen.batch,
-        ratio=chosen.ratio,
-        ratio_schedule=chosen.ratio_schedule,
-        interval_schedule=chosen.interval_schedule,
-        generator=torch.Generator().manual_seed(0),
-    )
+    draws = torch.Generator().manual_seed(0)
+    teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
 
     def learn(indices: Tensor) -> None:
         fitting.learn(field, signal, teacher, optimizer, gradient, indices, nullcontext())

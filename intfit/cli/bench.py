@@ -15,9 +15,11 @@ from ..report import RATES, Reporter, printable, value
 from ..settings import Settings
 from ..settings import check as check_settings
 from . import options as opt
-from .options import FIT, MESSAGES, NETWORK, OUTPUT, Sectioned, option
+from .options import FIT, OUTPUT, Sectioned, option
+from .paper import paper
 from .run import guarded
 from .speed import speed
+from .teachers import teachers
 
 app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Repeat the comparisons in the README."
@@ -29,78 +31,9 @@ def top() -> None:
     """Repeat the comparisons in the README."""
 
 
+app.command(cls=Sectioned, no_args_is_help=True)(teachers)
+app.command(cls=Sectioned)(paper)
 app.command(cls=Sectioned)(speed)
-
-
-@app.command(cls=Sectioned, no_args_is_help=True)
-def teachers(
-    files: Annotated[list[str], typer.Argument(help="Images, recordings or meshes.")],
-    seconds: Annotated[
-        float, option("--seconds", panel=FIT, text="To fit, for each teacher.", min=0.1)
-    ] = 60.0,
-    half: Annotated[
-        bool, option("--half", panel=FIT, text="Halve images first, by area averaging.")
-    ] = False,
-    seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
-    width: Annotated[
-        int | None, option("--width", panel=NETWORK, text="Neurons in a layer.")
-    ] = None,
-    depth: Annotated[int | None, option("--depth", panel=NETWORK, text="Sine layers.")] = None,
-    omega_first: Annotated[
-        float | None, option("--omega-first", panel=NETWORK, text="Frequency of the first.")
-    ] = None,
-    lr: Annotated[
-        float | None, option("--lr", panel=NETWORK, text="Learning rate at its highest.")
-    ] = None,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    as_json: Annotated[
-        bool, option("--json", panel=MESSAGES, text="One JSON object a line, on stdout.")
-    ] = False,
-    debug: opt.Debug = False,
-) -> None:
-    """Compare the teachers: same network, same seconds, same machine, one run.
-
-    Full batches, uniform draws, INT as published (dense; step + incremental) and the default.
-
-    \b
-    Example:
-      intfit bench teachers kodim04.png --half --seconds 60 --width 64 --depth 6
-    """
-    report = Reporter(as_json=as_json)
-    settings = Settings(
-        field="siren",
-        max_time=seconds, width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
-        profile="open", device=device, threads=threads,
-    )  # fmt: skip
-    with guarded(report, debug):
-        from ..bench.teachers import compare, halved
-
-        for name in files:
-            try:
-                data = batch.read(Job(Path(name), None))
-                data = halved(data) if half else data
-                if not as_json:
-                    print(f"{printable(name)}, {seconds:g} s each", flush=True)
-                for teacher, result in compare(data, settings, suffix=Path(name).suffix):
-                    figure = value(result.metric, result.distortion)
-                    if not as_json:
-                        print(f"  {teacher:24}{figure:>12}  {result.steps:>7} steps", flush=True)
-                    report.record(
-                        {
-                            "input": name,
-                            "teacher": teacher,
-                            "metric": result.metric,
-                            "distortion": round(result.distortion, 4),
-                            "steps": result.steps,
-                            "seconds": round(result.seconds, 3),
-                            "parameters": result.parameters,
-                            "device": result.device,
-                            "seed": result.seed,
-                        }
-                    )
-            except IntfitError as error:
-                raise type(error)(f"{printable(name)}: {error}") from error
 
 
 def _cache_folder() -> Path:

@@ -172,7 +172,7 @@ def encode(
             "--ratio",
             panel=TEACHER,
             text="INT: share of the examples taken (top, default 0.2), or of the draws that are "
-            "uniform (proportional, 0.5).",
+            "uniform (proportional, 0.2).",
         ),
     ] = None,
     ratio_schedule: Annotated[
@@ -180,7 +180,7 @@ def encode(
         option(
             "--ratio-schedule",
             panel=TEACHER,
-            text="INT: how the ratio grows (default: step for top, linear for proportional).",
+            text="INT: how the ratio grows (default: step for top, constant for proportional).",
         ),
     ] = None,
     interval_schedule: Annotated[
@@ -188,9 +188,9 @@ def encode(
         option(
             "--interval-schedule",
             panel=TEACHER,
-            text="INT: steps between selections: dense, incremental, decremental or every:N "
-            "(default: incremental for top; for proportional, after half as many draws as there "
-            "are examples).",
+            text="INT: steps between selections: dense, incremental, decremental, every:N or "
+            "linear:A:B (default: incremental for top; for proportional, after as many draws as "
+            "there are examples).",
         ),
     ] = None,
     examples: Annotated[

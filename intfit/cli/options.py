@@ -67,6 +67,8 @@ class TeacherChoice(StrEnum):
     full = "full"
     uniform = "uniform"
     int = "int"
+    evos = "evos"
+    nint = "nint"
 
 
 class SelectionChoice(StrEnum):
@@ -161,6 +163,15 @@ Cluster = Annotated[
         panel=MACHINE,
         text="Send the files to the Ray cluster this machine is part of, or to that at HOST:PORT.",
         metavar="auto|ADDRESS",
+    ),
+]
+CpuTime = Annotated[
+    bool,
+    option(
+        "--cpu-time",
+        panel=MACHINE,
+        text="Count the processor's seconds, not the wall's, on a machine that others use too: one "
+        "thread, no GPU.",
     ),
 ]
 Json = Annotated[bool, option("--json", panel=MESSAGES, text="One JSON object a line, on stdout.")]

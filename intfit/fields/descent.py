@@ -80,11 +80,18 @@ class Descent:
 
     @torch.no_grad()
     def __call__(
-        self, coords: Tensor, targets: Tensor, *, loss: Literal["l2", "l1"], count: int
+        self,
+        coords: Tensor,
+        targets: Tensor,
+        *,
+        loss: Literal["l2", "l1"],
+        count: int,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Add the gradient of the loss at ``coords`` ``[B, d]``, as a part of ``count`` examples.
 
-        Returns the discrepancies ``[B]``: absolute errors against ``targets`` ``[B, c]``, summed.
+        ``weights`` ``[B]`` say how much each example counts. Returns the discrepancies ``[B]``:
+        absolute errors against ``targets`` ``[B, c]``, summed.
         """
         quarter = [0.25] * self._depth + [0.0]  # a sine is a cosine of a quarter of a turn less
         every = zip(self._parameters, self._folded, self._scales, quarter, strict=True)
@@ -92,11 +99,14 @@ class Descent:
             torch.mul(weight, scale, out=folded)
             torch.mul(bias, scale, out=shifted).sub_(lag)
         tiles = -(-len(coords) // self._rows)
-        pairs = zip(coords.chunk(tiles), targets.chunk(tiles), strict=True)
-        errors = [self._tile(*pair, loss=loss, count=count) for pair in pairs]
+        counts = [None] * tiles if weights is None else weights.chunk(tiles)
+        parts = zip(coords.chunk(tiles), targets.chunk(tiles), counts, strict=False)
+        errors = [self._tile(*part, loss=loss, count=count) for part in parts]
         return errors[0] if tiles == 1 else torch.cat(errors)
 
-    def _tile(self, coords: Tensor, targets: Tensor, *, loss: str, count: int) -> Tensor:
+    def _tile(
+        self, coords: Tensor, targets: Tensor, weights: Tensor | None, *, loss: str, count: int
+    ) -> Tensor:
         turns, spare, *kept = self._space[:, : len(coords)].unbind()
         sines, slopes = kept[: self._depth], kept[self._depth :]
         inputs = [coords, *sines]
@@ -108,6 +118,8 @@ class Descent:
         errors = difference.abs().sum(dim=1)
         share = 1 / (count * difference.shape[1])
         delta = difference.mul_(2 * share) if loss == "l2" else difference.sign_().mul_(share)
+        if weights is not None:
+            delta.mul_(weights[:, None])
         for layer in range(self._depth, -1, -1):
             (weight, bias), scale = self._gradients[layer], self._scales[layer]
             weight.addmm_(delta.t(), inputs[layer], alpha=scale)

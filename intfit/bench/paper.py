@@ -1,0 +1,198 @@
+"""The INT paper's tables (Zhang et al., ICML 2024), repeated beside the published figures.
+
+At equal steps, as the paper compares: full batches against greedy INT. And, as it does not, against
+uniform draws of small batches in the seconds that INT took.
+"""
+
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import soxr
+
+from ..errors import MediaError, UsageError
+from ..media import audio, image, sniff
+from ..pipeline import Prepared, prepare
+from ..settings import Settings
+from . import synthetic
+from .teachers import BASELINE, Run, fitted, halved
+
+#: The tables: image, audio, megapixel, shape; and their scales: small, full.
+Part = str
+Scale = str
+
+#: Kodak, 5000 steps of a SIREN of 256 x 5: schedule, seconds, PSNR (dB).
+SCHEDULES = {
+    "full": (345.2, 35.95),
+    "cosine+dense": (337.0, 36.39),
+    "cosine+incremental": (227.8, 36.61),
+    "step+dense": (468.0, 36.84),
+    "step+incremental": (211.0, 37.04),
+    "reverse-cosine+decremental": (225.3, 33.56),
+}
+#: Without and with INT: seconds and quality (dB; for shapes IoU).
+PUBLISHED: dict[Part, tuple[tuple[float, float], tuple[float, float]]] = {
+    "image": ((345.0, 36.09), (211.0, 36.97)),
+    "audio": ((23.05, 48.38), (15.76, 48.15)),
+    "megapixel": ((16_800.0, 31.82), (11_900.0, 33.01)),
+    "shape": ((144.6, 0.9707), (93.2, 0.9668)),
+}
+#: INT at its best in the paper.
+INT = "step+incremental"
+#: The same where a selection lies within a pool, which is gone at the next step.
+POOLED = "step+dense"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a table's fit is: network, steps, examples in a pool (None: all of them)."""
+
+    width: int
+    depth: int
+    steps: int
+    pool: int | None
+
+
+#: ``full`` is the paper's; ``small`` has its proportions in a few minutes on two cores.
+SIZES: dict[Scale, dict[Part, Size]] = {
+    "small": {
+        "image": Size(64, 5, 400, None),
+        "audio": Size(64, 5, 400, None),
+        "megapixel": Size(64, 5, 160, 1 << 16),
+        "shape": Size(48, 5, 500, 1 << 14),
+    },
+    "full": {
+        "image": Size(256, 5, 5000, None),
+        "audio": Size(256, 5, 5000, None),
+        "megapixel": Size(512, 5, 12_800, 1 << 19),
+        "shape": Size(256, 5, 5000, 50_000),
+    },
+}
+#: Pixels of the small scale's picture at the most; pixels from which on one is large.
+FEW, MANY = 1 << 15, 1 << 18
+#: The paper's recordings, and the side of the picture that stands for a large one.
+SECONDS, RATE = 2.0, 16_000
+SIDE: dict[Scale, int] = {"small": 1024, "full": 8192}
+
+
+#: The table that a file of each kind is for.
+PARTS: dict[str, Part] = {"image": "image", "audio": "audio", "mesh": "shape"}
+
+
+def inputs(files: Mapping[str, bytes], scale: Scale) -> dict[Part, tuple[str, bytes]]:
+    """Name and bytes of what each table is made with: ``files`` by name, or else made up.
+
+    A large picture serves two tables: itself, and reduced to the size of the small scale.
+
+    Raises:
+        IntfitError: for a file that cannot be read, or a second of its kind.
+    """
+    found: dict[Part, tuple[str, bytes]] = {}
+    for name, data in files.items():
+        part = PARTS[sniff(data, Path(name).suffix)]
+        if part in found:
+            raise UsageError(f"{name!r} is a second file of its kind: give one of each")
+        found[part] = (name, data)
+        if part == "image" and _pixels(data) >= MANY:
+            found["megapixel"] = (name, data)
+    if "image" in found:
+        name, data = found["image"]
+        while scale == "small" and _pixels(data) > FEW:
+            data = halved(data)
+        found["image"] = (name, data)
+    else:
+        sides = (192, 128) if scale == "small" else (768, 512)
+        found["image"] = ("a synthetic picture", synthetic.picture(*sides))
+    if "megapixel" not in found:
+        side = SIDE[scale]
+        found["megapixel"] = ("a synthetic picture", synthetic.picture(side, side))
+    if "audio" in found:
+        name, data = found["audio"]
+        found["audio"] = (name, _excerpt(data))
+    else:
+        found["audio"] = ("a synthetic recording", synthetic.recording(SECONDS))
+    found.setdefault("shape", ("a synthetic surface", synthetic.surface()))
+    return found
+
+
+def _pixels(data: bytes) -> int:
+    return image.samples_in(image.samples(data)[1])
+
+
+def _excerpt(data: bytes) -> bytes:
+    """The loudest two seconds of a recording, mono at 16 kHz: a WAV."""
+    values, facts = audio.samples(data)
+    if not len(values):
+        raise MediaError("a recording of zero length has nothing to fit")
+    wave = soxr.resample(values.mean(axis=1), facts["sample_rate"], RATE)
+    length = round(SECONDS * RATE)
+    starts = range(0, max(1, len(wave) - length), RATE // 2)
+    start = max(starts, key=lambda first: float((wave[first : first + length] ** 2).sum()))
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave[start : start + length], RATE, "FLOAT", format="WAV")
+    return buffer.getvalue()
+
+
+def ready(source: tuple[str, bytes], part: Part, scale: Scale, settings: Settings) -> Prepared:
+    """An input of a table with the table's network.
+
+    Raises:
+        IntfitError: if it cannot be fitted.
+    """
+    size = SIZES[scale][part]
+    asked = replace(
+        settings, field="siren", profile="open", width=size.width, depth=size.depth,
+        steps=size.steps,
+    )  # fmt: skip
+    name, data = source
+    return prepare(data, asked, suffix=Path(name).suffix)
+
+
+#: What seconds are counted by.
+Now = Callable[[], float]
+
+
+def at_equal_steps(
+    prepared: Prepared, name: str, part: Part, scale: Scale, *, now: Now = time.monotonic
+) -> Run:
+    """A fit with a teacher, of the table's steps and pools."""
+    pool = SIZES[scale][part].pool
+    more: dict[str, Any] = {}
+    if pool is not None:
+        # all of a pool after another, which is a full batch of a signal too large for one
+        whole = {"ratio": 1.0} if name == "full" else {}
+        name = "constant+dense" if name == "full" else name
+        more = {"batch": pool} | whole
+    return fitted(prepared, name, seed=prepared.settings.seed, parts=1, now=now, more=more)
+
+
+def at_equal_time(prepared: Prepared, seconds: float, *, now: Now = time.monotonic) -> Run:
+    """Uniform draws of small batches in so many seconds."""
+    timed = replace(prepared.settings, steps=None, max_time=max(0.1, seconds))
+    ready = replace(prepared, settings=timed)
+    return fitted(ready, BASELINE, seed=timed.seed, parts=1, now=now)
+
+
+def schedules(prepared: Prepared, scale: Scale, *, now: Now = time.monotonic) -> Iterator[Run]:
+    """The image table: every schedule published, then uniform draws in the best one's seconds."""
+    seconds = 0.0
+    for name in SCHEDULES:
+        found = at_equal_steps(prepared, name, "image", scale, now=now)
+        seconds = found.end.seconds if name == INT else seconds
+        yield found
+    yield at_equal_time(prepared, seconds, now=now)
+
+
+def modality(
+    prepared: Prepared, part: Part, scale: Scale, *, now: Now = time.monotonic
+) -> tuple[Run, Run, Run]:
+    """Without INT and with it at equal steps, and uniform draws in INT's seconds."""
+    best = INT if SIZES[scale][part].pool is None else POOLED
+    without, taught = (
+        at_equal_steps(prepared, name, part, scale, now=now) for name in ("full", best)
+    )
+    return without, taught, at_equal_time(prepared, taught.end.seconds, now=now)

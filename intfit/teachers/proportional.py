@@ -1,0 +1,100 @@
+"""INT in its stochastic form: the default."""
+
+import torch
+from torch import Tensor
+
+from ..devices import precise
+from ..schedules import RatioSchedule, interval_at, ratio_at
+from ..settings import POOL
+from .door import Score, Teacher
+
+
+class ProportionalInt(Teacher):
+    """INT in its stochastic form: small batches drawn in proportion to the discrepancy.
+
+    The probability ``p`` of an example is ``1 - ratio`` times its share of all discrepancy, plus a
+    floor of ``ratio`` times uniform. As in the greedy form, a ratio of 1 is no selection at all.
+
+    What is drawn more often than its share comes to count less as the fit goes on: its weight is
+    that share over ``p``, to the power of the progress squared (as in prioritised replay, Schaul
+    et al. 2016). So the fit begins with what it gets wrong, and ends on the distortion it is
+    measured by, with less noise in its steps than uniform draws have.
+
+    No scoring pass is made. Discrepancies are cached, and refreshed by the steps themselves: each
+    one has just computed the errors of the examples it drew. Examples not drawn yet count as bad
+    as an untrained field is, so that all are tried. The table to draw from is rebuilt from the
+    cache at the interval, on a fresh uniform pool where the signal is larger than ``POOL``.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        batch: int,
+        start: float,
+        ratio_schedule: RatioSchedule,
+        interval_schedule: str,
+        generator: torch.Generator,
+    ) -> None:
+        self._n, self._batch, self._generator = n, batch, generator
+        self._start, self._ratio_schedule = start, ratio_schedule
+        self._interval_schedule = interval_schedule
+        self._scores = torch.ones(n, device=generator.device)
+        self._pool: Tensor | None = None
+        self._precise = precise(generator.device)
+        self._table = self._scores[:0].to(self._precise)
+        self._counts = self._scores
+        self._due = 0
+        self._drawn: list[tuple[Tensor, Tensor]] = []
+        self._weights: Tensor | None = None
+
+    def ratio(self, progress: float) -> float:
+        return ratio_at(self._ratio_schedule, progress, start=self._start)
+
+    def weights(self) -> Tensor | None:
+        return self._weights
+
+    def _rebuild(self, progress: float) -> None:
+        generator, device = self._generator, self._generator.device
+        scores = self._scores
+        if self._n > POOL:
+            self._pool = torch.randint(self._n, (POOL,), generator=generator, device=device)
+            scores = scores[self._pool]
+        ratio = self.ratio(progress)
+        odds = (1 - ratio) * scores / scores.mean().clamp_min(1e-12) + ratio
+        self._table = torch.cumsum(odds, 0, dtype=self._precise)
+        self._counts = odds.clamp_min(1e-12).pow(-(progress**2))
+
+    def choose(self, step: int, progress: float, score: Score) -> Tensor:
+        if step >= self._due:
+            self._due = step + interval_at(self._interval_schedule, progress)
+            self._rebuild(progress)
+            self._drawn = []
+        if not self._drawn:
+            self._drawn = self._batches(min(self._due - step, max(1, POOL // self._batch)))
+        chosen, self._weights = self._drawn.pop()
+        return chosen
+
+    def _batches(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        """``count`` batches of indices and weights ``[batch]``, drawn together.
+
+        An example is drawn as often as its share of all draws says, rounded up or down (systematic
+        resampling). What is drawn lies in order; each batch takes one of every ``count`` in turn,
+        at random. That is far less variance than independent draws have, costs less, and indices in
+        order gather faster.
+        """
+        generator, device, draws = self._generator, self._generator.device, self._batch * count
+        offset = torch.rand(1, generator=generator, device=device, dtype=self._precise)
+        ends = (self._table * (draws / self._table[-1]) + offset).floor_().long().clamp_(max=draws)
+        ends[-1] = draws
+        times = torch.diff(ends, prepend=ends.new_zeros(1))
+        drawn = torch.repeat_interleave(times, output_size=draws)
+        order = torch.randperm(count, generator=generator, device=device)
+        turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
+        drawn = drawn.view(self._batch, count).gather(1, (order + turns) % count).t().contiguous()
+        weights = self._counts[drawn]
+        drawn = drawn if self._pool is None else self._pool[drawn]
+        return list(zip(drawn, weights, strict=True))
+
+    def observe(self, indices: Tensor, errors: Tensor) -> None:
+        self._scores.scatter_(0, indices, errors)
