@@ -205,8 +205,10 @@ def encoded(
     if size is None:
         return corrected(step) or plain
     # the network needs room; what it needs is not known before it is there
-    smaller = corrected(max(within(size - ROOM[neurons_for(size)]), COARSEST_STEP))
-    return smaller if smaller is not None and len(smaller.data) <= size else plain
+    coarser = corrected(max(within(size - ROOM[neurons_for(size)]), COARSEST_STEP))
+    if coarser is None or len(coarser.data) > size or coarser.distortion < plain.distortion:
+        return plain
+    return coarser
 
 
 def _coarser(

@@ -165,7 +165,7 @@ def test_packing_costs_little_and_takes_few_bits():
         for profile in ("open", "packed")
     }
     assert fits["packed"].distortion > fits["open"].distortion - 0.5
-    assert 8 * len(fits["packed"].data) / fits["packed"].parameters < 9
+    assert 8 * len(fits["packed"].data) / fits["packed"].parameters < 10  # at 46 dB
 
 
 def test_an_exported_file_holds_plain_tensors_and_decodes_alike(intfit, picture):

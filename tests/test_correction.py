@@ -102,7 +102,7 @@ def test_what_numpy_evaluates_is_what_torch_has_fitted():
 
 
 def test_goals_and_sizes_are_kept_with_a_network():
-    data, short = png(drawing()), replace(FAST, quality=None, steps=200)
+    data, short = png(drawing()), replace(FAST, quality=None, steps=500)
     plain = pipeline.encode(data, replace(FAST, quality=None, effort=2, target_psnr=32))
     found = pipeline.encode(data, replace(short, target_psnr=32))
     assert found.steps
@@ -111,7 +111,7 @@ def test_goals_and_sizes_are_kept_with_a_network():
     size = len(plain.data)
     within = pipeline.encode(data, replace(short, target_size=size))
     assert 0.9 * size < len(within.data) <= size
-    assert within.distortion > plain.distortion
+    assert within.distortion >= plain.distortion
 
 
 def test_the_teacher_may_be_chosen(intfit):

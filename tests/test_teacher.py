@@ -212,7 +212,8 @@ def test_pulls_are_the_tangent_kernel_times_the_residuals():
     ready = prepare(png(photo(4, 3)), Settings(field="siren", width=8, depth=2))
     field = Siren(ready.config, generator=generator())
     everything = torch.arange(12)
-    coords, targets = ready.signal.examples(everything)
+    signal = ready.signal.to(torch.device("cpu"))
+    coords, targets = signal.examples(everything)
     parameters = list(field.parameters())
     rows = [
         torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters, retain_graph=True)])
@@ -222,7 +223,7 @@ def test_pulls_are_the_tangent_kernel_times_the_residuals():
     residuals = (field(coords) - targets).detach().flatten()
     exact = (jacobian @ (jacobian.T @ residuals)).reshape(12, 3).norm(dim=1)
     before = [p.clone() for p in parameters]
-    ratios = Look(field, ready.signal, chunk=5).pulls(everything) / exact
+    ratios = Look(field, signal, chunk=5).pulls(everything) / exact
     assert ratios.std() < 0.02 * ratios.mean()
     assert all(torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
 
@@ -233,7 +234,9 @@ def test_the_clock_of_a_fit_stands_still_while_the_caller_looks():
     field = Siren(ready.config, generator=generator())
     teacher = Uniform(ready.signal.n, batch=64, generator=generator())
     began = time.monotonic()
-    for progress in fit.fit(field, ready.signal, teacher, plan, generator=generator()):
+    for progress in fit.fit(
+        field, ready.signal.to(torch.device("cpu")), teacher, plan, generator=generator()
+    ):
         time.sleep(0.5 if progress.fraction < 1 else 0)
     assert progress.seconds < 0.9
     assert time.monotonic() - began > 1.0

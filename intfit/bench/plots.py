@@ -150,10 +150,10 @@ def _selects(run: Run) -> bool:
     return min(point.ratio for point in run.points) < 1
 
 
-def _shown(values: NDArray[np.float32], ready: Prepared) -> NDArray[np.float32]:
+def _shown(values: NDArray[np.float32], ready: Prepared) -> NDArray[Any]:
     """A picture of ``[n, c]`` in [-1, 1] for the screen, without alpha."""
     pixels = ((values.clip(-1, 1) + 1) / 2).reshape(*ready.signal.shape, -1)
-    shown: NDArray[np.float32] = pixels[..., 0] if pixels.shape[-1] < 3 else pixels[..., :3]
+    shown: NDArray[Any] = pixels[..., 0] if pixels.shape[-1] < 3 else pixels[..., :3]
     return shown
 
 

@@ -21,6 +21,7 @@ from ..errors import UsageError
 from ..fields import descent
 from ..fields.architecture import SirenConfig
 from ..fields.siren import Siren
+from ..look import Look
 from ..settings import Settings, plan
 from ..signal import GridSignal
 from ..teachers import make_teacher
@@ -147,11 +148,13 @@ def _ours(
     draws = torch.Generator().manual_seed(0)
     teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
 
+    look = Look(field, signal, chunk=fitting.CHUNK)
+
     def learn(indices: Tensor) -> None:
         fitting.learn(field, signal, teacher, optimizer, gradient, indices, nullcontext())
 
     def choose(step: int) -> Tensor:
-        return teacher.choose(step, 0.5, lambda indices: torch.ones(len(indices)))
+        return teacher.choose(step, 0.5, look)
 
     return learn, choose, optimizer.step
 
