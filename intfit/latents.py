@@ -34,11 +34,13 @@ Correct = Callable[[Tensors, LatentConfig, Floats], bytes]
 
 @dataclass(frozen=True)
 class Made:
-    """A file that was made: its architecture, payload, tensors, distortion and bytes."""
+    """A file that was made: its architecture, payload, distortion and bytes.
+
+    Without its tensors: a search keeps every step it tries, and they take 12 bytes a pixel.
+    """
 
     config: LatentsConfig
     payload: bytes
-    tensors: Tensors
     distortion: float
     data: bytes
 
@@ -55,9 +57,8 @@ def configured(signal: Grid, wanted: float | None) -> LatentsConfig:
     if channels > MAX_CHANNELS:
         raise UsageError(f"{channels} channels are too many for latents: give --field siren")
     config = BankConfig(channels, facts["frames"], 0)
-    power = (
-        float(np.square(signal.targets()).sum()) / config.count()
-    )  # a few samples spread over all
+    # a few samples spread over all
+    power = float(np.square(signal.targets()).sum()) / config.count()
     return replace(config, step=step_of(wanted, loudness=power**0.5))
 
 
@@ -153,7 +154,7 @@ def encoded(
         distortion = quality(signal.metric, samples.reshape(targets.shape), targets)
         if profile == "open":
             stored = opened(tensors)
-        return Made(chosen, payload, tensors, distortion, file(chosen, stored, distortion))
+        return Made(chosen, payload, distortion, file(chosen, stored, distortion))
 
     @cache
     def at(step: int) -> Made:
@@ -181,7 +182,8 @@ def encoded(
             return None
         chosen = replace(plain.config, neurons=neurons)
         exact = targets.reshape(chosen.height, chosen.width, chosen.channels)
-        found = made(chosen, pyramid.joined(plain.payload, correct(plain.tensors, chosen, exact)))
+        network = correct(pyramid.unpack(plain.payload, plain.config), chosen, exact)
+        found = made(chosen, pyramid.joined(plain.payload, network))
         squares = (_squares(plain, targets) - _squares(found, targets)) / chosen.size() ** 2
         bits = 8 * (len(found.payload) - len(plain.payload))
         return found if squares > pyramid.PRICE * bits else None
