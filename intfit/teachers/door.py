@@ -5,6 +5,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..schedules import RatioSchedule, interval_at, ratio_at
+
 
 class Score(Protocol):
     """What the field makes of examples, by passes that the fit's clock counts.
@@ -65,6 +67,27 @@ class Around(Teacher):
 
     def ratio(self, progress: float) -> float:
         return self._teacher.ratio(progress)
+
+
+class Scheduled(Teacher):
+    """A teacher with INT's two schedules: how many examples it takes, and how often it selects."""
+
+    def __init__(
+        self, *, start: float, ratio_schedule: RatioSchedule, interval_schedule: str
+    ) -> None:
+        self._start, self._ratio_schedule = start, ratio_schedule
+        self._interval_schedule = interval_schedule
+        self._due = 0
+
+    def ratio(self, progress: float) -> float:
+        return ratio_at(self._ratio_schedule, progress, start=self._start)
+
+    def selects(self, step: int, progress: float) -> bool:
+        """Whether a selection is due; if so, the next one is an interval away."""
+        due = step >= self._due
+        if due:
+            self._due = step + interval_at(self._interval_schedule, progress)
+        return due
 
 
 class Walk:

@@ -1,16 +1,16 @@
 """EVOS, an evolutionary selector (Zhang et al., CVPR 2025)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..schedules import RatioSchedule, interval_at, ratio_at
-from .door import Score, Teacher, Walk
+from .door import Scheduled, Score, Walk
 
 
-class Evos(Teacher):
+class Evos(Scheduled):
     """The fittest survive: those with the largest errors, and those whose edges are worst.
 
     Fitness is known from the last evaluation of the whole pool, which is learnt from in that step;
@@ -31,25 +31,17 @@ class Evos(Teacher):
         *,
         shape: Sequence[int],
         batch: int,
-        start: float,
-        ratio_schedule: RatioSchedule,
-        interval_schedule: str,
         generator: torch.Generator,
+        **schedules: Any,
     ) -> None:
+        super().__init__(**schedules)
         self._walk = Walk(n, size=batch, generator=generator)
         self._shape = tuple(shape) if batch >= n else ()
         self._generator = generator
-        self._start, self._ratio_schedule = start, ratio_schedule
-        self._interval_schedule = interval_schedule
         self._pool = self._ranked = torch.arange(0)
-        self._due = 0
-
-    def ratio(self, progress: float) -> float:
-        return ratio_at(self._ratio_schedule, progress, start=self._start)
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        if step >= self._due:
-            self._due = step + interval_at(self._interval_schedule, progress)
+        if self.selects(step, progress):
             self._pool = self._walk.pool()
             self._ranked = self._pool[torch.argsort(self._rank(score.residuals(self._pool)))]
             return self._pool

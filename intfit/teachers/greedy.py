@@ -1,13 +1,14 @@
 """Greedy teachers, faithful to their papers: INT and, of the same authors, NINT."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ..schedules import RatioSchedule, interval_at, ratio_at
-from .door import Score, Teacher, Walk
+from .door import Scheduled, Score, Walk
 
 
-class TopInt(Teacher):
+class TopInt(Scheduled):
     """INT as published: the ``ratio`` of the pool with the largest discrepancy, greedily.
 
     The pool is the whole signal where it has at most ``batch`` examples. A larger one is walked
@@ -20,24 +21,16 @@ class TopInt(Teacher):
         n: int,
         *,
         batch: int,
-        start: float,
-        ratio_schedule: RatioSchedule,
-        interval_schedule: str,
         generator: torch.Generator,
+        **schedules: Any,
     ) -> None:
+        super().__init__(**schedules)
         self._walk = Walk(n, size=batch, generator=generator)
         self._generator = generator
-        self._start, self._ratio_schedule = start, ratio_schedule
-        self._interval_schedule = interval_schedule
         self._chosen = torch.arange(0)
-        self._due = 0
-
-    def ratio(self, progress: float) -> float:
-        return ratio_at(self._ratio_schedule, progress, start=self._start)
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        if step >= self._due:
-            self._due = step + interval_at(self._interval_schedule, progress)
+        if self.selects(step, progress):
             pool = self._walk.pool()
             count = max(1, round(self.ratio(progress) * len(pool)))
             self._chosen = pool if count == len(pool) else self._select(pool, count, score)

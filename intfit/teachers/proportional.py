@@ -1,15 +1,16 @@
 """INT in its stochastic form: the default."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ..devices import precise
-from ..schedules import RatioSchedule, interval_at, ratio_at
 from ..settings import POOL
-from .door import Score, Teacher
+from .door import Scheduled, Score
 
 
-class ProportionalInt(Teacher):
+class ProportionalInt(Scheduled):
     """INT in its stochastic form: small batches drawn in proportion to the discrepancy.
 
     The probability ``p`` of an example is ``1 - ratio`` times its share of all discrepancy, plus a
@@ -31,25 +32,18 @@ class ProportionalInt(Teacher):
         n: int,
         *,
         batch: int,
-        start: float,
-        ratio_schedule: RatioSchedule,
-        interval_schedule: str,
         generator: torch.Generator,
+        **schedules: Any,
     ) -> None:
+        super().__init__(**schedules)
         self._n, self._batch, self._generator = n, batch, generator
-        self._start, self._ratio_schedule = start, ratio_schedule
-        self._interval_schedule = interval_schedule
         self._scores = torch.ones(n, device=generator.device)
         self._pool: Tensor | None = None
         self._precise = precise(generator.device)
         self._table = self._scores[:0].to(self._precise)
         self._counts = self._scores
-        self._due = 0
         self._drawn: list[tuple[Tensor, Tensor]] = []
         self._weights: Tensor | None = None
-
-    def ratio(self, progress: float) -> float:
-        return ratio_at(self._ratio_schedule, progress, start=self._start)
 
     def weights(self) -> Tensor | None:
         return self._weights
@@ -66,8 +60,7 @@ class ProportionalInt(Teacher):
         self._counts = odds.clamp_min(1e-12).pow(-(progress**2))
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        if step >= self._due:
-            self._due = step + interval_at(self._interval_schedule, progress)
+        if self.selects(step, progress):
             self._rebuild(progress)
             self._drawn = []
         if not self._drawn:
