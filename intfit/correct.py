@@ -18,7 +18,7 @@ from .fields.latent import Tensors, unmixing
 from .fields.siren import Siren
 from .grid import Floats
 from .settings import Plan
-from .signal import Evaluate, Metric, quality
+from .signal import Evaluate, Metric, evenly, quality
 from .teachers import make_teacher
 
 #: Pixels that a fit learns from at most, drawn evenly from a larger picture.
@@ -78,10 +78,7 @@ class Errors:
         return self.seen[indices].float(), self.targets[indices]
 
     def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        device = self.seen.device
-        if self.n <= count:
-            return self.examples(torch.arange(self.n, device=device))
-        return self.examples(torch.randint(self.n, (count,), generator=generator, device=device))
+        return self.examples(evenly(self.n, count, generator=generator))
 
     def measure(
         self,

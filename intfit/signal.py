@@ -117,10 +117,7 @@ class GridSignal:
         return torch.stack(axes[::-1], dim=-1), targets
 
     def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        device = self.values.device
-        if self.n <= count:
-            return self.examples(torch.arange(self.n, device=device))
-        return self.examples(torch.randint(self.n, (count,), generator=generator, device=device))
+        return self.examples(evenly(self.n, count, generator=generator))
 
     def measure(
         self,
@@ -209,6 +206,14 @@ class PointSignal:
             self.facts,
             self.notes,
         )
+
+
+def evenly(n: int, count: int, *, generator: torch.Generator) -> Tensor:
+    """Indices ``[B]`` of at most ``count`` of ``n`` examples: all, or as many drawn uniformly."""
+    device = generator.device
+    if n <= count:
+        return torch.arange(n, device=device)
+    return torch.randint(n, (count,), generator=generator, device=device)
 
 
 def quality(metric: Metric, outputs: Tensor, targets: Tensor) -> float:

@@ -140,19 +140,13 @@ def encode(
             "unless an option is given that only a fit has; siren for meshes.",
         ),
     ] = opt.FieldChoice.auto,
-    width: Annotated[
-        int | None, option("--width", panel=NETWORK, text="Neurons in a layer.")
-    ] = None,
-    depth: Annotated[int | None, option("--depth", panel=NETWORK, text="Sine layers.")] = None,
+    width: opt.Width = None,
+    depth: opt.Depth = None,
     omega: Annotated[
         float | None, option("--omega", panel=NETWORK, text="Frequency of the inner sines.")
     ] = None,
-    omega_first: Annotated[
-        float | None, option("--omega-first", panel=NETWORK, text="Frequency of the first.")
-    ] = None,
-    lr: Annotated[
-        float | None, option("--lr", panel=NETWORK, text="Learning rate at its highest.")
-    ] = None,
+    omega_first: opt.OmegaFirst = None,
+    lr: opt.LearningRate = None,
     teacher: Annotated[
         opt.TeacherChoice,
         option("--teacher", panel=TEACHER, text="Who chooses the examples of each step."),

@@ -146,6 +146,14 @@ Threads = Annotated[
         envvar="INTFIT_THREADS",
     ),
 ]
+Width = Annotated[int | None, option("--width", panel=NETWORK, text="Neurons in a layer.")]
+Depth = Annotated[int | None, option("--depth", panel=NETWORK, text="Sine layers.")]
+OmegaFirst = Annotated[
+    float | None, option("--omega-first", panel=NETWORK, text="Frequency of the first.")
+]
+LearningRate = Annotated[
+    float | None, option("--lr", panel=NETWORK, text="Learning rate at its highest.")
+]
 Jobs = Annotated[
     str | None,
     option(

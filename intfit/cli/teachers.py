@@ -12,7 +12,7 @@ from ..errors import IntfitError, UsageError
 from ..report import Reporter, printable, value
 from ..settings import Settings
 from . import options as opt
-from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
+from .options import FIT, MESSAGES, OUTPUT, TEACHER, option
 from .run import guarded
 
 if TYPE_CHECKING:
@@ -61,16 +61,10 @@ def teachers(
     seeds: Annotated[
         int, option("--seeds", panel=FIT, text="So many, from --seed on.", min=1, max=1000)
     ] = 1,
-    width: Annotated[
-        int | None, option("--width", panel=NETWORK, text="Neurons in a layer.")
-    ] = None,
-    depth: Annotated[int | None, option("--depth", panel=NETWORK, text="Sine layers.")] = None,
-    omega_first: Annotated[
-        float | None, option("--omega-first", panel=NETWORK, text="Frequency of the first.")
-    ] = None,
-    lr: Annotated[
-        float | None, option("--lr", panel=NETWORK, text="Learning rate at its highest.")
-    ] = None,
+    width: opt.Width = None,
+    depth: opt.Depth = None,
+    omega_first: opt.OmegaFirst = None,
+    lr: opt.LearningRate = None,
     plot: Annotated[
         Path | None,
         option(
