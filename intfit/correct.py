@@ -13,7 +13,7 @@ from . import rate
 from .codec import payload, pyramid
 from .codec.quantize import quantize
 from .fields.architecture import LatentConfig
-from .fields.correction import Seen
+from .fields.correction import Seen, missing
 from .fields.latent import Tensors, unmixing
 from .fields.siren import Siren
 from .grid import Floats
@@ -96,8 +96,11 @@ class Errors:
 
 
 def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
-    """The examples of rounded latents of a picture whose values are ``exact`` ``[H, W, C]``."""
-    seen = Seen(tensors, config)
+    """The examples of rounded latents of a picture whose values are ``exact`` ``[H, W, C]``.
+
+    What the common network knows is not to be learnt again.
+    """
+    seen, known = Seen(tensors, config), replace(config, neurons=0)
     back = unmixing(tensors["colours"])
     share = min(1.0, MOST_PIXELS / (config.height * config.width))
     rng = np.random.default_rng(0)
@@ -105,12 +108,13 @@ def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
     for first in range(0, config.height, ROWS):
         last = min(first + ROWS, config.height)
         features = seen.at(first, last)
-        missing = (exact[first:last] @ back - seen.picture[first:last]).reshape(len(features), -1)
+        lacks = (exact[first:last] @ back - seen.picture[first:last]).reshape(len(features), -1)
         if share < 1:
             kept = rng.random(len(features)) < share
-            features, missing = features[kept], missing[kept]
+            features, lacks = features[kept], lacks[kept]
+        lacks -= missing(tensors, known, features) * np.float32(config.size())
         found.append(features.astype(np.float16))
-        wanted.append(missing)
+        wanted.append(lacks)
     return Errors(
         torch.from_numpy(np.concatenate(found)), torch.from_numpy(np.concatenate(wanted)), {}
     )

@@ -17,6 +17,7 @@ from .fields.latent import Latent, Tensors
 from .grid import Floats, Grid
 from .metrics import quality
 from .settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, Goal, step_of
+from .shipped import NEWEST
 
 #: A field on latents.
 LatentsField = Latent | Bank
@@ -53,7 +54,9 @@ def configured(signal: Grid, wanted: float | None) -> LatentsConfig:
     """
     facts, channels = signal.facts, signal.out_features
     if signal.metric == "psnr":
-        return LatentConfig(channels, facts["height"], facts["width"], step_of(wanted))
+        size = facts["height"], facts["width"]
+        found = LatentConfig(channels, *size, step_of(wanted), shipped=NEWEST)
+        return replace(found, neurons=0) if found.corrigible() else found
     if channels > MAX_CHANNELS:
         raise UsageError(f"{channels} channels are too many for latents: give --field siren")
     config = BankConfig(channels, facts["frames"], 0)
@@ -182,12 +185,20 @@ def encoded(
             return None
         chosen = replace(plain.config, neurons=neurons)
         exact = targets.reshape(chosen.height, chosen.width, chosen.channels)
-        network = correct(pyramid.unpack(plain.payload, plain.config), chosen, exact)
+        latents = pyramid.unpack(plain.payload, replace(chosen, neurons=0))
+        network = correct(latents, chosen, exact)
         found = made(chosen, pyramid.joined(plain.payload, network))
         squares = (_squares(plain, targets) - _squares(found, targets)) / chosen.size() ** 2
         bits = 8 * (len(found.payload) - len(plain.payload))
         return found if squares > pyramid.PRICE * bits else None
 
+    if isinstance(config, LatentConfig) and config.neurons == 0:
+        # what photographs have in common, a drawing may be better off without
+        usual = at(config.step)
+        bare = made(replace(config, neurons=None), usual.payload)
+        if bare.distortion > usual.distortion:
+            config = bare.config
+            at.cache_clear()
     finest = config.step
     if size is not None:
         finest = within(size)

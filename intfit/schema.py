@@ -27,7 +27,10 @@ KINDS = {
 #: Channels of an image of each mode that is kept as it is.
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
 #: The fields: the names of what describes their architecture.
-FIELDS = {"siren": ("width", "depth", "omega_first", "omega"), "latent": ("step", "neurons")}
+FIELDS = {
+    "siren": ("width", "depth", "omega_first", "omega"),
+    "latent": ("step", "neurons", "shipped"),
+}
 #: How the fit went.
 FIT = ("distortion", "steps", "teacher", "seed")
 

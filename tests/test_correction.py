@@ -1,6 +1,7 @@
 """The SIREN that corrects a picture of rounded latents."""
 
 import hashlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,17 @@ import torch
 from conftest import png
 from PIL import Image, ImageDraw
 
-from intfit import correct, pipeline
+from intfit import correct, metrics, pipeline
 from intfit.codec import container, payload, pyramid
 from intfit.errors import FileFormatError
 from intfit.fields import correction
 from intfit.fields.architecture import LatentConfig, architecture
 from intfit.media import image
 from intfit.settings import Settings
+from intfit.shipped import NEWEST
 
 GOLDEN = Path(__file__).parent / "golden" / "correction.safetensors"
+SAMPLES = Path(__file__).parents[1] / "samples"
 FAST = Settings(field="latent", effort=3, quality=40, device="cpu")
 
 
@@ -96,7 +99,7 @@ def test_what_numpy_evaluates_is_what_torch_has_fitted():
         for parameter in field.parameters():
             parameter.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
     seen = np.random.default_rng(0).normal(size=(50, field.config.in_features)).astype(np.float32)
-    parameters = {name: p.detach().numpy().T for name, p in field.named_parameters()}
+    parameters = {name: p.detach().numpy() for name, p in field.named_parameters()}
     found = correction.values(parameters, seen) * config.size()
     np.testing.assert_allclose(found, field(torch.from_numpy(seen)).detach(), atol=1e-4)
 
@@ -161,12 +164,43 @@ def test_any_damage_to_a_network_is_noticed_or_decodes_to_the_declared_size():
         assert decoded.shape == (17, 24, 3)
 
 
-@pytest.mark.parametrize("neurons", [0, -1, 65, 1.5, "8", True])
+@pytest.mark.parametrize("neurons", [-1, 65, 1.5, "8", True])
 def test_a_header_that_asks_for_another_network_is_refused(neurons):
     layout, stored = container.load(with_network(4))
     layout.header.network["neurons"] = neurons
     with pytest.raises(FileFormatError):
         pipeline.load(container.dump(layout.header, stored), device="cpu")
+
+
+@pytest.mark.parametrize("version", [0, NEWEST + 1, 2.0, "2", True])
+def test_a_header_that_asks_for_networks_of_another_program_is_refused(version):
+    layout, stored = container.load(with_network(4))
+    layout.header.network["shipped"] = version
+    with pytest.raises(FileFormatError, match="networks that this version does not have"):
+        pipeline.load(container.dump(layout.header, stored), device="cpu")
+
+
+def test_what_photographs_have_in_common_is_corrected_for_no_bytes():
+    data = (SAMPLES / "photo.png").read_bytes()
+    found = pipeline.encode(data, replace(FAST, effort=1))
+    layout, stored = container.load(found.data)
+    assert layout.header.network["neurons"] == 0
+    original = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    reached = []
+    for neurons in (0, None):
+        layout.header.network["neurons"] = neurons
+        loaded = pipeline.load(container.dump(layout.header, stored), device="cpu")
+        decoded = pipeline.render(loaded, image.Target())
+        reached.append(metrics.psnr(original, decoded, peak=255.0))
+    assert reached[0] > reached[1] + 0.03
+    assert reached[0] == pytest.approx(found.distortion, abs=0.1)
+
+
+def test_noise_is_left_as_it_is():
+    noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
+    found = pipeline.encode(png(Image.fromarray(noise)), replace(FAST, effort=1))
+    layout, _ = container.load(found.data)
+    assert layout.header.network.get("neurons") is None
 
 
 def test_the_golden_file_decodes_to_the_same_for_ever():

@@ -2,7 +2,7 @@
 
 A payload is the matrix of colours (a signed byte each), three bytes of model for each channel of
 the coarsest picture, three bytes of length and its integers, and the latents of all levels. Where a
-network corrects the picture, two bytes of length and its own payload come before all that.
+network of its own corrects the picture, two bytes of length and its payload come before all that.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from ..errors import FileFormatError
 from ..fields.architecture import LatentConfig
 from ..fields.latent import COLOUR_UNIT, Tensors
 from ..grid import Floats
+from ..shipped import shipped
 from . import context, entropy
 from . import payload as weights
 from .entropy import LARGEST, Integers, Model
@@ -41,10 +42,11 @@ def pack(exact: Mapping[str, Floats], config: LatentConfig) -> bytes:
     first = entropy.encode(runs)
     names = [name for name in config.shapes() if name.startswith("levels.")]
     bands = [(exact[name] / np.float32(step)).clip(-LARGEST, LARGEST) for name in names]
-    levels, _ = context.choose([bands[i : i + 3] for i in range(0, len(bands), 3)], PRICE)
+    exact_levels = [bands[i : i + 3] for i in range(0, len(bands), 3)]
+    levels, _ = context.choose(exact_levels, PRICE, version=config.shipped)
     models = b"".join(model.to_bytes() for _, model in runs)
     head = colours.tobytes() + models + len(first).to_bytes(3, "little")
-    data = head + first + context.encode(levels)
+    data = head + first + context.encode(levels, version=config.shipped)
     return data.ljust(-(-config.count() // MOST_PER_BYTE), b"\0")
 
 
@@ -55,7 +57,7 @@ def joined(latents: bytes, network: bytes) -> bytes:
 
 def _split(data: bytes, config: LatentConfig) -> tuple[bytes, bytes]:
     """The payloads of the network and of the latents."""
-    if config.neurons is None:
+    if not config.neurons:
         return b"", data
     end = LENGTH + int.from_bytes(data[:LENGTH], "little")
     return data[LENGTH:end], data[end:]
@@ -67,11 +69,11 @@ def parts(data: bytes, config: LatentConfig) -> dict[str, int]:
     head = config.channels * (config.channels + entropy.SIZE)
     first = head + 3 + int.from_bytes(payload[head : head + 3], "little")
     found = {"coarsest": first, "levels": len(payload) - first}
-    return found if config.neurons is None else found | {"network": LENGTH + len(network)}
+    return found | {"network": LENGTH + len(network)} if config.neurons else found
 
 
 def unpack(data: bytes, config: LatentConfig) -> Tensors:
-    """The latents in a payload, in the unit of the picture's values, and the network's parameters.
+    """The latents in a payload, in the unit of the picture's values, and the networks' parameters.
 
     Raises:
         FileFormatError: if it does not hold them.
@@ -91,7 +93,7 @@ def unpack(data: bytes, config: LatentConfig) -> Tensors:
     coarsest = np.stack(runs).reshape(channels, tall, wide).astype(np.int64)
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
-    levels = context.decode(payload[end:], config.bands())
+    levels = context.decode(payload[end:], config.bands(), version=config.shipped)
     found = {
         "colours": colours.astype(np.float32) / COLOUR_UNIT,
         "coarsest": coarsest.astype(np.float32) * np.float32(config.size()),
@@ -103,4 +105,7 @@ def unpack(data: bytes, config: LatentConfig) -> Tensors:
     for name, tensor in parameters.items():
         step = np.float32(weights.step_size(tensor.step))
         found[f"correction.{name}"] = tensor.integers.astype(np.float32) * step
+    if config.common():
+        for name, values in shipped("common", config.shipped).items():
+            found[f"common.{name}"] = values
     return found

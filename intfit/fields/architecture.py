@@ -10,6 +10,7 @@ from ..codec.container import Header
 from ..errors import FileFormatError
 from ..schema import features
 from ..settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, MAX_DEPTH, MAX_WIDTH
+from ..shipped import NEWEST
 
 #: So that a hostile header cannot ask for an absurd network.
 MAX_FEATURES = 1024
@@ -25,8 +26,9 @@ NEIGHBOURS = (
     *((0, 2), (2, 0), (0, -2), (-2, 0)),
 )  # fmt: skip
 SINES, FREQUENCY = 2, 1.0
-#: The widest such network.
+#: The widest such network; and the width and depth of the one common to all pictures.
 MOST_NEURONS = 64
+COMMON = (32, 2)
 #: The blocks of a bank of sines, in samples.
 SHORTEST, LONGEST = 256, 8192
 #: Samples by which they begin before a recording, and end after it at least.
@@ -83,7 +85,8 @@ class LatentConfig:
     """The architecture of a pyramid of latents for a picture ``channels`` x ``height`` x ``width``.
 
     ``step`` indexes the size of a quantisation step, see :meth:`size`. ``neurons`` is the width of
-    the SIREN that corrects the picture, where there is one.
+    the SIREN of its own that corrects the picture: 0 where only the common network does, None where
+    nothing does. ``shipped`` is the version of the networks that come with the program.
     """
 
     channels: int
@@ -91,11 +94,14 @@ class LatentConfig:
     width: int
     step: int
     neurons: int | None = None
+    shipped: int = 1
 
     def __post_init__(self) -> None:
         _check_step(self.step, "a pyramid")
+        if type(self.shipped) is not int or not 1 <= self.shipped <= NEWEST:
+            raise FileFormatError("made with networks that this version does not have")
         if self.neurons is not None:
-            if type(self.neurons) is not int or not 1 <= self.neurons <= MOST_NEURONS:
+            if type(self.neurons) is not int or not 0 <= self.neurons <= MOST_NEURONS:
                 raise FileFormatError(f"not a network this version can build: {self.neurons!r}")
             if not self.levels():
                 raise FileFormatError("damaged: a network on latents that are not there")
@@ -117,21 +123,32 @@ class LatentConfig:
         return self.channels, -(-self.height // scale), -(-self.width // scale)
 
     def network(self) -> SirenConfig | None:
-        """The SIREN that corrects the picture; its outputs have a linear layer beside them.
+        """The SIREN that corrects the picture; its outputs have a linear layer beside them."""
+        return self._seeing(self.neurons, SINES) if self.neurons else None
 
-        It sees :data:`APART` levels, what is left, and :data:`NEIGHBOURS` in the first channel.
+    def _seeing(self, neurons: int, layers: int) -> SirenConfig:
+        """A network that sees :data:`APART` levels, what is left, and :data:`NEIGHBOURS`.
+
+        These in the first channel.
         """
-        if self.neurons is None:
-            return None
         inside = (min(APART, self.levels()) + 1) * self.channels + len(NEIGHBOURS)
-        return SirenConfig(inside, self.channels, self.neurons, SINES, FREQUENCY, FREQUENCY)
+        return SirenConfig(inside, self.channels, neurons, layers, FREQUENCY, FREQUENCY)
 
     def correction(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of the network, in order; none without one."""
-        network = self.network()
-        if network is None:
-            return {}
-        return network.shapes() | {"skip": (network.out_features, network.in_features)}
+        return _with_skip(self.network())
+
+    def corrigible(self) -> bool:
+        """Whether the network common to all pictures is for this one."""
+        return self.shipped > 1 and self.channels == 3 and self.levels() >= APART
+
+    def common(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of the common network, where it corrects the picture.
+
+        It is built as the other one is, but has rectifiers in place of sines.
+        """
+        used = self.neurons is not None and self.corrigible()
+        return _with_skip(self._seeing(*COMMON) if used else None)
 
     def bands(self) -> list[tuple[tuple[int, int, int], ...]]:
         """The shapes of the bands of each level, from the finest on: across, down and both."""
@@ -153,7 +170,9 @@ class LatentConfig:
         for level, bands in enumerate(self.bands()):
             for name, shape in zip(ORIENTATIONS, bands, strict=True):
                 shapes[f"levels.{level}.{name}"] = shape
-        return shapes | {f"correction.{name}": shape for name, shape in self.correction().items()}
+        for network, parameters in (("correction", self.correction()), ("common", self.common())):
+            shapes |= {f"{network}.{name}": shape for name, shape in parameters.items()}
+        return shapes
 
     def count(self) -> int:
         """Number of latents."""
@@ -200,6 +219,13 @@ class BankConfig:
 #: An architecture on latents, and any.
 LatentsConfig = LatentConfig | BankConfig
 Config = SirenConfig | LatentsConfig
+
+
+def _with_skip(network: SirenConfig | None) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter of a network with a linear layer beside it."""
+    if network is None:
+        return {}
+    return network.shapes() | {"skip": (network.out_features, network.in_features)}
 
 
 def _check_step(step: Any, what: str) -> None:

@@ -1,11 +1,12 @@
-"""A small SIREN on latents: what rounding them took from a picture, as far as one can tell.
+"""Small networks on latents: what rounding took from a picture, as far as one can tell.
 
 What stands around a pixel, level by level and in the picture itself, says something of the error
-that rounding left there: edges ring, faint texture is gone. The network is fitted to that error of
-this one picture, and costs some hundreds of bytes.
+that rounding left there: edges ring, faint texture is gone. One network comes with the program and
+knows what photographs have in common. A SIREN starts from there: it is fitted to what is left of
+the error in this one picture, and costs some hundreds of bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -36,9 +37,10 @@ class Seen:
                 if name.startswith(f"levels.{level}."):
                     kept[name] = np.zeros_like(tensors[name])
             without = mixed(kept, config)
-            self._levels.append(((last - without) / self._size).clip(-MOST, MOST))
+            moved = ((last - without) / self._size).clip(-MOST, MOST)
+            self._levels.append(moved.astype(np.float16))  # a large picture's would fill memory
             last = without
-        self._levels.append(last)
+        self._levels.append(last.astype(np.float16))
         reach = max(max(map(abs, place)) for place in NEIGHBOURS)
         frame = np.pad(self.picture[..., 0], reach, mode="edge")
         self._frame, self._reach = frame, reach
@@ -52,30 +54,48 @@ class Seen:
             rows = self._frame[first + reach + down : last + reach + down]
             beside = rows[:, reach + across : reach + across + width]
             seen.append(((beside - here) / self._size).clip(-MOST, MOST)[..., None])
-        return np.concatenate(seen, axis=-1).reshape((last - first) * width, -1)
+        return np.concatenate(seen, axis=-1, dtype=np.float32).reshape((last - first) * width, -1)
 
 
 def corrected(tensors: Tensors, config: LatentConfig) -> Floats:
-    """The picture ``[H, W, C]`` of latents, corrected by their network, in its own colours."""
+    """The picture ``[H, W, C]`` of latents, corrected by their networks, in its own colours."""
     seen = Seen(tensors, config)
     (height, width, channels), rows = seen.picture.shape, max(1, CHUNK // config.width)
-    parameters = {name: tensors[f"correction.{name}"].T for name in config.correction()}
     picture = np.empty((height, width, channels), np.float32)
     for first in range(0, height, rows):
         last = min(first + rows, height)
-        added = values(parameters, seen.at(first, last)) * np.float32(config.size())
+        added = missing(tensors, config, seen.at(first, last)) * np.float32(config.size())
         part = seen.picture[first:last] + added.reshape(last - first, width, channels)
         picture[first:last] = part @ tensors["colours"]
     return picture
 
 
-def values(parameters: Mapping[str, Floats], seen: Floats) -> Floats:
-    """The network's outputs ``[B, C]`` for features ``[B, F]``, of transposed parameters."""
+def missing(tensors: Tensors, config: LatentConfig, seen: Floats) -> Floats:
+    """What all networks say, from features ``[B, F]``, that pixels lack ``[B, C]``, in steps."""
+    total = np.zeros((len(seen), config.channels), np.float32)
+    for network, names, bend in (
+        ("common", config.common(), _rectified),
+        ("correction", config.correction(), np.sin),
+    ):
+        if names:
+            total += values({name: tensors[f"{network}.{name}"] for name in names}, seen, bend)
+    return total
+
+
+def _rectified(x: Floats, *, out: Floats) -> Floats:
+    return np.maximum(x, np.float32(0), out=out)
+
+
+def values(
+    parameters: Mapping[str, Floats], seen: Floats, bend: Callable[..., Floats] = np.sin
+) -> Floats:
+    """The outputs ``[B, C]`` of a network for features ``[B, F]``; ``bend`` is its nonlinearity."""
     count = sum(name.endswith("bias") for name in parameters)
     x = seen
     for layer in range(count):
-        x = x @ parameters[f"layers.{layer}.weight"] + parameters[f"layers.{layer}.bias"]
+        x = x @ parameters[f"layers.{layer}.weight"].T
+        x += parameters[f"layers.{layer}.bias"]
         if layer < count - 1:
-            np.sin(x, out=x)
-    found: Floats = x + seen @ parameters["skip"]
+            bend(x, out=x)
+    found: Floats = x + seen @ parameters["skip"].T
     return found
