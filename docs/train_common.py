@@ -1,6 +1,6 @@
 """Fit the network that corrects every photograph a little, which `intfit` ships, and write it.
 
-    python docs/train_common.py PHOTO... -o intfit/shipped/common-2.safetensors
+    python docs/train_common.py PHOTO... -o intfit/fields/common-1.safetensors
 
 It learns, from what :class:`intfit.fields.correction.Seen` sees at a pixel of rounded latents, the
 error that rounding left there, on all photographs at seven steps alike; each example mirrored and
@@ -13,7 +13,6 @@ KDE (plasma-workspace-wallpapers), reduced: to none of the pictures that README 
 import math
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,6 @@ from intfit.fields import latent
 from intfit.fields.architecture import COMMON, NEIGHBOURS, LatentConfig
 from intfit.fields.correction import Seen
 from intfit.media import image
-from intfit.shipped import NEWEST
 
 STEPS = range(0, 140, 20)
 #: Pixels of each photograph at each step; of a training step, and training steps.
@@ -55,11 +53,10 @@ def examples(path: Path, step: int, rng: np.random.Generator) -> tuple[np.ndarra
     """What is seen ``[KEPT, F]`` and what is missing ``[KEPT, 3]``, in steps, at some pixels."""
     pixels, *_ = image.samples(path.read_bytes())
     values = pixels[..., :3].astype(np.float32) / np.float32(127.5) - 1
-    config = LatentConfig(3, *values.shape[:2], step, shipped=NEWEST)
+    config = LatentConfig(3, *values.shape[:2], step)
     moves = [np.diff(values, axis=axis).reshape(-1, 3) for axis in (0, 1)]
     exact = latent.analysed(values, config, latent.principal(*moves))
-    # without the network that is to be fitted
-    tensors = pyramid.unpack(pyramid.pack(exact, config), replace(config, neurons=None))
+    tensors = pyramid.unpack(pyramid.pack(exact, config), config)
     seen = Seen(tensors, config)
     missing = values @ latent.unmixing(tensors["colours"]) - seen.picture
     chosen = rng.choice(config.height * config.width, KEPT)

@@ -100,7 +100,7 @@ def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
 
     What the common network knows is not to be learnt again.
     """
-    seen, known = Seen(tensors, config), replace(config, neurons=0)
+    seen, known = Seen(tensors, config), replace(config, neurons=None)
     back = unmixing(tensors["colours"])
     share = min(1.0, MOST_PIXELS / (config.height * config.width))
     rng = np.random.default_rng(0)

@@ -11,13 +11,12 @@ from .codec import container, pyramid
 from .codec.container import Stored
 from .errors import UsageError
 from .fields import bank, correction, latent
-from .fields.architecture import BankConfig, LatentConfig, LatentsConfig
+from .fields.architecture import NEWEST, BankConfig, LatentConfig, LatentsConfig
 from .fields.bank import Bank
 from .fields.latent import Latent, Tensors
 from .grid import Floats, Grid
 from .metrics import quality
 from .settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, Goal, step_of
-from .shipped import NEWEST
 
 #: A field on latents.
 LatentsField = Latent | Bank
@@ -27,7 +26,7 @@ LatentsField = Latent | Bank
 NEURONS = ((80_000, 32), (35_000, 24), (8_000, 16), (1_500, 8))
 ROOM = {None: 0, 8: 250, 16: 650, 24: 1000, 32: 1400}
 #: What a network gains as a rule, in dB; how near to a goal is near enough.
-EXPECTED, NEAR = 0.4, 0.1
+EXPECTED, NEAR = 0.2, 0.1
 
 #: Fits a network to what rounding took from a picture ``[H, W, C]``: the bytes of its parameters.
 Correct = Callable[[Tensors, LatentConfig, Floats], bytes]
@@ -55,8 +54,8 @@ def configured(signal: Grid, wanted: float | None) -> LatentsConfig:
     facts, channels = signal.facts, signal.out_features
     if signal.metric == "psnr":
         size = facts["height"], facts["width"]
-        found = LatentConfig(channels, *size, step_of(wanted), shipped=NEWEST)
-        return replace(found, neurons=0) if found.corrigible() else found
+        found = LatentConfig(channels, *size, step_of(wanted))
+        return replace(found, common=NEWEST) if found.corrigible() else found
     if channels > MAX_CHANNELS:
         raise UsageError(f"{channels} channels are too many for latents: give --field siren")
     config = BankConfig(channels, facts["frames"], 0)
@@ -115,8 +114,8 @@ def field_of(tensors: Tensors, config: LatentsConfig) -> LatentsField:
         FileFormatError: if they are none of a field.
     """
     if isinstance(config, LatentConfig):
-        picture = latent.pictured if config.neurons is None else correction.corrected
-        return Latent(picture(tensors, config))
+        plain = config.neurons is None and config.common is None
+        return Latent((latent.pictured if plain else correction.corrected)(tensors, config))
     return Bank(bank.sounded(tensors, config))
 
 
@@ -185,17 +184,16 @@ def encoded(
             return None
         chosen = replace(plain.config, neurons=neurons)
         exact = targets.reshape(chosen.height, chosen.width, chosen.channels)
-        latents = pyramid.unpack(plain.payload, replace(chosen, neurons=0))
-        network = correct(latents, chosen, exact)
+        network = correct(pyramid.unpack(plain.payload, plain.config), chosen, exact)
         found = made(chosen, pyramid.joined(plain.payload, network))
         squares = (_squares(plain, targets) - _squares(found, targets)) / chosen.size() ** 2
         bits = 8 * (len(found.payload) - len(plain.payload))
         return found if squares > pyramid.PRICE * bits else None
 
-    if isinstance(config, LatentConfig) and config.neurons == 0:
+    if isinstance(config, LatentConfig) and config.common is not None:
         # what photographs have in common, a drawing may be better off without
         usual = at(config.step)
-        bare = made(replace(config, neurons=None), usual.payload)
+        bare = made(replace(config, common=None), usual.payload)
         if bare.distortion > usual.distortion:
             config = bare.config
             at.cache_clear()

@@ -29,7 +29,7 @@ CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16
 #: The fields: the names of what describes their architecture.
 FIELDS = {
     "siren": ("width", "depth", "omega_first", "omega"),
-    "latent": ("step", "neurons", "shipped"),
+    "latent": ("step", "neurons", "common"),
 }
 #: How the fit went.
 FIT = ("distortion", "steps", "teacher", "seed")

@@ -16,10 +16,9 @@ from intfit import correct, metrics, pipeline
 from intfit.codec import container, payload, pyramid
 from intfit.errors import FileFormatError
 from intfit.fields import correction
-from intfit.fields.architecture import LatentConfig, architecture
+from intfit.fields.architecture import NEWEST, LatentConfig, architecture
 from intfit.media import image
 from intfit.settings import Settings
-from intfit.shipped import NEWEST
 
 GOLDEN = Path(__file__).parent / "golden" / "correction.safetensors"
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -164,7 +163,7 @@ def test_any_damage_to_a_network_is_noticed_or_decodes_to_the_declared_size():
         assert decoded.shape == (17, 24, 3)
 
 
-@pytest.mark.parametrize("neurons", [-1, 65, 1.5, "8", True])
+@pytest.mark.parametrize("neurons", [0, -1, 65, 1.5, "8", True])
 def test_a_header_that_asks_for_another_network_is_refused(neurons):
     layout, stored = container.load(with_network(4))
     layout.header.network["neurons"] = neurons
@@ -173,10 +172,10 @@ def test_a_header_that_asks_for_another_network_is_refused(neurons):
 
 
 @pytest.mark.parametrize("version", [0, NEWEST + 1, 2.0, "2", True])
-def test_a_header_that_asks_for_networks_of_another_program_is_refused(version):
+def test_a_header_that_asks_for_a_network_of_another_program_is_refused(version):
     layout, stored = container.load(with_network(4))
-    layout.header.network["shipped"] = version
-    with pytest.raises(FileFormatError, match="networks that this version does not have"):
+    layout.header.network["common"] = version
+    with pytest.raises(FileFormatError, match="a network this version does not have"):
         pipeline.load(container.dump(layout.header, stored), device="cpu")
 
 
@@ -184,11 +183,11 @@ def test_what_photographs_have_in_common_is_corrected_for_no_bytes():
     data = (SAMPLES / "photo.png").read_bytes()
     found = pipeline.encode(data, replace(FAST, effort=1))
     layout, stored = container.load(found.data)
-    assert layout.header.network["neurons"] == 0
+    assert layout.header.network == {"step": 51, "common": NEWEST}
     original = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     reached = []
-    for neurons in (0, None):
-        layout.header.network["neurons"] = neurons
+    for version in (NEWEST, None):
+        layout.header.network["common"] = version
         loaded = pipeline.load(container.dump(layout.header, stored), device="cpu")
         decoded = pipeline.render(loaded, image.Target())
         reached.append(metrics.psnr(original, decoded, peak=255.0))
@@ -200,7 +199,7 @@ def test_noise_is_left_as_it_is():
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
     found = pipeline.encode(png(Image.fromarray(noise)), replace(FAST, effort=1))
     layout, _ = container.load(found.data)
-    assert layout.header.network.get("neurons") is None
+    assert "common" not in layout.header.network
 
 
 def test_the_golden_file_decodes_to_the_same_for_ever():

@@ -19,7 +19,6 @@ from intfit.errors import FileFormatError, UsageError
 from intfit.fields import latent, wavelet
 from intfit.fields.architecture import LatentConfig, architecture
 from intfit.settings import Settings
-from intfit.shipped import NEWEST
 
 GOLDEN = Path(__file__).parent / "golden" / "latent.safetensors"
 #: Without a network: see test_correction.py.
@@ -68,9 +67,8 @@ def test_a_latent_of_one_step_is_an_error_of_one_step():
 def test_latents_come_back_whatever_they_are(spread, size):
     config = LatentConfig(*size, 0)
     levels = levels_of(config, spread)
-    data = context.encode([[band.copy() for band in level] for level in levels], version=NEWEST)
-    found = context.decode(data, config.bands(), version=NEWEST)
-    for before, after in zip(levels, found, strict=True):
+    data = context.encode([[band.copy() for band in level] for level in levels])
+    for before, after in zip(levels, context.decode(data, config.bands()), strict=True):
         for one, other in zip(before, after, strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -78,18 +76,15 @@ def test_latents_come_back_whatever_they_are(spread, size):
 def test_the_bits_that_rounding_reckons_with_are_those_that_are_written():
     config = LatentConfig(3, 64, 96, 0)
     exact = [[band + 0.3 for band in level] for level in levels_of(config, 0.8)]
-    chosen, bits = context.choose(exact, 0.11, version=NEWEST)
-    assert 8 * len(context.encode(chosen, version=NEWEST)) == pytest.approx(bits, rel=0.01, abs=64)
+    chosen, bits = context.choose(exact, 0.11)
+    assert 8 * len(context.encode(chosen)) == pytest.approx(bits, rel=0.01, abs=64)
 
 
 def test_rounding_prefers_fewer_bits_the_dearer_they_are():
     rng = np.random.default_rng(1)
     shapes = LatentConfig(3, 64, 96, 0).bands()
     exact = [[rng.laplace(0, 0.8, shape) for shape in bands] for bands in shapes]
-    sizes = []
-    for price in (0.0, 0.1, 0.5):
-        chosen, _ = context.choose(exact, price, version=NEWEST)
-        sizes.append(len(context.encode(chosen, version=NEWEST)))
+    sizes = [len(context.encode(context.choose(exact, price)[0])) for price in (0.0, 0.1, 0.5)]
     assert sizes[0] > sizes[1] > sizes[2]
 
 

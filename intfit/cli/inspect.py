@@ -126,10 +126,10 @@ def page(line: dict[str, Any]) -> str:
     taken = 8 * line["bytes"] / line["parameters"]
     siren = field["kind"] == "siren"
     built = f"latents, step {field.get('step')}"
-    if field.get("neurons") == 0:
+    if field.get("common"):
         built += ", corrected"
-    elif field.get("neurons"):
-        built += f", corrected by a SIREN {field['neurons']} x {SINES}"
+    if field.get("neurons"):
+        built += f", and a SIREN {field['neurons']} x {SINES}"
     if siren:
         built = f"SIREN {field.get('width')} x {field.get('depth')}, omega "
         built += f"{field.get('omega_first')} / {field.get('omega')}"

@@ -11,7 +11,8 @@ import decimal
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache
+from importlib import resources
 from typing import Any, Protocol
 
 import constriction
@@ -19,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileFormatError
-from ..shipped import shipped
 from .entropy import BEYOND, LARGEST, SIGN, Integers, finished, grouped, reading
 
 #: Latents, whole or yet to be rounded.
@@ -63,10 +63,12 @@ class Network:
     last_bias: Floats
 
 
-@cache
-def network_of(version: int) -> Network:
-    """The network of a version."""
-    tensors = shipped("context", version)
+@lru_cache(maxsize=1)
+def shipped() -> Network:
+    """The network of version 1, which is fitted to photographs and never changes."""
+    from safetensors.numpy import load
+
+    tensors = load(resources.files(__package__).joinpath("context-1.safetensors").read_bytes())
     return Network(**{name: tensor.astype(np.float64) for name, tensor in tensors.items()})
 
 
@@ -74,8 +76,9 @@ def network_of(version: int) -> Network:
 _SEEN = np.array([round(SEEN * math.log2(1 + 2 * m)) for m in range(MOST_SEEN + 1)], np.float64)
 
 
-def classes(network: Network, group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
+def classes(group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
     """Classes of zero and of size ``[n]`` of latents with magnitudes ``[n, FEATURES]`` around."""
+    network = shipped()
     rows = np.flatnonzero(seen.any(axis=1))
     inputs = np.zeros((len(rows) + 1, FEATURES))  # one row for all that have nothing around
     inputs[1:] = _SEEN[np.minimum(seen[rows], MOST_SEEN)]
@@ -282,7 +285,7 @@ def _around(
     return found
 
 
-def walk(levels: Sequence[Level], code: Coder, classify: Classify) -> None:
+def walk(levels: Sequence[Level], code: Coder, classify: Classify = classes) -> None:
     """Code all latents of ``levels``, the finest first in the list, in place."""
     sizes = [[np.zeros(band.shape, np.int32) for band in level] for level in levels]
     for level in reversed(range(len(levels))):
@@ -306,35 +309,30 @@ def walk(levels: Sequence[Level], code: Coder, classify: Classify) -> None:
                 sizes[level][orientation][channel] = padded[2:-2, 2:-2]
 
 
-def choose(levels: Sequence[Level], price: float, *, version: int) -> tuple[list[Level], float]:
-    """Latents for exact levels, in steps, the finest first; and about the bits that they take.
-
-    They are to be coded under the network of ``version``.
-    """
+def choose(levels: Sequence[Level], price: float) -> tuple[list[Level], float]:
+    """Latents for exact levels, in steps, the finest first; and about the bits that they take."""
     chooser = Chooser(price)
     exact = [[band.astype(np.float64) for band in level] for level in levels]
-    walk(exact, chooser, partial(classes, network_of(version)))
+    walk(exact, chooser)
     return [[band.astype(np.int32) for band in level] for level in exact], chooser.bits
 
 
-def encode(levels: Sequence[Level], *, version: int) -> bytes:
-    """The bytes of levels of latents, the finest first, under the network of ``version``."""
+def encode(levels: Sequence[Level]) -> bytes:
+    """The bytes of levels of latents, the finest first."""
     writer = Writer()
-    walk(levels, writer, partial(classes, network_of(version)))
+    walk(levels, writer)
     return finished(writer.encoder)
 
 
-def decode(
-    data: bytes, shapes: Sequence[Sequence[tuple[int, int, int]]], *, version: int
-) -> list[Level]:
-    """Levels of latents of these shapes, the finest first, under the network of ``version``.
+def decode(data: bytes, shapes: Sequence[Sequence[tuple[int, int, int]]]) -> list[Level]:
+    """Levels of latents of these shapes, the finest first.
 
     Raises:
         FileFormatError: if these bytes are not such latents.
     """
     levels = [[np.zeros(shape, np.int32) for shape in level] for level in shapes]
     try:
-        walk(levels, Reader(data), partial(classes, network_of(version)))
+        walk(levels, Reader(data))
     except (AssertionError, ValueError):
         raise FileFormatError("damaged: its latents cannot be decoded") from None
     return list(levels)

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..errors import FileFormatError
 from ..fields.architecture import LatentConfig
+from ..fields.common import common
 from ..fields.latent import COLOUR_UNIT, Tensors
 from ..grid import Floats
-from ..shipped import shipped
 from . import context, entropy
 from . import payload as weights
 from .entropy import LARGEST, Integers, Model
@@ -42,11 +42,10 @@ def pack(exact: Mapping[str, Floats], config: LatentConfig) -> bytes:
     first = entropy.encode(runs)
     names = [name for name in config.shapes() if name.startswith("levels.")]
     bands = [(exact[name] / np.float32(step)).clip(-LARGEST, LARGEST) for name in names]
-    exact_levels = [bands[i : i + 3] for i in range(0, len(bands), 3)]
-    levels, _ = context.choose(exact_levels, PRICE, version=config.shipped)
+    levels, _ = context.choose([bands[i : i + 3] for i in range(0, len(bands), 3)], PRICE)
     models = b"".join(model.to_bytes() for _, model in runs)
     head = colours.tobytes() + models + len(first).to_bytes(3, "little")
-    data = head + first + context.encode(levels, version=config.shipped)
+    data = head + first + context.encode(levels)
     return data.ljust(-(-config.count() // MOST_PER_BYTE), b"\0")
 
 
@@ -57,7 +56,7 @@ def joined(latents: bytes, network: bytes) -> bytes:
 
 def _split(data: bytes, config: LatentConfig) -> tuple[bytes, bytes]:
     """The payloads of the network and of the latents."""
-    if not config.neurons:
+    if config.neurons is None:
         return b"", data
     end = LENGTH + int.from_bytes(data[:LENGTH], "little")
     return data[LENGTH:end], data[end:]
@@ -69,7 +68,7 @@ def parts(data: bytes, config: LatentConfig) -> dict[str, int]:
     head = config.channels * (config.channels + entropy.SIZE)
     first = head + 3 + int.from_bytes(payload[head : head + 3], "little")
     found = {"coarsest": first, "levels": len(payload) - first}
-    return found | {"network": LENGTH + len(network)} if config.neurons else found
+    return found if config.neurons is None else found | {"network": LENGTH + len(network)}
 
 
 def unpack(data: bytes, config: LatentConfig) -> Tensors:
@@ -93,7 +92,7 @@ def unpack(data: bytes, config: LatentConfig) -> Tensors:
     coarsest = np.stack(runs).reshape(channels, tall, wide).astype(np.int64)
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
-    levels = context.decode(payload[end:], config.bands(), version=config.shipped)
+    levels = context.decode(payload[end:], config.bands())
     found = {
         "colours": colours.astype(np.float32) / COLOUR_UNIT,
         "coarsest": coarsest.astype(np.float32) * np.float32(config.size()),
@@ -105,7 +104,4 @@ def unpack(data: bytes, config: LatentConfig) -> Tensors:
     for name, tensor in parameters.items():
         step = np.float32(weights.step_size(tensor.step))
         found[f"correction.{name}"] = tensor.integers.astype(np.float32) * step
-    if config.common():
-        for name, values in shipped("common", config.shipped).items():
-            found[f"common.{name}"] = values
-    return found
+    return found | common(config)

@@ -10,7 +10,6 @@ from ..codec.container import Header
 from ..errors import FileFormatError
 from ..schema import features
 from ..settings import COARSEST_STEP, FINEST_STEP, MAX_CHANNELS, MAX_DEPTH, MAX_WIDTH
-from ..shipped import NEWEST
 
 #: So that a hostile header cannot ask for an absurd network.
 MAX_FEATURES = 1024
@@ -26,9 +25,10 @@ NEIGHBOURS = (
     *((0, 2), (2, 0), (0, -2), (-2, 0)),
 )  # fmt: skip
 SINES, FREQUENCY = 2, 1.0
-#: The widest such network; and the width and depth of the one common to all pictures.
+#: The widest such network.
 MOST_NEURONS = 64
-COMMON = (32, 2)
+#: The newest version of the network common to all pictures of so many channels; width and depth.
+NEWEST, COLOURS, COMMON = 1, 3, (32, 2)
 #: The blocks of a bank of sines, in samples.
 SHORTEST, LONGEST = 256, 8192
 #: Samples by which they begin before a recording, and end after it at least.
@@ -85,8 +85,8 @@ class LatentConfig:
     """The architecture of a pyramid of latents for a picture ``channels`` x ``height`` x ``width``.
 
     ``step`` indexes the size of a quantisation step, see :meth:`size`. ``neurons`` is the width of
-    the SIREN of its own that corrects the picture: 0 where only the common network does, None where
-    nothing does. ``shipped`` is the version of the networks that come with the program.
+    the SIREN of its own that corrects the picture, and ``common`` the version of the network for
+    all pictures that does so before it; None where there is none.
     """
 
     channels: int
@@ -94,14 +94,17 @@ class LatentConfig:
     width: int
     step: int
     neurons: int | None = None
-    shipped: int = 1
+    common: int | None = None
 
     def __post_init__(self) -> None:
         _check_step(self.step, "a pyramid")
-        if type(self.shipped) is not int or not 1 <= self.shipped <= NEWEST:
-            raise FileFormatError("made with networks that this version does not have")
+        if self.common is not None:
+            if type(self.common) is not int or not 1 <= self.common <= NEWEST:
+                raise FileFormatError("it is corrected by a network this version does not have")
+            if not self.corrigible():
+                raise FileFormatError("damaged: a network that is for other pictures")
         if self.neurons is not None:
-            if type(self.neurons) is not int or not 0 <= self.neurons <= MOST_NEURONS:
+            if type(self.neurons) is not int or not 1 <= self.neurons <= MOST_NEURONS:
                 raise FileFormatError(f"not a network this version can build: {self.neurons!r}")
             if not self.levels():
                 raise FileFormatError("damaged: a network on latents that are not there")
@@ -140,15 +143,14 @@ class LatentConfig:
 
     def corrigible(self) -> bool:
         """Whether the network common to all pictures is for this one."""
-        return self.shipped > 1 and self.channels == 3 and self.levels() >= APART
+        return self.channels == COLOURS and self.levels() >= APART
 
-    def common(self) -> dict[str, tuple[int, ...]]:
+    def shared(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of the common network, where it corrects the picture.
 
         It is built as the other one is, but has rectifiers in place of sines.
         """
-        used = self.neurons is not None and self.corrigible()
-        return _with_skip(self._seeing(*COMMON) if used else None)
+        return _with_skip(None if self.common is None else self._seeing(*COMMON))
 
     def bands(self) -> list[tuple[tuple[int, int, int], ...]]:
         """The shapes of the bands of each level, from the finest on: across, down and both."""
@@ -170,7 +172,7 @@ class LatentConfig:
         for level, bands in enumerate(self.bands()):
             for name, shape in zip(ORIENTATIONS, bands, strict=True):
                 shapes[f"levels.{level}.{name}"] = shape
-        for network, parameters in (("correction", self.correction()), ("common", self.common())):
+        for network, parameters in (("common", self.shared()), ("correction", self.correction())):
             shapes |= {f"{network}.{name}": shape for name, shape in parameters.items()}
         return shapes
 

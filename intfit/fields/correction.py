@@ -74,7 +74,7 @@ def missing(tensors: Tensors, config: LatentConfig, seen: Floats) -> Floats:
     """What all networks say, from features ``[B, F]``, that pixels lack ``[B, C]``, in steps."""
     total = np.zeros((len(seen), config.channels), np.float32)
     for network, names, bend in (
-        ("common", config.common(), _rectified),
+        ("common", config.shared(), _rectified),
         ("correction", config.correction(), np.sin),
     ):
         if names:
