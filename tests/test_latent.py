@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from conftest import MEDIA, photo, png
 from PIL import Image
-from scipy.ndimage import map_coordinates
 
 from intfit import metrics, pipeline
 from intfit.codec import container, context, pyramid
@@ -160,29 +159,6 @@ def test_other_resolutions_are_as_smooth_as_the_picture(scale):
     expected = 128 + 90 * np.sin(5 * u / 96 + 1) * np.cos(4 * v / 96)
     inside = (slice(4, -4), slice(4, -4))
     assert metrics.psnr(expected[..., None][inside], decoded[inside], peak=255.0) > 40
-
-
-@pytest.mark.parametrize("size", [(1, 2), (3, 7), (40, 31)])
-def test_a_field_is_the_mirrored_cubic_spline_through_its_samples(size):
-    rng = np.random.default_rng(0)
-    samples = rng.uniform(-1, 1, (*size, 2)).astype(np.float32)
-    field = latent.Latent(samples)
-    rows, columns = np.mgrid[0 : size[0], 0 : size[1]].reshape(2, -1)
-    places = np.stack(
-        [
-            np.concatenate([rows, rng.integers(-511, 1024 * size[0] - 512, 200) / 1024]),
-            np.concatenate([columns, rng.integers(-511, 1024 * size[1] - 512, 200) / 1024]),
-        ],
-        axis=1,
-    )
-    coords = ((2 * places - size + 1) / max(size)).astype(np.float32)
-    found = field(coords)
-    np.testing.assert_array_equal(found[: len(rows)].reshape(samples.shape), samples)
-    np.testing.assert_array_equal(found[-3:], field(coords[-3:]))  # whatever else is asked
-    wide = np.pad(samples, ((20, 20), (20, 20), (0, 0)), mode="symmetric")
-    for channel in (0, 1):
-        expected = map_coordinates(wide[..., channel], places.T + 20, order=3, mode="reflect")
-        np.testing.assert_allclose(found[:, channel], expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [600, 1500, 5000])

@@ -6,8 +6,7 @@ the exact latents, and rate and distortion together say how to round them.
 """
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +20,6 @@ COLOUR_UNIT = 127
 #: Positions are taken to this part of a pixel: coordinates are no finer, and pixels are exact.
 SNAP = 1024
 
-#: Places of samples along an axis: whole, and between them.
-Places = NDArray[np.int64]
-Positions = NDArray[np.float64]
-#: What samples are filtered with, so that B-splines run through them: it decays by its pole.
-_THROUGH = np.sqrt(3) * (np.sqrt(3) - 2) ** np.abs(np.arange(-14, 15))
 #: Tensors by name, as :meth:`.LatentConfig.shapes` lists them.
 Tensors = dict[str, Floats]
 
@@ -89,77 +83,50 @@ def pictured(tensors: Mapping[str, Floats], config: LatentConfig) -> Floats:
 class Latent:
     """A field: coordinates ``[B, 2]`` in [-1, 1] along the longest axis to values ``[B, C]``.
 
-    ``samples`` ``[H, W, C]`` are what its latents sum to at the pixels; between them runs the
-    cubic spline through all of them (Unser, Aldroubi and Eden 1991), mirrored at the edges.
+    ``samples`` ``[H, W, C]`` are what its latents sum to at the pixels; between them, the cubic
+    of Catmull and Rom (1974) interpolates, mirrored at the edges.
     """
 
     def __init__(self, samples: Floats) -> None:
         self.samples = samples
 
-    @cached_property
-    def _coefficients(self) -> Floats:
-        """What the B-splines of the samples are weighted with, ``[H, W, C]``."""
-        from scipy.ndimage import correlate1d  # only between pixels: a tenth of a second
-
-        found = self.samples
-        for axis in (0, 1):
-            found = correlate1d(found, _THROUGH, axis=axis, output=np.float32, mode="reflect")
-        return found
-
     def __call__(self, coords: Floats) -> Floats:
-        height, width = self.samples.shape[:2]
-        y, x = (
-            _snapped((coords[:, axis].astype(np.float64) * max(height, width) + (size - 1)) / 2)
-            for axis, size in enumerate((height, width))
+        samples = self.samples
+        *sides, channels = samples.shape
+        picked, weights = zip(
+            *(
+                _taps((coords[:, axis].astype(np.float64) * max(sides) + (size - 1)) / 2, size)
+                for axis, size in enumerate(sides)
+            ),
+            strict=True,
         )
-        # at a pixel, the sample itself: a spline comes as near as rounding lets it
-        total: Floats = self.samples[
-            _mirrored(np.floor(y).astype(np.int64), height),
-            _mirrored(np.floor(x).astype(np.int64), width),
-        ]
-        between = (y % 1 != 0) | (x % 1 != 0)
-        if between.any():
-            total[between] = self._between(y[between], x[between])
-        return total
-
-    def _between(self, y: Positions, x: Positions) -> Floats:
-        """Values ``[B, C]`` at positions along each axis, in pixels."""
-        height, width, channels = self.samples.shape
-        (rows, down), (columns, across) = _taps(y, height), _taps(x, width)
-        flat = self._coefficients.reshape(-1, channels)
-        total = np.zeros((len(y), channels), np.float32)
-        for row, share in zip(rows, down, strict=True):
+        flat = samples.reshape(-1, channels)
+        total = np.zeros((len(coords), channels), np.float32)
+        for row, down in zip(picked[0], weights[0], strict=True):
+            if not down.any():
+                continue  # at the pixels themselves, three of four weigh nothing
             line = np.zeros_like(total)
-            for column, weight in zip(columns, across, strict=True):
-                line += flat[row * width + column] * weight[:, None]
-            total += line * share[:, None]
+            for column, across in zip(picked[1], weights[1], strict=True):
+                if across.any():
+                    line += flat[row * sides[1] + column] * across[:, None]
+            total += line * down[:, None]
         return total
 
 
-def _snapped(positions: Positions) -> Positions:
-    """To whole parts of a pixel."""
-    found: Positions = np.round(positions * SNAP) / SNAP
-    return found
-
-
-def _taps(position: Positions, size: int) -> tuple[Places, Floats]:
-    """The four samples around each position of ``size``, ``[4, B]``, and their B-splines."""
+def _taps(position: NDArray[np.float64], size: int) -> tuple[NDArray[Any], Floats]:
+    """The four samples around each position of ``size``, ``[4, B]``, and their weights."""
+    position = np.round(position * SNAP) / SNAP
     base = np.floor(position)
     t = (position - base).astype(np.float32)
-    rest = 1 - t
     weights: Floats = np.stack(
         [
-            rest * rest * rest / 6,
-            2 / 3 - t * t * (1 + rest) / 2,
-            2 / 3 - rest * rest * (1 + t) / 2,
-            t * t * t / 6,
+            ((2 - t) * t - 1) * t / 2,
+            ((3 * t - 5) * t * t + 2) / 2,
+            ((4 - 3 * t) * t + 1) * t / 2,
+            (t - 1) * t * t / 2,
         ]
     ).astype(np.float32)
-    return _mirrored(base.astype(np.int64) + np.arange(-1, 3)[:, None], size), weights
-
-
-def _mirrored(places: Places, size: int) -> Places:
-    """Places of samples, those beyond the edges mirrored."""
-    found = np.where(places < 0, -1 - places, places)
-    found = np.where(found >= size, 2 * size - 1 - found, found)
-    return found.clip(0, size - 1)
+    taken = base.astype(np.int64) + np.arange(-1, 3)[:, None]
+    taken = np.where(taken < 0, -1 - taken, taken)
+    taken = np.where(taken >= size, 2 * size - 1 - taken, taken)
+    return taken.clip(0, size - 1), weights
