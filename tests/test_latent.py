@@ -272,5 +272,5 @@ def test_the_wavelets_are_their_own_inverse_on_lines_of_every_length():
         values = np.random.default_rng(length).normal(size=(length, 5, 1)).astype(np.float32)
         coarsest, levels = wavelet.analyse(values, 1)
         np.testing.assert_allclose(
-            wavelet.synthesise(coarsest, levels), values, atol=1e-5, rtol=1e-5
+            wavelet.synthesise(coarsest, levels[::-1]), values, atol=1e-5, rtol=1e-5
         )

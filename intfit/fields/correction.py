@@ -29,16 +29,13 @@ class Seen:
     def __init__(self, tensors: Mapping[str, Floats], config: LatentConfig) -> None:
         self.picture = mixed(tensors, config)
         self._size = np.float32(config.size())
-        # level by level: what the picture loses without it
-        kept = dict(tensors)
+        # level by level: what the picture loses without it. Halves: a large one would fill memory
         self._levels, last = [], self.picture
         for level in range(min(APART, config.levels())):
-            for name in tensors:
-                if name.startswith(f"levels.{level}."):
-                    kept[name] = np.zeros_like(tensors[name])
-            without = mixed(kept, config)
-            moved = ((last - without) / self._size).clip(-MOST, MOST)
-            self._levels.append(moved.astype(np.float16))  # a large picture's would fill memory
+            without = mixed(tensors, config, finest=level + 1)
+            lost = last - without
+            lost /= self._size
+            self._levels.append(lost.clip(-MOST, MOST, out=lost).astype(np.float16))
             last = without
         self._levels.append(last.astype(np.float16))
         reach = max(max(map(abs, place)) for place in NEIGHBOURS)
@@ -60,13 +57,13 @@ class Seen:
 def corrected(tensors: Tensors, config: LatentConfig) -> Floats:
     """The picture ``[H, W, C]`` of latents, corrected by their networks, in its own colours."""
     seen = Seen(tensors, config)
-    (height, width, channels), rows = seen.picture.shape, max(1, CHUNK // config.width)
-    picture = np.empty((height, width, channels), np.float32)
-    for first in range(0, height, rows):
-        last = min(first + rows, height)
-        added = missing(tensors, config, seen.at(first, last)) * np.float32(config.size())
-        part = seen.picture[first:last] + added.reshape(last - first, width, channels)
-        picture[first:last] = part @ tensors["colours"]
+    picture, rows = seen.picture, max(1, CHUNK // config.width)
+    for first in range(0, config.height, rows):
+        part = picture[first : first + rows]
+        added = missing(tensors, config, seen.at(first, first + len(part)))
+        added *= np.float32(config.size())
+        part += added.reshape(part.shape)
+        part[...] = part @ tensors["colours"]  # no longer looked at
     return picture
 
 

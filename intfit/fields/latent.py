@@ -6,7 +6,7 @@ the exact latents, and rate and distortion together say how to round them.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,15 +63,18 @@ def analysed(values: Floats, config: LatentConfig, colours: Floats) -> Tensors:
     return found
 
 
-def mixed(tensors: Mapping[str, Floats], config: LatentConfig) -> Floats:
-    """The picture ``[H, W, C]`` of latents, along the colours."""
-    levels = []
-    for level in range(config.levels()):
-        bands = (
-            _last(tensors[f"levels.{level}.{name}"]) / np.float32(wavelet.norm(level, orientation))
-            for orientation, name in enumerate(ORIENTATIONS)
-        )
-        levels.append(cast("wavelet.Bands", tuple(bands)))
+def mixed(tensors: Mapping[str, Floats], config: LatentConfig, *, finest: int = 0) -> Floats:
+    """The picture ``[H, W, C]`` of latents, along the colours, without levels below ``finest``."""
+
+    def band(level: int, orientation: int) -> Floats:
+        tensor = tensors[f"levels.{level}.{ORIENTATIONS[orientation]}"]
+        if level < finest:
+            channels, *sides = tensor.shape
+            return np.broadcast_to(np.float32(0), (*sides, channels))  # takes no memory
+        return _last(tensor) / np.float32(wavelet.norm(level, orientation))
+
+    coarse_to_fine = reversed(range(config.levels()))
+    levels = ((band(level, 0), band(level, 1), band(level, 2)) for level in coarse_to_fine)
     return wavelet.synthesise(_last(tensors["coarsest"]), levels)
 
 

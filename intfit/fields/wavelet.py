@@ -4,7 +4,7 @@ Nearly orthonormal: a squared error in the bands is one in the picture, but for 
 Sides of any length, mirrored at their ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -78,10 +78,13 @@ def analyse(values: Floats, levels: int) -> tuple[Floats, list[Bands]]:
     return values, found
 
 
-def synthesise(coarsest: Floats, levels: Sequence[Bands]) -> Floats:
-    """What :func:`analyse` took apart."""
+def synthesise(coarsest: Floats, levels: Iterable[Bands]) -> Floats:
+    """What :func:`analyse` took apart; ``levels`` are from the coarsest on.
+
+    In a large picture, each of these arrays is some hundred megabytes: none is kept for long.
+    """
     values = coarsest
-    for across, down, both in reversed(levels):
-        low, high = _merged(values, down), _merged(across, both)
-        values = _turned(_merged(_turned(low), _turned(high)))
+    for across, down, both in levels:
+        low = _turned(_merged(values, down))
+        values = _turned(_merged(low, _turned(_merged(across, both))))
     return values
