@@ -61,6 +61,7 @@ class Errors:
     shape: tuple[()] = ()
     loss: Literal["l2"] = "l2"
     metric: Literal["psnr"] = "psnr"
+    importance: None = None
 
     @property
     def n(self) -> int:

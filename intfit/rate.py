@@ -86,6 +86,7 @@ def settle(
     drawn = (min(signal.n, EXAMPLES),)
     indices = torch.randint(signal.n, drawn, generator=generator, device=generator.device)
     coords, targets = signal.examples(indices)
+    counts = None if signal.importance is None else signal.importance[indices, None]
     parameters = {name: tensor.detach().clone() for name, tensor in field.named_parameters()}
     count = sum(tensor.numel() for tensor in parameters.values())
     weights = sensitivities(field, coords, generator=generator)
@@ -97,7 +98,7 @@ def settle(
     def loss() -> float:
         difference = evaluate(field, coords) - targets
         absolute = difference.abs() if signal.loss == "l1" else difference.square()
-        return max(float(absolute.mean()), 1e-12)
+        return max(float((absolute if counts is None else absolute * counts).mean()), 1e-12)
 
     untouched = loss()
 

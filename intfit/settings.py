@@ -123,6 +123,10 @@ class Preset:
     as they grow, and rises as they shrink, to at most as if they were ``lr_most`` times fewer.
     ``memory`` is Adam's beta2: a short one settles sooner, 0.1 to 0.3 dB in photographs, a long one
     gains 1 dB in recordings (measured).
+    The teacher rebuilds the table it draws from after ``fresh`` times as many draws as it has
+    examples. The errors of a wave soon move on: bach.wav comes to 13.0 dB in 1200 steps at 1, 13.4
+    at 0.2, 13.7 at 0.1 and 13.3 at 0.03; photographs do not care, surfaces lose a little at less
+    than 1 (measured).
     ``price`` is what a bit a weight must gain, in nepers of the distortion, for the packed profile
     to spend it. Twice the weights gain about ``octave`` dB; the part of a fit that a search's
     trial leaves out, about ``late`` dB.
@@ -141,6 +145,7 @@ class Preset:
     lr_most: float
     memory: float
     batch: int
+    fresh: float
     price: float
     octave: float
     late: float
@@ -161,6 +166,7 @@ PRESETS = {
         lr_most=4.0,
         memory=0.99,
         batch=2048,
+        fresh=1.0,
         price=0.02,
         octave=1.7,
         late=2.5,
@@ -179,6 +185,7 @@ PRESETS = {
         lr_most=1.0,
         memory=0.999,
         batch=2048,
+        fresh=0.1,
         price=0.02,
         octave=4.0,
         late=1.4,
@@ -197,6 +204,7 @@ PRESETS = {
         lr_most=1.0,
         memory=0.999,
         batch=4096,
+        fresh=1.0,
         price=0.1,
         octave=4.3,
         late=3.6,
@@ -408,9 +416,9 @@ def plan(
         # rivals are near enough.
         each = step_seconds(width, depth, batch * (0.9 if greedy else 1))
         steps = max(STEPS[0], min(STEPS[1], round(seconds / each)))
-    # The table to draw from is rebuilt after as many draws as it has examples: its share of the
+    # The table to draw from is rebuilt after draws in proportion to its examples: its share of the
     # time is the same however large the signal.
-    redrawn = f"every:{max(1, min(n, POOL) // batch)}"
+    redrawn = f"every:{max(1, int(preset.fresh * min(n, POOL) / batch))}"
     usual = SCHEDULES[settings.teacher] if greedy else (FLOOR, "constant", redrawn)
     schedule = settings.ratio_schedule or usual[1]
     start = 1.0 if schedule == "reverse-cosine" else usual[0]  # the one that falls

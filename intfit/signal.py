@@ -12,6 +12,9 @@ from .devices import precise
 
 Metric = Literal["psnr", "snr", "iou", "mean_distance"]
 
+#: An error of a signed distance counts relative to the distance, plus this share of the clamp's.
+NEAR = 0.05
+
 #: Coordinates ``[B, d]`` to values ``[B, c]``: all that a medium knows of a field.
 Evaluate = Callable[[Tensor], Tensor]
 
@@ -42,6 +45,10 @@ class Signal(Protocol):
     @property
     def metric(self) -> Literal["psnr", "snr", "iou"]:
         """The distortion to report."""
+
+    @property
+    def importance(self) -> Tensor | None:
+        """How much each example's error counts, ``[n]``, on average 1; None: all alike."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -91,6 +98,7 @@ class GridSignal:
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     loss: Literal["l2"] = field(default="l2", init=False)
+    importance: None = field(default=None, init=False)
 
     @property
     def n(self) -> int:
@@ -172,6 +180,12 @@ class PointSignal:
     @property
     def out_features(self) -> int:
         return 1
+
+    @property
+    def importance(self) -> Tensor:
+        """Near the surface an error moves it; farther off it must turn a sign to do so."""
+        relative = NEAR / (NEAR + self.targets[:, 0].abs())
+        return relative / relative.mean()
 
     def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.points.index_select(0, indices), self.targets.index_select(0, indices)

@@ -72,7 +72,9 @@ def fit_prepared(
     field = Siren(config, generator=torch.Generator().manual_seed(chosen.seed)).to(device)
     glances = torch.Generator(device).manual_seed(chosen.seed + 1)
     draws = torch.Generator(device).manual_seed(chosen.seed)
-    teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
+    teacher = make_teacher(
+        chosen, signal.n, shape=signal.shape, generator=draws, importance=signal.importance
+    )
     if teach is not None:
         teacher = teach(teacher, prepared)
     rounding: list[Rounding] = []

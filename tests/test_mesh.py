@@ -136,6 +136,10 @@ def test_the_pool_holds_signed_distances_negative_inside(inside_out):
     true = np.linalg.norm(signal.points.numpy() * unit, axis=1) - 2
     wanted = np.clip(true / unit / mesh.CLAMP, -1, 1)
     np.testing.assert_allclose(signal.targets[:, 0], wanted, atol=0.02 / unit / mesh.CLAMP)
+    nearest_first = signal.importance[signal.targets[:, 0].abs().argsort()]
+    assert (nearest_first.diff() <= 0).all()
+    assert nearest_first[0] > 10 * nearest_first[-1]
+    assert signal.importance.mean() == pytest.approx(1, rel=1e-5)
 
 
 def test_the_longest_side_and_its_padding_span_the_unit_cube():

@@ -126,6 +126,18 @@ def test_what_is_drawn_more_often_counts_less_until_nothing_is_biased():
     assert (values[chosen] * teacher.weights()).mean() == pytest.approx(24.5, rel=0.01)
 
 
+def test_examples_of_more_importance_are_drawn_more_and_count_more_in_the_end():
+    importance = torch.tensor([0.5, 0.5, 1.0, 2.0])
+    teacher = proportional(4, batch=100_000, start=0.5, importance=importance)
+    teacher.observe(torch.arange(4), torch.tensor([0.0, 2.0, 1.0, 1.0]))
+    chosen = teacher.choose(0, 0.0, no_score)
+    expected = 0.5 * torch.tensor([0.0, 0.25, 0.25, 0.5]) + 0.5 * importance / 4
+    assert torch.allclose(torch.bincount(chosen) / 100_000, expected, atol=1e-3)
+    chosen = teacher.choose(1, 1.0, no_score)
+    counted = torch.bincount(chosen, weights=teacher.weights()) / 100_000
+    assert torch.allclose(counted.float(), importance / 4, atol=1e-3)
+
+
 def test_draws_without_selection_take_every_example_once_between_two_selections():
     teacher = proportional(200, batch=20, start=1.0, interval_schedule="every:10")
     drawn = torch.cat([teacher.choose(step, 0.0, no_score) for step in range(10)])

@@ -177,7 +177,10 @@ def fitted(
     signal = ready.signal.to(device)
     siren = Siren(config, generator=torch.Generator().manual_seed(seed)).to(device)
     draws = torch.Generator(device).manual_seed(seed)
-    timed = Timed(make_teacher(chosen, signal.n, shape=signal.shape, generator=draws), now)
+    taught = make_teacher(
+        chosen, signal.n, shape=signal.shape, generator=draws, importance=signal.importance
+    )
+    timed = Timed(taught, now)
     kept: dict[float, Tensor] = {}
     teacher = Witness(timed, signal.n, MOMENTS, lambda _, when, those: kept.update({when: those}))
     points: list[Point] = []

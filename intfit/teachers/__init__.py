@@ -26,11 +26,17 @@ __all__ = [
 
 
 def make_teacher(
-    plan: Plan, n: int, *, shape: Sequence[int], generator: torch.Generator
+    plan: Plan,
+    n: int,
+    *,
+    shape: Sequence[int],
+    generator: torch.Generator,
+    importance: torch.Tensor | None = None,
 ) -> Teacher:
     """The teacher that ``plan`` names for ``n`` examples; draws on ``generator``'s device.
 
-    ``shape`` is the grid they lie on in order, ``()`` where there is none.
+    ``shape`` is the grid they lie on in order, ``()`` where there is none; ``importance`` ``[n]``
+    says how much each counts, which the default teacher alone asks.
     """
     if plan.teacher == "full":
         return Full(n, device=generator.device)
@@ -38,7 +44,7 @@ def make_teacher(
         return Uniform(n, batch=plan.batch, generator=generator)
     kinds: dict[str, Callable[..., Teacher]] = {
         "int-top": TopInt,
-        "int-proportional": ProportionalInt,
+        "int-proportional": partial(ProportionalInt, importance=importance),
         "evos": partial(Evos, shape=shape),
         "nint": Nint,
     }

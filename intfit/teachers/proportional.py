@@ -15,6 +15,8 @@ class ProportionalInt(Scheduled):
 
     The probability ``p`` of an example is ``1 - ratio`` times its share of all discrepancy, plus a
     floor of ``ratio`` times uniform. As in the greedy form, a ratio of 1 is no selection at all.
+    Where some examples count more than others by their ``importance`` ``[n]``, it scales both the
+    discrepancy and the floor.
 
     What is drawn more often than its share comes to count less as the fit goes on: its weight is
     that share over ``p``, to the power of the progress squared (as in prioritised replay, Schaul
@@ -33,43 +35,47 @@ class ProportionalInt(Scheduled):
         *,
         batch: int,
         generator: torch.Generator,
+        importance: Tensor | None = None,
         **schedules: Any,
     ) -> None:
         super().__init__(**schedules)
         self._n, self._batch, self._generator = n, batch, generator
+        self._importance = importance
         self._scores = torch.ones(n, device=generator.device)
         self._pool: Tensor | None = None
         self._precise = precise(generator.device)
         self._table = self._scores[:0].to(self._precise)
-        self._counts = self._scores
-        self._drawn: list[tuple[Tensor, Tensor]] = []
+        self._excess = self._scores
+        self._drawn: list[Tensor] = []
         self._weights: Tensor | None = None
 
     def weights(self) -> Tensor | None:
         return self._weights
 
-    def _rebuild(self, progress: float) -> None:
+    def _rebuild(self, ratio: float) -> None:
         generator, device = self._generator, self._generator.device
-        scores = self._scores
+        scores, importance = self._scores, self._importance
         if self._n > POOL:
             self._pool = torch.randint(self._n, (POOL,), generator=generator, device=device)
             scores = scores[self._pool]
-        ratio = self.ratio(progress)
-        odds = (1 - ratio) * scores / scores.mean().clamp_min(1e-12) + ratio
+            importance = None if importance is None else importance[self._pool]
+        mean = (scores if importance is None else scores * importance).mean().clamp_min(1e-12)
+        self._excess = scores * ((1 - ratio) / mean) + ratio
+        odds = self._excess if importance is None else self._excess * importance
         self._table = torch.cumsum(odds, 0, dtype=self._precise)
-        self._counts = odds.clamp_min(1e-12).pow(-(progress**2))
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         if self.selects(step, progress):
-            self._rebuild(progress)
+            self._rebuild(self.ratio(progress))
             self._drawn = []
         if not self._drawn:
             self._drawn = self._batches(min(self._due - step, max(1, POOL // self._batch)))
-        chosen, self._weights = self._drawn.pop()
-        return chosen
+        drawn = self._drawn.pop()
+        self._weights = self._excess[drawn].clamp_min_(1e-12).pow_(-(progress**2))
+        return drawn if self._pool is None else self._pool[drawn]
 
-    def _batches(self, count: int) -> list[tuple[Tensor, Tensor]]:
-        """``count`` batches of indices and weights ``[batch]``, drawn together.
+    def _batches(self, count: int) -> list[Tensor]:
+        """``count`` batches of positions ``[batch]`` in the table, drawn together.
 
         An example is drawn as often as its share of all draws says, rounded up or down (systematic
         resampling). What is drawn lies in order; each batch takes one of every ``count`` in turn,
@@ -78,16 +84,15 @@ class ProportionalInt(Scheduled):
         """
         generator, device, draws = self._generator, self._generator.device, self._batch * count
         offset = torch.rand(1, generator=generator, device=device, dtype=self._precise)
-        ends = (self._table * (draws / self._table[-1]) + offset).floor_().long().clamp_(max=draws)
+        ends = torch.addcmul(offset, self._table, draws / self._table[-1]).to(torch.int32)
+        ends.clamp_(max=draws)
         ends[-1] = draws
         times = torch.diff(ends, prepend=ends.new_zeros(1))
         drawn = torch.repeat_interleave(times, output_size=draws)
         order = torch.randperm(count, generator=generator, device=device)
         turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
-        drawn = drawn.view(self._batch, count).gather(1, (order + turns) % count).t().contiguous()
-        weights = self._counts[drawn]
-        drawn = drawn if self._pool is None else self._pool[drawn]
-        return list(zip(drawn, weights, strict=True))
+        taken = drawn.view(self._batch, count).gather(1, (order + turns) % count)
+        return list(taken.t().contiguous())
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
         self._scores.scatter_(0, indices, errors)
