@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +214,15 @@ def test_the_golden_file_decodes_to_the_same_for_ever():
     }
     known = json.loads(GOLDEN.with_suffix(".json").read_text())
     assert {name: digest.hexdigest() for name, digest in found.items()} == known
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("fields/common-1", "8e39746b65c2ef21660a75ecec824b30"),
+        ("codec/context-1", "43c7763c75ac57f41b21a1cdafeb01eb"),
+    ],
+)
+def test_networks_that_files_depend_on_stay_as_they_are_for_ever(name, known):
+    data = resources.files("intfit").joinpath(f"{name}.safetensors").read_bytes()
+    assert hashlib.sha256(data).hexdigest().startswith(known)
