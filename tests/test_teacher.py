@@ -130,10 +130,14 @@ def test_examples_of_more_importance_are_drawn_more_and_count_more_in_the_end():
     importance = torch.tensor([0.5, 0.5, 1.0, 2.0])
     teacher = proportional(4, batch=100_000, start=0.5, importance=importance)
     teacher.observe(torch.arange(4), torch.tensor([0.0, 2.0, 1.0, 1.0]))
-    chosen = teacher.choose(0, 0.0, no_score)
+    chosen = teacher.choose(0, 0.0, no_score)  # not before all else is roughly right
+    expected = 0.5 * torch.tensor([0.0, 0.5, 0.25, 0.25]) + 0.5 / 4
+    assert torch.allclose(torch.bincount(chosen) / 100_000, expected, atol=1e-3)
+    teacher.observe(torch.arange(4), torch.tensor([0.0, 2.0, 1.0, 1.0]))
+    chosen = teacher.choose(1, 0.25, no_score)
     expected = 0.5 * torch.tensor([0.0, 0.25, 0.25, 0.5]) + 0.5 * importance / 4
     assert torch.allclose(torch.bincount(chosen) / 100_000, expected, atol=1e-3)
-    chosen = teacher.choose(1, 1.0, no_score)
+    chosen = teacher.choose(2, 1.0, no_score)
     counted = torch.bincount(chosen, weights=teacher.weights()) / 100_000
     assert torch.allclose(counted.float(), importance / 4, atol=1e-3)
 

@@ -10,13 +10,18 @@ from ..settings import POOL
 from .door import Scheduled, Score
 
 
+#: Importance comes in by degrees until this far on. (Measured, bunny: without, IoU .9951 for .9956
+#: after 1200 steps, and stray surface far off after few.)
+SETTLED = 0.25
+
+
 class ProportionalInt(Scheduled):
     """INT in its stochastic form: small batches drawn in proportion to the discrepancy.
 
     The probability ``p`` of an example is ``1 - ratio`` times its share of all discrepancy, plus a
     floor of ``ratio`` times uniform. As in the greedy form, a ratio of 1 is no selection at all.
     Where some examples count more than others by their ``importance`` ``[n]``, it scales both the
-    discrepancy and the floor.
+    discrepancy and the floor, after a while: what counts little must be roughly right all the same.
 
     What is drawn more often than its share comes to count less as the fit goes on: its weight is
     that share over ``p``, to the power of the progress squared (as in prioritised replay, Schaul
@@ -52,13 +57,15 @@ class ProportionalInt(Scheduled):
     def weights(self) -> Tensor | None:
         return self._weights
 
-    def _rebuild(self, ratio: float) -> None:
+    def _rebuild(self, progress: float) -> None:
         generator, device = self._generator, self._generator.device
-        scores, importance = self._scores, self._importance
+        scores, importance, ratio = self._scores, self._importance, self.ratio(progress)
         if self._n > POOL:
             self._pool = torch.randint(self._n, (POOL,), generator=generator, device=device)
             scores = scores[self._pool]
             importance = None if importance is None else importance[self._pool]
+        if importance is not None and progress < SETTLED:
+            importance = importance ** (progress / SETTLED)
         mean = (scores if importance is None else scores * importance).mean().clamp_min(1e-12)
         self._excess = scores * ((1 - ratio) / mean) + ratio
         odds = self._excess if importance is None else self._excess * importance
@@ -66,7 +73,7 @@ class ProportionalInt(Scheduled):
 
     def choose(self, step: int, progress: float, score: Score) -> Tensor:
         if self.selects(step, progress):
-            self._rebuild(self.ratio(progress))
+            self._rebuild(progress)
             self._drawn = []
         if not self._drawn:
             self._drawn = self._batches(min(self._due - step, max(1, POOL // self._batch)))
