@@ -25,6 +25,10 @@ from .teachers import make_teacher
 MOST_PIXELS = 1 << 20
 #: Rows that are looked at at a time.
 ROWS = 64
+#: First weights this much larger than a SIREN's tell errors apart that look alike; with the usual
+#: ones a fit often stays where it began. (Measured, net gain of 2000 steps at -q 20: kodim04 5.9 %
+#: of the bytes at 1, 7.9 at 3, 8.3 at 6, 7.9 at 12; kodim20 8.3, 6.5, 9.0, 8.8.)
+SHARPER = 6.0
 
 
 class Correction(Siren):
@@ -41,6 +45,8 @@ class Correction(Siren):
         self._size = config.size()
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
+        with torch.no_grad():
+            self.layers[0].weight.mul_(SHARPER)
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """One group of parameters."""
