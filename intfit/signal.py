@@ -13,7 +13,8 @@ from .devices import precise
 Metric = Literal["psnr", "snr", "iou", "mean_distance"]
 
 #: An error of a signed distance counts relative to the distance, plus this share of the clamp's.
-NEAR = 0.05
+#: (Measured, bunny at -q 20 and 35: at 0.05 specks far off survive in both, at 0.15 in neither.)
+NEAR = 0.15
 
 #: Coordinates ``[B, d]`` to values ``[B, c]``: all that a medium knows of a field.
 Evaluate = Callable[[Tensor], Tensor]
