@@ -222,7 +222,7 @@ PER_STEP, PER_NEURON, PER_WEIGHT = 1.05e-3, 3.4e-9, 2.6e-11
 #: The network that corrects a picture of latents: steps at each effort, none at the least; examples
 #: a step, and the learning rate. (Measured: 4e-3 gains 0.6 % of the bytes less in 2000 steps than
 #: 8e-3, which one fit of twelve did not survive in 4000.)
-CORRECTION_STEPS = {1: 0, 2: 0, 3: 500, 4: 1000, 5: 2000, 6: 4000, 7: 8000, 8: 16000, 9: 32000}
+CORRECTION_STEPS = {1: 0, 2: 0, 3: 1000, 4: 2000, 5: 4000, 6: 6000, 7: 10000, 8: 18000, 9: 32000}
 CORRECTION_BATCH, CORRECTION_LR, ENOUGH_PIXELS = 4096, 6e-3, 100_000
 #: The quality that gives a preset's own number of weights, and what doubles it.
 MIDDLE, DOUBLING = 50.0, 12.5
