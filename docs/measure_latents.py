@@ -27,6 +27,7 @@ from scipy.sparse import csr_array
 import intfit
 from intfit import metrics
 from intfit.fields import latent
+from intfit.fields.architecture import LatentConfig
 from intfit.pipeline import Encoded
 
 Array = NDArray[np.float64]
@@ -209,11 +210,12 @@ def pixels_of(path: Path, mode: str = "RGB") -> Array:
 
 
 def encoded(pixels: Array, quality: float) -> Encoded:
-    """The file of a picture, without a network."""
+    """The file of a picture, without a network: the common one knows principal colours only."""
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     settings = intfit.Settings(field="latent", effort=2, quality=quality)
-    return intfit.encode(buffer.getvalue(), settings)
+    with mock.patch.object(LatentConfig, "corrigible", return_value=False):
+        return intfit.encode(buffer.getvalue(), settings)
 
 
 def coded(pixels: Array, quality: float | None) -> Array:

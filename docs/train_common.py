@@ -3,11 +3,11 @@
     python docs/train_common.py PHOTO... -o intfit/fields/common-1.safetensors
 
 It learns, from what :class:`intfit.fields.correction.Seen` sees at a pixel of rounded latents, the
-error that rounding left there, on all photographs at seven steps alike; each example mirrored and
-turned at random. The one shipped was fitted to 28 photographs of some 768 pixels a side: astronaut,
-chelsea, coffee, motorcycle (left) and rocket of scikit-image's data, china and flower of
-scikit-learn's, and 21 of the wallpapers of Ubuntu (lomiri-wallpapers 16.04 and 20.04) and of
-KDE (plasma-workspace-wallpapers), reduced: to none of the pictures that README reports.
+error that rounding left there, on all photographs at seven steps alike, mirrored and turned. The
+one shipped was fitted to 28 photographs of some 768 pixels a side: astronaut, chelsea, coffee,
+motorcycle (left) and rocket of scikit-image's data, china and flower of scikit-learn's, and 21 of
+the wallpapers of Ubuntu (lomiri-wallpapers 16.04 and 20.04) and of KDE
+(plasma-workspace-wallpapers), reduced: to none of the pictures that README reports.
 """
 
 import math

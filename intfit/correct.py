@@ -12,8 +12,8 @@ from . import fit as fitting
 from . import rate
 from .codec import payload, pyramid
 from .codec.quantize import quantize
+from .fields import correction
 from .fields.architecture import LatentConfig
-from .fields.correction import Seen, missing
 from .fields.latent import Tensors, unmixing
 from .fields.siren import Siren
 from .grid import Floats
@@ -45,8 +45,10 @@ class Correction(Siren):
         self._size = config.size()
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
         with torch.no_grad():
-            self.layers[0].weight.mul_(SHARPER)
+            first.weight.mul_(SHARPER)
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """One group of parameters."""
@@ -107,7 +109,7 @@ def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
 
     What the common network knows is not to be learnt again.
     """
-    seen, known = Seen(tensors, config), replace(config, neurons=None)
+    seen, known = correction.Seen(tensors, config), replace(config, neurons=None)
     back = unmixing(tensors["colours"])
     share = min(1.0, MOST_PIXELS / (config.height * config.width))
     rng = np.random.default_rng(0)
@@ -115,13 +117,13 @@ def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
     for first in range(0, config.height, ROWS):
         last = min(first + ROWS, config.height)
         features = seen.at(first, last)
-        lacks = (exact[first:last] @ back - seen.picture[first:last]).reshape(len(features), -1)
+        missing = (exact[first:last] @ back - seen.picture[first:last]).reshape(len(features), -1)
         if share < 1:
             kept = rng.random(len(features)) < share
-            features, lacks = features[kept], lacks[kept]
-        lacks -= missing(tensors, known, features) * np.float32(config.size())
+            features, missing = features[kept], missing[kept]
+        missing -= correction.missing(tensors, known, features) * np.float32(config.size())
         found.append(features.astype(np.float16))
-        wanted.append(lacks)
+        wanted.append(missing)
     return Errors(
         torch.from_numpy(np.concatenate(found)), torch.from_numpy(np.concatenate(wanted)), {}
     )

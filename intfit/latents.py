@@ -1,5 +1,6 @@
 """Encoding with latents: a transform finds them, and rate and distortion say how to round them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -149,19 +150,27 @@ def encoded(
     targets = signal.targets()
     pack = packer(targets, config)
 
-    def made(chosen: LatentsConfig, payload: bytes) -> Made:
+    def made(payload: bytes, *rivals: LatentsConfig) -> Made:
+        """What is closest; all of what ``rivals`` need is there for the first of them."""
         stored = {container.PAYLOAD: Stored("U8", (len(payload),), payload)}
-        tensors = tensors_of(stored, chosen)
-        samples = field_of(tensors, chosen).samples
-        distortion = quality(signal.metric, samples.reshape(targets.shape), targets)
+        tensors = tensors_of(stored, rivals[0])
+        found = []
+        for chosen in rivals:
+            samples = field_of(tensors, chosen).samples
+            distortion = quality(signal.metric, samples.reshape(targets.shape), targets)
+            found.append((distortion, chosen))
+        distortion, chosen = max(found, key=lambda pair: pair[0])
         if profile == "open":
-            stored = opened(tensors)
+            stored = opened({name: tensors[name] for name in chosen.shapes()})
         return Made(chosen, payload, distortion, file(chosen, stored, distortion))
 
     @cache
     def at(step: int) -> Made:
         chosen = replace(config, step=step)
-        return made(chosen, pack(chosen))
+        if isinstance(chosen, LatentConfig) and chosen.common is not None:
+            # what photographs have in common, a drawing may be better off without
+            return made(pack(chosen), chosen, replace(chosen, common=None))
+        return made(pack(chosen), chosen)
 
     def first(holds: Callable[[Made], bool]) -> int:
         """The coarsest step of which something holds that holds of all finer ones."""
@@ -185,18 +194,11 @@ def encoded(
         chosen = replace(plain.config, neurons=neurons)
         exact = targets.reshape(chosen.height, chosen.width, chosen.channels)
         network = correct(pyramid.unpack(plain.payload, plain.config), chosen, exact)
-        found = made(chosen, pyramid.joined(plain.payload, network))
+        found = made(pyramid.joined(plain.payload, network), chosen)
         squares = (_squares(plain, targets) - _squares(found, targets)) / chosen.size() ** 2
         bits = 8 * (len(found.payload) - len(plain.payload))
         return found if squares > pyramid.PRICE * bits else None
 
-    if isinstance(config, LatentConfig) and config.common is not None:
-        # what photographs have in common, a drawing may be better off without
-        usual = at(config.step)
-        bare = made(replace(config, common=None), usual.payload)
-        if bare.distortion > usual.distortion:
-            config = bare.config
-            at.cache_clear()
     finest = config.step
     if size is not None:
         finest = within(size)
@@ -235,10 +237,10 @@ def _coarser(
     """
     step, best = plain.config.step, plain
     fall = (plain.distortion - at(max(step - 8, COARSEST_STEP)).distortion) / 8
-    gain = EXPECTED
+    fall = max(fall, 0.05)
+    tried = step - math.floor(EXPECTED / fall)
     for _ in range(2):
-        tried = max(step - int(gain / max(fall, 0.05)), COARSEST_STEP)
-        found = corrected(tried)
+        found = corrected(max(tried, COARSEST_STEP))
         if found is None:
             break
         above = goal.score(found.distortion)
@@ -246,7 +248,7 @@ def _coarser(
             best = found
         if 0 <= above <= NEAR:
             break
-        gain = found.distortion - at(tried).distortion
+        tried -= math.floor((above - NEAR / 2) / fall)
     return best
 
 

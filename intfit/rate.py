@@ -78,7 +78,8 @@ def settle(
 ) -> Steps:
     """The steps to round ``field`` with.
 
-    They make ln(distortion) + ``price`` x bits a parameter least.
+    They make ln(distortion) + ``price`` x bits a parameter least. In it, examples count by their
+    importance, whatever the teacher.
     Or, where ``max_bits`` bounds the bits of all parameters, they are the finest that these allow.
     The field is left as it was.
     """
@@ -86,7 +87,8 @@ def settle(
     drawn = (min(signal.n, EXAMPLES),)
     indices = torch.randint(signal.n, drawn, generator=generator, device=generator.device)
     coords, targets = signal.examples(indices)
-    counts = None if signal.importance is None else signal.importance[indices, None]
+    importance = signal.importance
+    counts = None if importance is None else importance[indices, None]
     parameters = {name: tensor.detach().clone() for name, tensor in field.named_parameters()}
     count = sum(tensor.numel() for tensor in parameters.values())
     weights = sensitivities(field, coords, generator=generator)

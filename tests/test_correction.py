@@ -88,7 +88,7 @@ def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(corrected, i
 def test_info_says_what_the_network_takes(corrected, intfit):
     Path("a.safetensors").write_bytes(corrected.data)
     run = intfit("info", "-v", "a.safetensors")
-    assert "SIREN 8 x 2" in run.out
+    assert "corrected, and a SIREN 8 x 2" in run.out
     assert "network" in run.out
 
 
@@ -100,7 +100,7 @@ def test_what_numpy_evaluates_is_what_torch_has_fitted():
             parameter.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
     seen = np.random.default_rng(0).normal(size=(50, field.config.in_features)).astype(np.float32)
     parameters = {name: p.detach().numpy() for name, p in field.named_parameters()}
-    found = correction.values(parameters, seen) * config.size()
+    found = correction.values(parameters, seen, np.sin) * config.size()
     np.testing.assert_allclose(found, field(torch.from_numpy(seen)).detach(), atol=1e-4)
 
 
@@ -135,6 +135,7 @@ def test_the_open_profile_holds_the_network_and_decodes_alike(corrected, intfit)
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
     layout, _ = container.load(Path("b.safetensors").read_bytes())
     assert "correction.layers.0.weight" in layout.tensors
+    assert "common.layers.0.weight" in layout.tensors
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
@@ -194,6 +195,29 @@ def test_what_photographs_have_in_common_is_corrected_for_no_bytes():
         reached.append(metrics.psnr(original, decoded, peak=255.0))
     assert reached[0] > reached[1] + 0.03
     assert reached[0] == pytest.approx(found.distortion, abs=0.1)
+
+
+def test_a_common_network_for_a_picture_that_it_does_not_suit_is_refused():
+    layout, stored = container.load(with_network(4))  # 24 x 17 pixels
+    layout.header.network["common"] = NEWEST
+    with pytest.raises(FileFormatError, match="for other pictures"):
+        pipeline.load(container.dump(layout.header, stored), device="cpu")
+
+
+def test_it_is_left_out_at_a_goal_at_which_it_would_do_harm():
+    found = pipeline.encode(png(drawing()), replace(FAST, quality=None, effort=1, target_psnr=60))
+    layout, _ = container.load(found.data)
+    assert "common" not in layout.header.network
+
+
+def test_huge_latents_of_an_open_file_are_no_reason_to_warn():
+    data = pipeline.encode(png(drawing()), replace(FAST, effort=1, profile="open")).data
+    layout, stored = container.load(data)
+    coarsest = stored["coarsest"]
+    huge = np.full(coarsest.shape, 3e6, "<f4").tobytes()
+    stored["coarsest"] = container.Stored("F32", coarsest.shape, huge)
+    loaded = pipeline.load(container.dump(layout.header, stored), device="cpu")
+    assert pipeline.render(loaded, image.Target()).shape == (150, 200, 3)
 
 
 def test_noise_is_left_as_it_is():

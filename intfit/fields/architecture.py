@@ -27,8 +27,8 @@ NEIGHBOURS = (
 SINES, FREQUENCY = 2, 1.0
 #: The widest such network.
 MOST_NEURONS = 64
-#: The newest version of the network common to all pictures of so many channels; width and depth.
-NEWEST, COLOURS, COMMON = 1, 3, (32, 2)
+#: The network common to pictures of so many channels: its newest version, its width and depth.
+COMMON_CHANNELS, NEWEST, COMMON = 3, 1, (32, 2)
 #: The blocks of a bank of sines, in samples.
 SHORTEST, LONGEST = 256, 8192
 #: Samples by which they begin before a recording, and end after it at least.
@@ -142,8 +142,8 @@ class LatentConfig:
         return _with_skip(self.network())
 
     def corrigible(self) -> bool:
-        """Whether the network common to all pictures is for this one."""
-        return self.channels == COLOURS and self.levels() >= APART
+        """Whether the common network is for this picture: of three colours, 64 pixels a side."""
+        return self.channels == COMMON_CHANNELS and self.levels() >= APART
 
     def shared(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of the common network, where it corrects the picture.

@@ -1,4 +1,4 @@
-"""The network that corrects every picture a little. It comes with the program and takes no bytes.
+"""The network common to pictures of three colours. It comes with the program and takes no bytes.
 
 It was fitted to photographs once (`docs/train_common.py`). What a file means depends on it: a new
 one gets a new version, and old ones stay.

@@ -18,6 +18,8 @@ from .latent import Tensors, mixed
 CHUNK = 1 << 16
 #: Features are in steps, and no larger than this.
 MOST = 8.0
+#: What is left of a sound picture is far less; halves hold up to 65504.
+LIMIT = 1000.0
 
 
 class Seen:
@@ -37,7 +39,7 @@ class Seen:
             lost /= self._size
             self._levels.append(lost.clip(-MOST, MOST, out=lost).astype(np.float16))
             last = without
-        self._levels.append(last.astype(np.float16))
+        self._levels.append(last.clip(-LIMIT, LIMIT).astype(np.float16))
         reach = max(max(map(abs, place)) for place in NEIGHBOURS)
         frame = np.pad(self.picture[..., 0], reach, mode="edge")
         self._frame, self._reach = frame, reach
@@ -83,9 +85,7 @@ def _rectified(x: Floats, *, out: Floats) -> Floats:
     return np.maximum(x, np.float32(0), out=out)
 
 
-def values(
-    parameters: Mapping[str, Floats], seen: Floats, bend: Callable[..., Floats] = np.sin
-) -> Floats:
+def values(parameters: Mapping[str, Floats], seen: Floats, bend: Callable[..., Floats]) -> Floats:
     """The outputs ``[B, C]`` of a network for features ``[B, F]``; ``bend`` is its nonlinearity."""
     count = sum(name.endswith("bias") for name in parameters)
     x = seen

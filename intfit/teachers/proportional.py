@@ -18,9 +18,10 @@ class ProportionalInt(Scheduled):
     """INT in its stochastic form: small batches drawn in proportion to the discrepancy.
 
     The probability ``p`` of an example is ``1 - ratio`` times its share of all discrepancy, plus a
-    floor of ``ratio`` times uniform. As in the greedy form, a ratio of 1 is no selection at all.
+    floor of ``ratio`` times uniform. As in the greedy form, a ratio of 1 is no selection by error.
     Where some examples count more than others by their ``importance`` ``[n]``, it scales both the
     discrepancy and the floor, after a while: what counts little must be roughly right all the same.
+    (Until then the floor is only about ``ratio`` of all draws.)
 
     What is drawn more often than its share comes to count less as the fit goes on: its weight is
     that share over ``p``, to the power of the progress squared (as in prioritised replay, Schaul
@@ -98,7 +99,7 @@ class ProportionalInt(Scheduled):
         order = torch.randperm(count, generator=generator, device=device)
         turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
         taken = drawn.view(self._batch, count).gather(1, (order + turns) % count)
-        return list(taken.t().contiguous())
+        return list(taken.t().long().contiguous())
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
         self._scores.scatter_(0, indices, errors)
