@@ -238,7 +238,7 @@ def _coarser(
     step, best = plain.config.step, plain
     fall = (plain.distortion - at(max(step - 8, COARSEST_STEP)).distortion) / 8
     fall = max(fall, 0.05)
-    tried = step - math.floor(EXPECTED / fall)
+    tried = step - max(1, math.floor(EXPECTED / fall))  # at the same step, it only adds bytes
     for _ in range(2):
         found = corrected(max(tried, COARSEST_STEP))
         if found is None:
