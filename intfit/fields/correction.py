@@ -14,8 +14,8 @@ from ..grid import Floats
 from .architecture import APART, NEIGHBOURS, LatentConfig
 from .latent import Tensors, mixed
 
-#: Pixels that are corrected at once.
-CHUNK = 1 << 16
+#: Pixels that are corrected at once: what is made of them stays in a core's cache.
+CHUNK = 1 << 13
 #: Features are in steps, and no larger than this.
 MOST = 8.0
 #: What is left of a sound picture is far less; halves hold up to 65504.
