@@ -54,8 +54,7 @@ def examples(path: Path, step: int, rng: np.random.Generator) -> tuple[np.ndarra
     pixels, *_ = image.samples(path.read_bytes())
     values = pixels[..., :3].astype(np.float32) / np.float32(127.5) - 1
     config = LatentConfig(3, *values.shape[:2], step)
-    moves = [np.diff(values, axis=axis).reshape(-1, 3) for axis in (0, 1)]
-    exact = latent.analysed(values, config, latent.principal(*moves))
+    exact = latent.analysed(values, config, latent.colours(values))
     tensors = pyramid.unpack(pyramid.pack(exact, config), config)
     seen = Seen(tensors, config)
     missing = values @ latent.unmixing(tensors["colours"]) - seen.picture

@@ -57,9 +57,8 @@ def examples(path: Path, size: float, shrink: int) -> list[tuple[int, int, Tenso
     tall, wide, channels = pixels.shape
     pixels = pixels.reshape(tall // shrink, shrink, wide // shrink, shrink, channels).mean((1, 3))
     values = pixels.astype(np.float32) - 128
-    moves = [np.diff(values, axis=axis).reshape(-1, 3) for axis in (0, 1)]
     config = LatentConfig(3, *values.shape[:2], 0)
-    exact = latent.analysed(values, config, latent.principal(*moves))
+    exact = latent.analysed(values, config, latent.colours(values))
     bands = [band / size for name, band in exact.items() if name.startswith("levels")]
     whole = [(np.sign(b) * np.floor(np.abs(b) + KEPT)).astype(np.int32) for b in bands]
     levels = [tuple(whole[i : i + 3]) for i in range(0, len(whole), 3)]

@@ -18,7 +18,7 @@ from .fields.latent import Tensors, unmixing
 from .fields.siren import Siren
 from .grid import Floats
 from .settings import Plan
-from .signal import Evaluate, Metric, evenly, quality
+from .signal import Drawn
 from .teachers import make_teacher
 
 #: Pixels that a fit learns from at most, drawn evenly from a larger picture.
@@ -59,7 +59,7 @@ class Correction(Siren):
 
 
 @dataclass(frozen=True)
-class Errors:
+class Errors(Drawn):
     """A signal: what is seen at pixels ``[n, F]``, and the error that rounding left ``[n, C]``."""
 
     seen: Tensor
@@ -85,20 +85,6 @@ class Errors:
 
     def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.seen[indices].float(), self.targets[indices]
-
-    def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self.examples(evenly(self.n, count, generator=generator))
-
-    def measure(
-        self,
-        evaluate: Evaluate,
-        *,
-        count: int,
-        generator: torch.Generator,
-        metric: Metric | None = None,
-    ) -> float:
-        seen, targets = self.check(count, generator=generator)
-        return quality(metric or self.metric, evaluate(seen), targets)
 
     def to(self, device: torch.device) -> "Errors":
         return replace(self, seen=self.seen.to(device), targets=self.targets.to(device))

@@ -69,8 +69,7 @@ def packer(targets: Floats, config: LatentsConfig) -> Callable[[LatentsConfig], 
     """What makes the payload of values ``[n, C]`` at any step of a config like ``config``."""
     if isinstance(config, LatentConfig):
         values = targets.reshape(config.height, config.width, config.channels)
-        moves = [np.diff(values, axis=axis).reshape(-1, config.channels) for axis in (0, 1)]
-        exact = latent.analysed(values, config, latent.principal(*moves))
+        exact = latent.analysed(values, config, latent.colours(values))
         return lambda chosen: pyramid.pack(exact, chosen)  # type: ignore[arg-type]
     mixing = latent.principal(targets)
     mixed = targets @ latent.unmixing(mixing)

@@ -82,8 +82,26 @@ class Signal(Protocol):
         """The same signal with its tensors on ``device``."""
 
 
+class Drawn:
+    """A signal that is measured on its own examples, drawn evenly."""
+
+    def check(self: Signal, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self.examples(evenly(self.n, count, generator=generator))
+
+    def measure(
+        self: Signal,
+        evaluate: Evaluate,
+        *,
+        count: int,
+        generator: torch.Generator,
+        metric: Metric | None = None,
+    ) -> float:
+        coords, targets = self.check(count, generator=generator)
+        return quality(metric or self.metric, evaluate(coords), targets)
+
+
 @dataclass(frozen=True)
-class GridSignal:
+class GridSignal(Drawn):
     """Samples on a regular grid: an image ``(H, W)`` or a recording ``(N,)``.
 
     ``values`` is ``[n, c]`` in a compact type; ``values * scale + offset`` lies in [-1, 1].
@@ -124,20 +142,6 @@ class GridSignal:
             axes.append(((2 * position + (1 - size)) / longest).float())
         targets = self.values.index_select(0, indices).float().mul_(self.scale).add_(self.offset)
         return torch.stack(axes[::-1], dim=-1), targets
-
-    def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self.examples(evenly(self.n, count, generator=generator))
-
-    def measure(
-        self,
-        evaluate: Evaluate,
-        *,
-        count: int,
-        generator: torch.Generator,
-        metric: Metric | None = None,
-    ) -> float:
-        coords, targets = self.check(count, generator=generator)
-        return quality(metric or self.metric, evaluate(coords), targets)
 
     def to(self, device: torch.device) -> "GridSignal":
         values = self.values.to(device)

@@ -1,5 +1,6 @@
 """Small media, and the command line as a person would run it."""
 
+import hashlib
 import io
 import os
 import subprocess
@@ -17,6 +18,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from intfit.cli import app
+from intfit.codec import container, pyramid
+from intfit.fields.architecture import architecture
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
@@ -30,6 +33,17 @@ class Run:
     out: str
     err: str
     data: bytes = b""
+
+
+def digests(path: Path) -> dict[str, str]:
+    """SHA-256 of the whole numbers that each tensor of a picture's latents holds."""
+    layout, stored = container.load(path.read_bytes())
+    config = architecture(layout.header)
+    return {
+        name: hashlib.sha256((tensor / config.size()).round().astype("<i4").tobytes()).hexdigest()
+        for name, tensor in pyramid.unpack(stored["payload"].data, config).items()
+        if name != "colours"
+    }
 
 
 @pytest.fixture(autouse=True)

@@ -85,8 +85,8 @@ class LatentConfig:
     """The architecture of a pyramid of latents for a picture ``channels`` x ``height`` x ``width``.
 
     ``step`` indexes the size of a quantisation step, see :meth:`size`. ``neurons`` is the width of
-    the SIREN of its own that corrects the picture, and ``common`` the version of the network for
-    all pictures that does so before it; None where there is none.
+    the SIREN of its own that corrects the picture, and ``common`` the version of the common
+    network that does so before it; None where there is none.
     """
 
     channels: int

@@ -37,6 +37,12 @@ def principal(*values: Floats) -> Floats:
     return found
 
 
+def colours(values: Floats) -> Floats:
+    """The colours of a picture ``[H, W, C]``: the principal axes of how its pixels differ."""
+    moves = (np.diff(values, axis=axis).reshape(-1, values.shape[-1]) for axis in (0, 1))
+    return principal(*moves)
+
+
 def unmixing(colours: Floats) -> Floats:
     """What turns values ``[..., C]`` into those along ``colours``, from the right."""
     return np.linalg.inv(colours.astype(np.float64)).astype(np.float32)
