@@ -67,11 +67,11 @@ def examples(path: Path, size: float, shrink: int) -> list[tuple[int, int, Tenso
 
     def classify(group: int, turn: int, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         places.append((group, turn, seen))
-        return seen[:, 0], seen[:, 0]
+        return seen[0], seen[0]
 
     def record(zero: np.ndarray, size: np.ndarray, values: np.ndarray) -> np.ndarray:
         group, turn, seen = places[-1]
-        seen = torch.from_numpy(np.minimum(seen, context.MOST_SEEN).astype(np.int16))
+        seen = torch.from_numpy(np.minimum(seen.T, context.MOST_SEEN).astype(np.int16))
         found.append((group, turn, seen, torch.from_numpy(np.abs(values).astype(np.int16))))
         return values
 

@@ -3,7 +3,7 @@
 Bands go from the coarsest level to the finest, each in four passes over a 2 x 2 pattern. A small
 network of integers sees the magnitudes around a latent that are decoded already (in its band, at
 the level above, in the other orientations and channels) and names two classes: how likely the
-latent is zero, and how large it is where it is not. All of it is whole numbers, exact in float64
+latent is zero, and how large it is where it is not. All of it is whole numbers, exact in float32
 whatever the order of a sum, so that every machine decodes the same.
 """
 
@@ -26,7 +26,7 @@ from .entropy import BEYOND, LARGEST, SIGN, Integers, finished, grouped, reading
 Latents = NDArray[Any]
 #: A level: bands of detail across, down and both, ``[C, h, w]`` each.
 Level = Sequence[Latents]
-Floats = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 #: The passes over a band: the corner of the 2 x 2 pattern that each one takes.
 PASSES = ((0, 0), (1, 1), (0, 1), (1, 0))
@@ -43,14 +43,17 @@ SEEN, WEIGHT = 16, 64
 MOST_SEEN = 1023
 #: The largest magnitude that has a symbol of its own; what is beyond goes as it is.
 MOST = 1000
+#: Latents that the network looks at at once: few enough for a core's cache.
+CHUNK = 1 << 11
 _RARE = 2.0**-22
 _UNIT = 1 << 40
 
 
 @dataclass(frozen=True)
 class Network:
-    """Weights of the context network, whole numbers in float64.
+    """Weights of the context network, whole numbers in float32.
 
+    No sum of theirs reaches 2^24, below which float32 holds every whole number.
     ``position`` ``[LEVELS * 9, 4, H]`` by level, orientation, channel and pass; ``first`` ``[H,
     FEATURES]``, ``second`` ``[H, H]``, ``last`` ``[2, H]`` and their biases.
     """
@@ -69,29 +72,43 @@ def shipped() -> Network:
     from safetensors.numpy import load
 
     tensors = load(resources.files(__package__).joinpath("context-1.safetensors").read_bytes())
-    return Network(**{name: tensor.astype(np.float64) for name, tensor in tensors.items()})
+    return Network(**{name: tensor.astype(np.float32) for name, tensor in tensors.items()})
 
 
 #: What the network sees of a magnitude.
-_SEEN = np.array([round(SEEN * math.log2(1 + 2 * m)) for m in range(MOST_SEEN + 1)], np.float64)
+_SEEN = np.array([round(SEEN * math.log2(1 + 2 * m)) for m in range(MOST_SEEN + 1)], np.float32)
 
 
 def classes(group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
-    """Classes of zero and of size ``[n]`` of latents with magnitudes ``[n, FEATURES]`` around."""
+    """Classes of zero and of size ``[n]`` of latents with magnitudes ``[FEATURES, n]`` around."""
+    # all that have nothing around are alike
+    alike = _classes(group, turn, np.zeros((FEATURES, 1), np.int32))
+    zero, size = (np.full(seen.shape[1], found[0]) for found in alike)
+    places = np.flatnonzero(np.bitwise_or.reduce(seen, axis=0))
+    for first in range(0, len(places), CHUNK):
+        part = places[first : first + CHUNK]
+        zero[part], size[part] = _classes(group, turn, seen.take(part, axis=1))
+    return zero, size
+
+
+def _classes(group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
+    """What the network says."""
     network = shipped()
-    rows = np.flatnonzero(seen.any(axis=1))
-    inputs = np.zeros((len(rows) + 1, FEATURES))  # one row for all that have nothing around
-    inputs[1:] = _SEEN[np.minimum(seen[rows], MOST_SEEN)]
-    hidden = inputs @ network.first.T + network.position[group, turn]
-    hidden = np.floor(np.maximum(hidden, 0) / WEIGHT)
-    hidden = np.floor(np.maximum(hidden @ network.second.T + network.second_bias, 0) / WEIGHT)
-    outputs = hidden @ network.last.T + network.last_bias  # in 1 / (SEEN * WEIGHT)
-    quarters = np.floor(outputs / (SEEN * WEIGHT // 4)).astype(np.int32)
-    zero = np.clip(quarters[:, 0] + ZEROS // 2, 0, ZEROS - 1)
-    size = np.clip(quarters[:, 1] + 20, 0, SIZES - 1)
-    found = np.full(len(seen), zero[0], np.int32), np.full(len(seen), size[0], np.int32)
-    found[0][rows], found[1][rows] = zero[1:], size[1:]
-    return found
+    x = _SEEN.take(seen, mode="clip")
+    for weight, bias in (
+        (network.first, network.position[group, turn]),
+        (network.second, network.second_bias),
+    ):
+        x = weight @ x
+        x += bias[:, None]
+        np.maximum(x, 0, out=x)
+        x *= np.float32(1 / WEIGHT)  # a power of two: as exact as a division
+        np.floor(x, out=x)
+    x = network.last @ x
+    x += network.last_bias[:, None]  # in 1 / (SEEN * WEIGHT)
+    quarters = np.floor(x / (SEEN * WEIGHT // 4)).astype(np.int32)
+    zero = np.clip(quarters[0] + ZEROS // 2, 0, ZEROS - 1)
+    return zero, np.clip(quarters[1] + 20, 0, SIZES - 1)
 
 
 def group_of(level: int, orientation: int, channel: int) -> int:
@@ -301,7 +318,7 @@ def walk(levels: Sequence[Level], code: Coder, classify: Classify = classes) -> 
                         continue
                     seen = _beside(padded, turn, part.shape)
                     seen += [other[row::2, column::2] for other in around]
-                    stacked = np.stack([values.ravel() for values in seen], axis=1)
+                    stacked = np.stack([values.ravel() for values in seen])
                     zero, size = classify(group, turn, stacked)
                     part[...] = code(zero, size, part.ravel()).reshape(part.shape)
                     inside = padded[2 : 2 + band.shape[0], 2 : 2 + band.shape[1]]
