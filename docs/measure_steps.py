@@ -21,6 +21,7 @@ import torch
 from intfit import fit
 from intfit.fields.architecture import SirenConfig
 from intfit.fields.siren import Siren
+from intfit.optimizer import Adam
 from intfit.settings import POOL
 from intfit.signal import GridSignal
 from intfit.teachers import ProportionalInt
@@ -47,12 +48,8 @@ def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]
     values = torch.randint(256, (512 * 768, 3), dtype=torch.uint8)
     signal = GridSignal((512, 768), values, 2 / 255, -1.0, "psnr", {})
     field = Siren(config, generator=torch.Generator().manual_seed(0))
-    if by_hand:
-        optimizer = fit.adam(fit.flattened(field.groups(1.0)), 1e-6, memory=0.99)
-        gradient = fit.gradient_of(field)
-    else:
-        optimizer = fit.adam(field.groups(1.0), 1e-6, memory=0.99)
-        gradient = partial(fit.by_autograd, field)
+    optimizer = Adam(field.groups(1.0), 1e-6, memory=0.99)
+    gradient = fit.gradient_of(field) if by_hand else partial(fit.by_autograd, field)
     teacher = ProportionalInt(
         signal.n,
         batch=batch,
@@ -65,7 +62,7 @@ def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]
 
     def step() -> None:
         indices = teacher.choose(next(steps), 0.5, torch.ones_like)
-        fit.learn(field, signal, teacher, optimizer, gradient, indices, nullcontext())
+        fit.learn(signal, teacher, optimizer, gradient, indices, nullcontext(), 1.0)
 
     return step
 

@@ -42,20 +42,15 @@ class Correction(Siren):
         assert shape is not None
         super().__init__(shape, generator=generator)
         self.skip = nn.Parameter(torch.zeros(shape.out_features, shape.in_features))
-        self._size = config.size()
+        self.gain = config.size()
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
-        first = self.layers[0]
-        assert isinstance(first, nn.Linear)
         with torch.no_grad():
-            first.weight.mul_(SHARPER)
+            self.get_parameter("layers.0.weight").mul_(SHARPER)
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """One group of parameters."""
         return [{"params": list(self.parameters()), "lr": lr}]
-
-    def forward(self, seen: Tensor) -> Tensor:
-        return self._size * torch.addmm(super().forward(seen), seen, self.skip.t())
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class Errors(Drawn):
         return self.targets.shape[1]
 
     def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.seen[indices].float(), self.targets[indices]
+        return self.seen.index_select(0, indices).float(), self.targets.index_select(0, indices)
 
     def to(self, device: torch.device) -> "Errors":
         return replace(self, seen=self.seen.to(device), targets=self.targets.to(device))

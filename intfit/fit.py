@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from .fields.descent import Descent
+from .fields.descent import Descent, fast_kind
 from .fields.siren import Siren
 from .look import Look
+from .optimizer import Adam
 from .settings import Goal, Plan
 from .signal import Metric, Signal, quality
 from .teachers import Teacher
@@ -30,8 +31,6 @@ MEASURE = 1 << 20
 #: Steps between two looks at whether the target is reached: counted, not timed, so that the same
 #: command stops at the same step.
 TARGET_EVERY = 50
-#: Adam's memory of gradients; that of their squares is the plan's.
-MOMENTUM = 0.9
 #: The share of a fit, at its end and at its smallest learning rates, that has parameters rounded.
 FINISH = 0.15
 #: The learning rate climbs over so many steps, or over this share of a fit of few steps.
@@ -128,36 +127,11 @@ def measure(
     return signal.measure(partial(evaluate, field), count=count, generator=generator, metric=metric)
 
 
-def flattened(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Parameter groups of one tensor each, of which the parameters become views, as do gradients.
-
-    An optimizer's step costs about as much for a small tensor as for a large one.
-    """
-    return [group | {"params": [_flat(group["params"])]} for group in groups]
-
-
-def _flat(parameters: list[nn.Parameter]) -> nn.Parameter:
-    whole = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
-    whole.grad = torch.zeros_like(whole)
-    sizes = [p.numel() for p in parameters]
-    parts = zip(whole.detach().split(sizes), whole.grad.split(sizes), strict=True)
-    for parameter, (values, gradient) in zip(parameters, parts, strict=True):
-        parameter.data = values.view_as(parameter)
-        parameter.grad = gradient.view_as(parameter)
-    return whole
-
-
-def adam(groups: list[dict[str, Any]], lr: float, *, memory: float) -> torch.optim.Optimizer:
-    """Adam for groups whose rates are shares of ``lr``."""
-    scaled = [group | {"lr": lr * group["lr"]} for group in groups]
-    return torch.optim.Adam(scaled, betas=(MOMENTUM, memory), fused=True)
-
-
 def gradient_of(field: nn.Module) -> Gradient:
     """By hand for a SIREN on the CPU, by autograd for all else."""
-    # a field that only has one inside has more to it
-    if type(field) is Siren and next(field.parameters()).device.type == "cpu":
-        return Descent(field)
+    on_cpu = next(field.parameters()).device.type == "cpu"
+    if on_cpu and isinstance(field, Siren) and type(field).forward is Siren.forward:
+        return Descent(field, kind=fast_kind(field.config.width))
     return partial(by_autograd, field)
 
 
@@ -212,13 +186,8 @@ def fit(
     measured on, so that showing progress leaves the teacher's draws, and the file, as they are.
     """
     keep_freed_memory()
-    groups, gradient = flattened(field.groups(1.0)), gradient_of(field)
-
-    def fresh(lr: float) -> tuple[torch.optim.Optimizer, list[float]]:
-        optimizer = adam(groups, lr, memory=plan.memory)
-        return optimizer, [group["lr"] for group in optimizer.param_groups]
-
-    optimizer, rates = fresh(plan.lr)
+    optimizer = Adam(field.groups(1.0), plan.lr, memory=plan.memory)
+    gradient = gradient_of(field)
     newborn: list[Tensor] | None = [p.detach().clone() for p in field.parameters()]
     coords, targets = signal.check(GLANCE, generator=generator)
     score = Look(field, signal, chunk=CHUNK)
@@ -287,28 +256,26 @@ def fit(
                 with torch.no_grad():
                     for parameter, value in zip(field.parameters(), newborn, strict=True):
                         parameter.copy_(value)
-                optimizer, rates = fresh(plan.lr / SLOWER)
+                optimizer.restart(plan.lr / SLOWER)
             newborn = None
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * _rate_at(fraction, step)
         chosen = teacher.choose(step, fraction, score)
-        learn(field, signal, teacher, optimizer, gradient, chosen, rounding)
+        learn(signal, teacher, optimizer, gradient, chosen, rounding, _rate_at(fraction, step))
         step += 1
     seconds = clock.seconds()
     yield glance(step, 1.0, seconds)
 
 
 def learn(
-    field: nn.Module,
     signal: Signal,
     teacher: Teacher,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     gradient: Gradient,
     indices: Tensor,
     rounding: AbstractContextManager[None],
+    share: float,
 ) -> None:
-    """One step of the optimizer on the examples at ``indices``."""
-    optimizer.zero_grad(set_to_none=False)
+    """One step on the examples at ``indices``, at so large a share of the learning rate."""
+    optimizer.zero_grad()
     errors = []
     weights = teacher.weights()
     with rounding:
@@ -324,5 +291,5 @@ def learn(
                     weights=None if weights is None else weights[first : first + CHUNK],
                 )
             )
-    optimizer.step()
+    optimizer.step(share)
     teacher.observe(indices, errors[0] if len(errors) == 1 else torch.cat(errors))

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from intfit.fields import descent
 from intfit.fields.architecture import SirenConfig
 from intfit.fields.descent import Descent
 from intfit.fields.siren import Siren
+from intfit.optimizer import MOMENTUM, Adam
 from intfit.pipeline import encode, prepare
 from intfit.rate import Rounding
 from intfit.teachers import Uniform
 
+PHOTO = Path(__file__).parents[1] / "samples" / "photo.png"
 SMALL = ("--shapes", "8x2x64", "--seconds", 0.1, "--threads", 1)
 
 
@@ -59,6 +63,39 @@ def test_gradients_by_hand_are_autograd_s(loss, inside, outside, depth, monkeypa
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_gradients_in_bfloat16_are_nearly_those_of_float32():
+    one, other = twins(width=48, depth=4)
+    coords, targets = examples(2, 3, 500)
+    found = Descent(one, kind=torch.bfloat16)(coords, targets, loss="l2", count=500)
+    expected = differentiated(other, coords, targets, "l2")
+    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert 0 < (mine.grad - theirs.grad).norm() < 0.03 * theirs.grad.norm()
+    assert torch.allclose(found, expected, atol=0.05)
+
+
+def test_gradients_of_a_network_with_a_linear_layer_beside_it_are_autograd_s():
+    pair = twins(inside=5)
+    for field in pair:
+        field.skip = nn.Parameter(torch.linspace(-1, 1, 15).reshape(3, 5))
+        field.gain = 0.3
+    coords, targets = examples(5, 3, 150)
+    Descent(pair[0])(coords, targets, loss="l2", count=150)
+    differentiated(pair[1], coords, targets, "l2")
+    assert_same_gradients(*pair)
+
+
+def test_a_fit_loads_no_compiler():
+    code = f"""
+import sys
+from intfit import Settings, encode
+with open({str(PHOTO)!r}, "rb") as file:
+    encode(file.read(), Settings(field="siren", steps=5, device="cpu"))
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
 def test_gradients_of_parts_add_up_to_those_of_the_whole():
     one, other = twins()
     coords, targets = examples(2, 3, 90)
@@ -71,7 +108,7 @@ def test_gradients_of_parts_add_up_to_those_of_the_whole():
 
 def test_gradients_go_straight_through_the_rounding():
     one, other = twins()
-    groups = fit.flattened(one.groups(1.0))
+    optimizer = Adam(one.groups(1.0), 1e-3, memory=0.99)
     rounding = Rounding(one, dict.fromkeys(dict(one.named_parameters()), 110))
     exact = {name: tensor.clone() for name, tensor in one.state_dict().items()}
     coords, targets = examples(2, 3, 64)
@@ -83,7 +120,7 @@ def test_gradients_go_straight_through_the_rounding():
     differentiated(other, coords, targets, "l2")
     assert_same_gradients(one, other)
     assert all(torch.equal(exact[name], tensor) for name, tensor in one.state_dict().items())
-    fit.adam(groups, 1e-3, memory=0.99).step()
+    optimizer.step()
     assert not any(torch.equal(exact[name], tensor) for name, tensor in one.state_dict().items())
 
 
@@ -98,12 +135,12 @@ def test_a_wave_is_a_cosine_and_its_slope():
 
 def test_one_tensor_a_group_learns_as_many_do():
     one, other = twins()
-    flat = fit.adam(fit.flattened(one.groups(1.0)), 1e-3, memory=0.99)
-    plain = torch.optim.Adam(other.groups(1e-3), betas=(fit.MOMENTUM, 0.99))
+    flat = Adam(one.groups(1.0), 1e-3, memory=0.99)
+    plain = torch.optim.Adam(other.groups(1e-3), betas=(MOMENTUM, 0.99))
     coords, targets = examples(2, 3, 64)
     for _ in range(5):
         for field, optimizer in ((one, flat), (other, plain)):
-            optimizer.zero_grad(set_to_none=False)
+            optimizer.zero_grad()
             differentiated(field, coords, targets, "l2")
             optimizer.step()
     for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):

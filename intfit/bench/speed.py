@@ -22,6 +22,7 @@ from ..fields import descent
 from ..fields.architecture import SirenConfig
 from ..fields.siren import Siren
 from ..look import Look
+from ..optimizer import Adam
 from ..settings import Settings, plan
 from ..signal import GridSignal
 from ..teachers import make_teacher
@@ -143,7 +144,7 @@ def _ours(
     features = config.in_features, config.out_features
     chosen = plan(settings, kind="image", n=signal.n, features=features)
     field = Siren(config, generator=torch.Generator().manual_seed(0))
-    optimizer = fitting.adam(fitting.flattened(field.groups(1.0)), 1e-6, memory=chosen.memory)
+    optimizer = Adam(field.groups(1.0), 1e-6, memory=chosen.memory)
     gradient = fitting.gradient_of(field)
     draws = torch.Generator().manual_seed(0)
     teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
@@ -151,7 +152,7 @@ def _ours(
     look = Look(field, signal, chunk=fitting.CHUNK)
 
     def learn(indices: Tensor) -> None:
-        fitting.learn(field, signal, teacher, optimizer, gradient, indices, nullcontext())
+        fitting.learn(signal, teacher, optimizer, gradient, indices, nullcontext(), 1.0)
 
     def choose(step: int) -> Tensor:
         return teacher.choose(step, 0.5, look)

@@ -9,6 +9,17 @@ from torch import Tensor, nn
 from .architecture import SirenConfig
 
 
+class Layer(nn.Module):
+    """A weight ``[n, m]`` and a bias ``[n]``, in this order.
+
+    ``nn.Linear`` would draw values of its own, and to keep it from that imports SymPy.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+
+
 class Siren(nn.Module):
     """A field: coordinates ``[B, d]`` in [-1, 1] to values ``[B, c]``, about [-1, 1].
 
@@ -16,21 +27,23 @@ class Siren(nn.Module):
     U(-sqrt(6/w)/omega, sqrt(6/w)/omega), so that every layer's pre-activation is close to N(0, 1).
     """
 
+    #: A linear layer beside all others, ``[c, d]``, if any; what their sum is multiplied by.
+    skip: nn.Parameter | None
+    gain = 1.0
+
     def __init__(self, config: SirenConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
+        self.register_parameter("skip", None)
         self.layers = nn.ModuleList()
         for name, shape in config.shapes().items():
             if not name.endswith("weight"):
                 continue
-            layer = nn.utils.skip_init(nn.Linear, shape[1], shape[0])
-            first = not self.layers
-            bound = 1 / shape[1] if first else math.sqrt(6 / shape[1]) / config.omega
+            bound = math.sqrt(6 / shape[1]) / config.omega if self.layers else 1 / shape[1]
             edge = 1 / math.sqrt(shape[1])
-            with torch.no_grad():
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.uniform_(-edge, edge, generator=generator)
-            self.layers.append(layer)
+            weight = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+            bias = torch.empty(shape[0]).uniform_(-edge, edge, generator=generator)
+            self.layers.append(Layer(weight, bias))
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """Parameter groups, each with its own learning rate.
@@ -66,4 +79,7 @@ class Siren(nn.Module):
         for weight, bias in hidden:
             # omega is folded into the (small) weight rather than applied to the (large) activation
             x = sin(torch.addmm(omega * bias, x, (omega * weight).t()))
-        return torch.addmm(last_bias, x, last_weight.t())
+        values = torch.addmm(last_bias, x, last_weight.t())
+        if self.skip is not None:
+            values = torch.addmm(values, coords, self.skip.t())
+        return values if self.gain == 1 else self.gain * values

@@ -78,7 +78,7 @@ class ProportionalInt(Scheduled):
         if not self._drawn:
             self._drawn = self._batches(min(self._due - step, max(1, POOL // self._batch)))
         drawn = self._drawn.pop()
-        self._weights = self._excess[drawn].clamp_min_(1e-12).pow_(-(progress**2))
+        self._weights = self._excess.index_select(0, drawn).clamp_min_(1e-12).pow_(-(progress**2))
         return drawn if self._pool is None else self._pool[drawn]
 
     def _batches(self, count: int) -> list[Tensor]:

@@ -1,0 +1,62 @@
+"""Adam, on one tensor a group."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: The memory of gradients; that of their squares is the plan's.
+MOMENTUM = 0.9
+TINY = 1e-8
+
+
+class Adam:
+    """Adam (Kingma and Ba, ICLR 2015).
+
+    All parameters of a group become views of one tensor, as do their gradients: a step costs about
+    as much for a small tensor as for a large one. (PyTorch's own step takes twice as long for a
+    small network, and making one 1.2 s, in which it imports a compiler.)
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, *, memory: float) -> None:
+        """``groups`` of ``params`` whose rates ``lr`` are shares of ``lr``; ``memory`` is beta2."""
+        self._memory = memory
+        self._shares = [group["lr"] for group in groups]
+        self._groups = [_flat(group["params"]) for group in groups]
+        self._spare = [torch.empty_like(values) for values, _ in self._groups]
+        self.restart(lr)
+
+    def restart(self, lr: float) -> None:
+        """Forget all gradients, and go on from here at another rate."""
+        self._lr, self._steps = lr, 0
+        self._means = [torch.zeros_like(values) for values, _ in self._groups]
+        self._squares = [torch.zeros_like(values) for values, _ in self._groups]
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero, in place."""
+        for _, gradient in self._groups:
+            gradient.zero_()
+
+    def step(self, share: float = 1.0) -> None:
+        """A step at so large a share of the learning rate."""
+        self._steps += 1
+        root = (1 - self._memory**self._steps) ** 0.5
+        size = share * self._lr / (1 - MOMENTUM**self._steps)
+        for (values, gradient), mean, square, spare, own in zip(
+            self._groups, self._means, self._squares, self._spare, self._shares, strict=True
+        ):
+            mean.lerp_(gradient, 1 - MOMENTUM)
+            square.mul_(self._memory).addcmul_(gradient, gradient, value=1 - self._memory)
+            torch.sqrt(square, out=spare).div_(root).add_(TINY)
+            values.addcdiv_(mean, spare, value=-own * size)
+
+
+def _flat(parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor]:
+    """The values and gradients of all parameters, which become views of them."""
+    values = torch.cat([p.detach().flatten() for p in parameters])
+    gradient = torch.zeros_like(values)
+    sizes = [p.numel() for p in parameters]
+    for p, own, slope in zip(parameters, values.split(sizes), gradient.split(sizes), strict=True):
+        p.data = own.view_as(p)
+        p.grad = slope.view_as(p)
+    return values, gradient
