@@ -127,11 +127,12 @@ def measure(
     return signal.measure(partial(evaluate, field), count=count, generator=generator, metric=metric)
 
 
-def gradient_of(field: nn.Module) -> Gradient:
-    """By hand for a SIREN on the CPU, by autograd for all else."""
+def gradient_of(field: nn.Module, *, exact: bool = False) -> Gradient:
+    """By hand for a SIREN on the CPU, by autograd for all else; ``exact`` in float32 throughout."""
     on_cpu = next(field.parameters()).device.type == "cpu"
     if on_cpu and isinstance(field, Siren) and type(field).forward is Siren.forward:
-        return Descent(field, kind=fast_kind(field.config.width))
+        kind = torch.float32 if exact else fast_kind(field.config.width)
+        return Descent(field, kind=kind)
     return partial(by_autograd, field)
 
 
@@ -222,7 +223,7 @@ def fit(
         return exact >= 0
 
     rounding: AbstractContextManager[None] = nullcontext()
-    settled = False
+    settled = finishing = False
     enough = None  # the step at which the target was reached
     clock, glanced = Clock(now), 0.0
     step = 0
@@ -248,6 +249,8 @@ def fit(
                 break
             enough = step
             continue
+        if not finishing and fraction >= 1 - FINISH:
+            gradient, finishing = gradient_of(field, exact=True), True
         if settle is not None and not settled and fraction >= 1 - FINISH:
             with clock.paused():  # or there might be no time left to finish in
                 rounding, settled = settle(), True
