@@ -12,7 +12,6 @@ counted rather than the clock, so that other work on the machine disturbs little
 import argparse
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -50,6 +49,7 @@ def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]
     field = Siren(config, generator=torch.Generator().manual_seed(0))
     optimizer = Adam(field.groups(1.0), 1e-6, memory=0.99)
     gradient = fit.gradient_of(field) if by_hand else partial(fit.by_autograd, field)
+    work = fit.Descend(signal, optimizer, gradient)
     teacher = ProportionalInt(
         signal.n,
         batch=batch,
@@ -62,7 +62,7 @@ def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]
 
     def step() -> None:
         indices = teacher.choose(next(steps), 0.5, torch.ones_like)
-        fit.learn(signal, teacher, optimizer, gradient, indices, nullcontext(), 1.0)
+        fit.learn(indices, work, optimizer, teacher, share=1.0)
 
     return step
 

@@ -24,31 +24,36 @@ class Adam:
         self._shares = [group["lr"] for group in groups]
         self._groups = [_flat(group["params"]) for group in groups]
         self._spare = [torch.empty_like(values) for values, _ in self._groups]
-        self.restart(lr)
+        self._means = [torch.zeros_like(values) for values, _ in self._groups]
+        self._squares = [torch.zeros_like(values) for values, _ in self._groups]
+        self._size, self._root = torch.zeros(2, device=self._groups[0][0].device).unbind()
+        self._lr, self._steps = lr, 0
 
     def restart(self, lr: float) -> None:
         """Forget all gradients, and go on from here at another rate."""
         self._lr, self._steps = lr, 0
-        self._means = [torch.zeros_like(values) for values, _ in self._groups]
-        self._squares = [torch.zeros_like(values) for values, _ in self._groups]
+        for moment in (*self._means, *self._squares):
+            moment.zero_()
 
-    def zero_grad(self) -> None:
-        """Set all gradients to zero, in place."""
-        for _, gradient in self._groups:
-            gradient.zero_()
-
-    def step(self, share: float = 1.0) -> None:
-        """A step at so large a share of the learning rate."""
+    def advance(self, share: float) -> None:
+        """Go on to the next step, at so large a share of the learning rate."""
         self._steps += 1
-        root = (1 - self._memory**self._steps) ** 0.5
-        size = share * self._lr / (1 - MOMENTUM**self._steps)
+        self._size.fill_(share * self._lr / (1 - MOMENTUM**self._steps))
+        self._root.fill_((1 - self._memory**self._steps) ** 0.5)
+
+    def step(self) -> None:
+        """Move the parameters by their gradients, which become zero.
+
+        All that changes from step to step is in tensors: it can be recorded and done again.
+        """
         for (values, gradient), mean, square, spare, own in zip(
             self._groups, self._means, self._squares, self._spare, self._shares, strict=True
         ):
             mean.lerp_(gradient, 1 - MOMENTUM)
             square.mul_(self._memory).addcmul_(gradient, gradient, value=1 - self._memory)
-            torch.sqrt(square, out=spare).div_(root).add_(TINY)
-            values.addcdiv_(mean, spare, value=-own * size)
+            torch.sqrt(square, out=spare).div_(self._root).add_(TINY)
+            values.sub_(torch.div(mean, spare, out=spare).mul_(self._size), alpha=own)
+            gradient.zero_()
 
 
 def _flat(parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,14 +144,14 @@ def _ours(
     chosen = plan(settings, kind="image", n=signal.n, features=features)
     field = Siren(config, generator=torch.Generator().manual_seed(0))
     optimizer = Adam(field.groups(1.0), 1e-6, memory=chosen.memory)
-    gradient = fitting.gradient_of(field)
+    work = fitting.Descend(signal, optimizer, fitting.gradient_of(field))
     draws = torch.Generator().manual_seed(0)
     teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
 
     look = Look(field, signal, chunk=fitting.CHUNK)
 
     def learn(indices: Tensor) -> None:
-        fitting.learn(signal, teacher, optimizer, gradient, indices, nullcontext(), 1.0)
+        fitting.learn(indices, work, optimizer, teacher, share=1.0)
 
     def choose(step: int) -> Tensor:
         return teacher.choose(step, 0.5, look)

@@ -26,13 +26,18 @@ TILE = 1 << 17
 NARROW_FROM = 48
 
 
-def _polynomial(function: Callable[[Any], Any], degree: int) -> list[Tensor]:
-    """Coefficients ``[1]``, lowest power first, of nearly the best one of this degree to 1/4."""
+#: Coefficients ``[1]``, lowest power first, but for that of the highest.
+Powers = tuple[list[Tensor], float]
+
+
+def _polynomial(function: Callable[[Any], Any], degree: int) -> Powers:
+    """Nearly the best polynomial of this degree from 0 to 1/4."""
     series = Chebyshev.interpolate(function, degree, [0, 0.25])
-    return [torch.tensor([float(c)]) for c in series.convert(kind=Polynomial).coef]
+    *rest, first = (float(c) for c in series.convert(kind=Polynomial).coef)
+    return [torch.tensor([c]) for c in rest], first
 
 
-def _wave_of(sine: int, slope: int) -> tuple[list[Tensor], list[Tensor]]:
+def _wave_of(sine: int, slope: int) -> tuple[Powers, Powers]:
     """cos(2 pi r), and its derivative over r, as polynomials in r^2 of these degrees."""
     return (
         _polynomial(lambda z: np.cos(2 * np.pi * np.sqrt(z)), sine),
@@ -46,9 +51,9 @@ WAVE = _wave_of(5, 4)
 ROUGH = _wave_of(4, 3)
 
 
-def _evaluate(polynomial: list[Tensor], z: Tensor, out: Tensor) -> None:
-    *rest, second, first = polynomial
-    torch.add(second, z, alpha=float(first), out=out)
+def _evaluate(polynomial: Powers, z: Tensor, out: Tensor) -> None:
+    (*rest, second), first = polynomial
+    torch.add(second, z, alpha=first, out=out)
     for coefficient in reversed(rest):
         torch.addcmul(coefficient, out, z, out=out)
 
@@ -58,7 +63,7 @@ def wave(
     sine: Tensor,
     slope: Tensor,
     spare: Tensor,
-    polynomials: tuple[list[Tensor], list[Tensor]] = WAVE,
+    polynomials: tuple[Powers, Powers] = WAVE,
 ) -> None:
     """``sine`` = cos(2 pi ``turns``), and ``slope``, its derivative by ``turns``.
 
