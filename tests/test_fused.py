@@ -1,0 +1,191 @@
+"""The gradient of a small SIREN in one kernel, interpreted by Triton where there is no GPU."""
+
+import copy
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from intfit.correct import Correction
+from intfit.fields import fused
+from intfit.fields.architecture import LatentConfig, SirenConfig
+from intfit.fields.fused import Fused
+from intfit.fields.siren import Siren
+from intfit.fit import by_autograd, flattened
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+if DEVICE == "cpu":
+    os.environ["TRITON_INTERPRET"] = "1"  # read as Triton is imported, which nothing has done yet
+triton = pytest.importorskip("triton")
+
+
+@triton.jit
+def as_a_range(count):
+    for _ in range(count):
+        pass
+
+
+@pytest.fixture(scope="module")
+def _running():
+    """Interpreters of before NumPy 2.4 do not work with it."""
+    try:
+        as_a_range[(1,)](2)
+    except Exception as error:
+        if DEVICE == "cuda":
+            raise
+        pytest.skip(f"this Triton's interpreter does not work with this NumPy: {error}")
+
+
+runs = pytest.mark.usefixtures("_running")
+
+
+def siren(inside, outside, width, depth):
+    config = SirenConfig(inside, outside, width, depth, omega_first=60.0, omega=30.0)
+    field = Siren(config, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    flattened(field.groups(1.0))
+    return field
+
+
+def examples(inside, outside, count):
+    generator = torch.Generator().manual_seed(1)
+    sides = (inside, outside)
+    coords, targets = (torch.rand(count, side, generator=generator) * 2 - 1 for side in sides)
+    return coords.to(DEVICE), targets.to(DEVICE), torch.rand(count, generator=generator).to(DEVICE)
+
+
+def exactly(field, coords, targets, weights=None, **how):
+    """Gradients by name, and discrepancies, in double precision."""
+    twin = copy.deepcopy(field).double().requires_grad_()
+    twin.zero_grad()
+    counts = None if weights is None else weights.double()
+    errors = by_autograd(twin, coords.double(), targets.double(), weights=counts, **how)
+    return {name: parameter.grad for name, parameter in twin.named_parameters()}, errors
+
+
+def assert_same(field, errors, exact):
+    gradients, expected = exact
+    for name, parameter in field.named_parameters():
+        assert (parameter.grad - gradients[name]).norm() < 1e-4 * gradients[name].norm(), name
+    assert (errors - expected).norm() < 1e-5 * expected.norm()
+
+
+@runs
+@pytest.mark.parametrize(
+    ("inside", "outside", "width", "depth", "loss"),
+    [(1, 1, 24, 1, "l1"), (2, 3, 64, 2, "l2"), (3, 1, 48, 6, "l1"), (2, 2, 128, 2, "l2")],
+)
+def test_gradients_in_one_kernel_are_autograd_s(inside, outside, width, depth, loss):
+    field = siren(inside, outside, width, depth)
+    coords, targets, weights = examples(inside, outside, 70)
+    how = {"loss": loss, "count": 70, "weights": weights if depth > 1 else None}
+    errors = Fused(field)(coords, targets, **how)
+    assert_same(field, errors, exactly(field, coords, targets, **how))
+
+
+@runs
+def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
+    monkeypatch.setattr(fused, "MOST_EXAMPLES", 16)
+    field, how = siren(2, 3, 24, 3), {"loss": "l2", "count": 150}
+    coords, targets, _ = examples(2, 3, 150)
+    gradient = Fused(field)
+    parts = [gradient(coords[part], targets[part], **how) for part in (slice(100), slice(100, 150))]
+    assert_same(field, torch.cat(parts), exactly(field, coords, targets, **how))
+
+
+@runs
+def test_what_corrects_a_picture_has_a_skip_and_a_size():
+    generator = torch.Generator().manual_seed(0)
+    config = LatentConfig(3, 96, 128, step=100, neurons=24)
+    field = Correction(config, generator=generator)
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    field.to(DEVICE)
+    flattened(field.groups(1.0))
+    coords, targets, _ = examples(field.config.in_features, 3, 70)
+    errors = Fused(field, skip=field.skip, size=config.size())(coords, targets, loss="l2", count=70)
+    assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=70))
+
+
+@runs
+def test_parameters_are_read_anew_and_the_same_ones_give_the_same_bits():
+    field = siren(2, 3, 24, 3)
+    coords, targets, _ = examples(2, 3, 100)
+    gradient = Fused(field)
+
+    def found():
+        field.zero_grad(set_to_none=False)
+        gradient(coords, targets, loss="l2", count=100)
+        return [parameter.grad.clone() for parameter in field.parameters()]
+
+    before = found()
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter.mul_(1.01)
+    errors = gradient(coords, targets, loss="l2", count=100)
+    after = found()
+    assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=100))
+    assert not torch.equal(before[0], after[0])
+    assert all(map(torch.equal, after, found()))
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="graphs are CUDA's")
+def test_a_captured_graph_adds_the_gradient_at_the_parameters_of_its_replay():
+    field = siren(2, 3, 24, 3)
+    coords, targets, _ = examples(2, 3, 100)
+    gradient = Fused(field)
+    gradient(coords, targets, loss="l2", count=100)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        errors = gradient(coords, targets, loss="l2", count=100)
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter.mul_(1.01)
+    field.zero_grad(set_to_none=False)
+    graph.replay()
+    assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=100))
+
+
+def test_a_network_on_the_cpu_is_not_for_this():
+    assert fused.available()
+    assert fused.suits(siren(2, 3, 24, 3)) == (DEVICE == "cuda")
+    assert not fused.suits(siren(2, 3, 160, 1))
+
+
+COMPILE = """
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from intfit.fields import kernels
+
+floats = {"size", "share"}
+pointers = {"coords", "targets", "weights", "errors", "folded", "kept", "partials"}
+for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3")):
+    known = dict(TILE=32, WIDTH=width, INSIDE=32, OUTSIDE=16, L1=False, WEIGHTED=True, SKIP=True)
+    known["PRECISION"] = precision
+    types = {
+        name: "*fp32" if name in pointers else "fp32" if name in floats else "i32"
+        for name in kernels.descend.arg_names
+    }
+    source = ASTSource(kernels.descend, types | dict.fromkeys(known, "constexpr"), known)
+    options = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": True}
+    kernel = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    assert kernel.asm["cubin"]
+    print(kernel.metadata.shared)
+"""
+
+
+def test_it_compiles_for_gpus_that_are_not_there_and_fits_their_shared_memory(tmp_path):
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path)}
+    environment.pop("TRITON_INTERPRET", None)
+    run = subprocess.run(
+        [sys.executable, "-c", COMPILE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert all(int(size) <= 48 << 10 for size in run.stdout.split())
