@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from .fields import fused
 from .fields.descent import Descent, fast_kind
 from .fields.siren import Siren
 from .graph import Graphed
@@ -129,10 +130,16 @@ def measure(
 
 
 def gradient_of(field: nn.Module, *, exact: bool = False) -> Gradient:
-    """By hand for a SIREN on the CPU, by autograd for all else; ``exact`` in float32 throughout."""
+    """For a SIREN by hand on the CPU, for a small one in one kernel on CUDA; or by autograd.
+
+    ``exact`` in float32 throughout.
+    """
     device = next(field.parameters()).device.type
-    if device == "cpu" and isinstance(field, Siren) and type(field).forward is Siren.forward:
-        return Descent(field, kind=torch.float32 if exact else fast_kind(field.config.width))
+    if isinstance(field, Siren) and type(field).forward is Siren.forward:
+        if device == "cpu":
+            return Descent(field, kind=torch.float32 if exact else fast_kind(field.config.width))
+        if fused.suits(field):
+            return fused.Fused(field)
     return partial(by_autograd, field, rough=device == "cuda" and not exact)
 
 

@@ -13,7 +13,8 @@ from intfit.fields import fused
 from intfit.fields.architecture import LatentConfig, SirenConfig
 from intfit.fields.fused import Fused
 from intfit.fields.siren import Siren
-from intfit.fit import by_autograd, flattened
+from intfit.fit import by_autograd
+from intfit.optimizer import Adam
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
@@ -44,7 +45,7 @@ runs = pytest.mark.usefixtures("_running")
 def siren(inside, outside, width, depth):
     config = SirenConfig(inside, outside, width, depth, omega_first=60.0, omega=30.0)
     field = Siren(config, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-    flattened(field.groups(1.0))
+    Adam(field.groups(1.0), 1.0, memory=0.99)  # which moves them
     return field
 
 
@@ -103,9 +104,9 @@ def test_what_corrects_a_picture_has_a_skip_and_a_size():
         for parameter in field.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     field.to(DEVICE)
-    flattened(field.groups(1.0))
+    Adam(field.groups(1.0), 1.0, memory=0.99)  # which moves them
     coords, targets, _ = examples(field.config.in_features, 3, 70)
-    errors = Fused(field, skip=field.skip, size=config.size())(coords, targets, loss="l2", count=70)
+    errors = Fused(field)(coords, targets, loss="l2", count=70)
     assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=70))
 
 

@@ -78,7 +78,7 @@ def _padded(size: int) -> int:
     return max(16, 1 << (size - 1).bit_length())
 
 
-def _places(field: Siren, skip: nn.Parameter | None) -> list[_Place]:
+def _places(field: Siren) -> list[_Place]:
     """In the order that the kernels have them in."""
     config = field.config
     inside, width, outside = map(_padded, (config.in_features, config.width, config.out_features))
@@ -93,27 +93,24 @@ def _places(field: Siren, skip: nn.Parameter | None) -> list[_Place]:
     for layer, height, breadth, scale, lag in every:
         places.append(_Place(layer.get_parameter("weight"), (height, breadth), scale))
         places.append(_Place(layer.get_parameter("bias"), (1, height), scale, lag))
-    if skip is not None:
-        places.append(_Place(skip, (outside, inside)))
+    if field.skip is not None:
+        places.append(_Place(field.skip, (outside, inside)))
     return places
 
 
 class Fused:
     """Gradients of a SIREN's loss: what ``loss.backward()`` would add to its parameters' ``grad``.
 
-    The values are those of ``field``, with ``skip`` ``[c, d]`` times the inputs added to them, all
-    ``size`` times. Parameters are read anew at each call, where they were when this was made;
-    gradients too stay in place. A call allocates nothing but what it returns and does not wait for
-    the device; the first one compiles, which takes a second or two if it has not been done before.
+    Parameters are read anew at each call, where they were when this was made; gradients too stay in
+    place. A call allocates nothing but what it returns and does not wait for the device; the first
+    one compiles, which takes a second or two if it has not been done before.
     """
 
-    def __init__(
-        self, field: Siren, *, skip: nn.Parameter | None = None, size: float = 1.0
-    ) -> None:
+    def __init__(self, field: Siren) -> None:
         config = self._config = field.config
-        self._skips, self._size = skip is not None, float(size)
+        self._skips, self._size = field.skip is not None, float(field.gain)
         self._width = _padded(config.width)
-        places = _places(field, skip)
+        places = _places(field)
         values = [place.parameter.detach() for place in places]
         gradients = [place.gradient() for place in places]
         self._alive = values, gradients  # the kernels have nothing but their addresses

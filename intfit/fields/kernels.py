@@ -12,10 +12,11 @@ compiled; but ``total`` may be, as Triton asks only whether 16 divides it, which
 import triton
 import triton.language as tl
 
-from .descent import SINE, SLOPE
+from .descent import WAVE
 
-C0, C1, C2, C3, C4, C5 = (tl.constexpr(float(coefficient)) for coefficient in SINE)
-D0, D1, D2, D3, D4 = (tl.constexpr(float(coefficient)) for coefficient in SLOPE)
+(SINES, SINE), (SLOPES, SLOPE) = WAVE
+C0, C1, C2, C3, C4, C5 = map(tl.constexpr, (*map(float, SINES), SINE))
+D0, D1, D2, D3, D4 = map(tl.constexpr, (*map(float, SLOPES), SLOPE))
 
 
 @triton.jit
