@@ -41,7 +41,8 @@ class Cost:
     """A step of a SIREN.
 
     ``seconds`` of a step, ``plain_seconds`` of the plain loop's; ``multiply_adds`` a second, and
-    ``matrix_rate``, those of a large matrix product. Of a step's time, ``matrix`` is the share of
+    ``matrix_rate``, those of a large matrix product of ``kind``, the type that hidden layers are
+    multiplied in. Of a step's time, ``matrix`` is the share of
     matrix products, ``sine`` of sines and cosines, ``draw`` of choosing and gathering examples,
     ``adam`` of the optimizer, and ``rest`` of all else.
     """
@@ -50,6 +51,7 @@ class Cost:
     depth: int
     batch: int
     threads: int
+    kind: str
     seconds: float
     plain_seconds: float
     multiply_adds: float
@@ -78,7 +80,8 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> Cost:
     signal = GridSignal(PICTURE, pixels, 2 / 255, -1.0, "psnr", {})
     learn, choose, optimise = _ours(config, signal, batch)
     steps, draws = itertools.count(), signal.n // (2 * batch) or 1
-    left, right, product = (torch.rand(MATRIX, MATRIX) for _ in range(3))
+    kind = descent.fast_kind(width)
+    left, right, product = (torch.rand(MATRIX, MATRIX).to(kind) for _ in range(3))
     fixed = choose(next(steps))
     best = _least(
         {
@@ -86,8 +89,8 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> Cost:
             "choose": lambda: [choose(next(steps)) for _ in range(draws)],
             "gather": lambda: signal.examples(fixed),
             "adam": optimise,
-            "matrix": _products(config, batch),
-            "sine": _sines(config, batch),
+            "matrix": _products(config, batch, kind),
+            "sine": _sines(config, batch, kind),
             "plain": _plain(config, signal, batch),
             "machine": lambda: torch.mm(left, right, out=product),
         },
@@ -99,6 +102,7 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> Cost:
     return Cost(
         *shape,
         threads=torch.get_num_threads(),
+        kind=str(kind).removeprefix("torch."),
         seconds=step,
         plain_seconds=best["plain"],
         multiply_adds=rate,
@@ -165,36 +169,39 @@ def _tiles(config: SirenConfig, batch: int) -> tuple[int, int]:
     return count, -(-batch // count)
 
 
-def _products(config: SirenConfig, batch: int) -> Callable[[], None]:
-    """Nothing but the matrix products of a step, in its shapes."""
+def _products(config: SirenConfig, batch: int, kind: torch.dtype) -> Callable[[], None]:
+    """Nothing but the matrix products of a step, in its shapes and types."""
     count, rows = _tiles(config, batch)
     sizes = (config.in_features, *[config.width] * config.depth, config.out_features)
+    kinds = (torch.float32, *[kind] * (config.depth - 1), torch.float32)
     layers = [
         tuple(
-            torch.rand(shape) for shape in ((rows, m), (rows, m), (n, m), (n, m), (rows, n), (n,))
+            torch.rand(shape, dtype=kind)
+            for shape in ((rows, m), (rows, m), (n, m), (n, m), (rows, n))
         )
-        for m, n in itertools.pairwise(sizes)
+        for (m, n), kind in zip(itertools.pairwise(sizes), kinds, strict=True)
     ]
 
     def run() -> None:
         for _ in range(count):
-            for layer, (x, below, weight, gradient, y, bias) in enumerate(layers):
-                torch.addmm(bias, x, weight.t(), out=y)
-                gradient.addmm_(y.t(), x, beta=0.5)
+            for layer, (x, below, weight, gradient, y) in enumerate(layers):
+                torch.mm(x, weight.t(), out=y)
+                torch.mm(y.t(), x, out=gradient)
                 if layer:
                     torch.mm(y, weight, out=below)
 
     return run
 
 
-def _sines(config: SirenConfig, batch: int) -> Callable[[], None]:
+def _sines(config: SirenConfig, batch: int, kind: torch.dtype) -> Callable[[], None]:
     """Nothing but the sines of a step and their slopes."""
     count, rows = _tiles(config, batch)
     turns, sine, slope, spare = torch.rand(4, rows, config.width).unbind()
+    polynomials = descent.WAVE if kind == torch.float32 else descent.ROUGH
 
     def run() -> None:
         for _ in range(count * config.depth):
-            descent.wave(turns, sine, slope, spare)
+            descent.wave(turns, sine, slope, spare, polynomials)
 
     return run
 

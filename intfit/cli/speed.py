@@ -51,9 +51,10 @@ def speed(
 ) -> None:
     """Measure what a step of a fit costs on this CPU.
 
-    Beside large matrix products and a plain PyTorch loop, timed in turns in the same run. Parts of
-    a step, timed alone: mat, matrix products; sin, sines and cosines; drw, drawing examples; opt,
-    the optimizer; etc, the rest.
+    Beside large matrix products, of the type that its hidden layers are multiplied in, and a plain
+    PyTorch loop in float32, timed in turns in the same run. Parts of a step, timed alone: mat,
+    matrix products; sin, sines and cosines; drw, drawing examples; opt, the optimizer; etc, the
+    rest.
 
     \b
     Example:
@@ -74,13 +75,15 @@ def speed(
         wanted = wanted or list(baseline) or list(bench.SHAPES)
         if baseline and (missing := [shape for shape in wanted if shape not in baseline]):
             raise UsageError(f"--compare: it has no {'x'.join(map(str, missing[0]))}")
-        slower = False
+        slower, kind = False, None
         for index, shape in enumerate(wanted):
             cost = bench.measure(shape, seconds=seconds)
             report.record(asdict(cost))
             if not as_json:
-                if not index:
+                if cost.kind != kind:
+                    kind = cost.kind
                     print(_machine(cost))
+                if not index:
                     print(HEADING)
                 print(_row(cost), flush=True)
             if not baseline:
@@ -117,9 +120,8 @@ def _shapes(text: str | None) -> list[tuple[int, int, int]]:
 
 def _machine(cost: "Cost") -> str:
     threads = "1 thread" if cost.threads == 1 else f"{cost.threads} threads"
-    return (
-        f"{threads}; large matrix products: {cost.matrix_rate / 1e9:.1f} G multiply-adds a second"
-    )
+    rate = f"{cost.matrix_rate / 1e9:.1f} G multiply-adds a second"
+    return f"{threads}; large products of {cost.kind}: {rate}"
 
 
 def _row(cost: "Cost") -> str:
