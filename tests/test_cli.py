@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -212,11 +213,12 @@ def test_the_teachers_are_compared_for_equal_time(intfit, picture):
 
 
 def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, monkeypatch):
-    def diverge(field, *_):
+    def diverge(field, coords, targets, **_):
         for parameter in field.parameters():
             parameter.data.fill_(float("nan"))
+        return targets.sum(dim=1) * float("nan")
 
-    monkeypatch.setattr("intfit.fit.learn", diverge)
+    monkeypatch.setattr("intfit.fit.gradient_of", lambda field, **_: partial(diverge, field))
     run = intfit("encode", picture, *FAST)
     assert run.code == 1
     assert "--lr" in run.err

@@ -59,7 +59,9 @@ class ProportionalInt(Scheduled):
 
     def _rebuild(self, progress: float) -> None:
         generator, device = self._generator, self._generator.device
-        scores, importance, ratio = self._scores, self._importance, self.ratio(progress)
+        # of a fit that diverges: it is found out in the end, and must get there
+        scores = self._scores.nan_to_num_(nan=0.0, posinf=0.0)
+        importance, ratio = self._importance, self.ratio(progress)
         if self._n > POOL:
             self._pool = torch.randint(self._n, (POOL,), generator=generator, device=device)
             scores = scores[self._pool]
