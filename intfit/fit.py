@@ -13,10 +13,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from .fields import fused
 from .fields.descent import Descent, fast_kind
+from .fields.fused import fused
 from .fields.siren import Siren
-from .graph import Graphed
+from .graph import Graphed, recorder
 from .look import Look
 from .optimizer import Adam
 from .settings import Goal, Plan
@@ -129,18 +129,41 @@ def measure(
     return signal.measure(partial(evaluate, field), count=count, generator=generator, metric=metric)
 
 
-def gradient_of(field: nn.Module, *, exact: bool = False) -> Gradient:
-    """For a SIREN by hand on the CPU, for a small one in one kernel on CUDA; or by autograd.
+def gradients_of(
+    field: nn.Module, *, batch: int = GLANCE, loss: Literal["l2", "l1"] = "l2"
+) -> tuple[Gradient, Gradient]:
+    """For most of a fit and for its end, which is in float32 throughout.
 
-    ``exact`` in float32 throughout.
+    For a SIREN by hand on the CPU, for a small one in one kernel on CUDA; or by autograd.
     """
     device = next(field.parameters()).device.type
     if isinstance(field, Siren) and type(field).forward is Siren.forward:
         if device == "cpu":
-            return Descent(field, kind=torch.float32 if exact else fast_kind(field.config.width))
-        if fused.suits(field):
-            return fused.Fused(field)
-    return partial(by_autograd, field, rough=device == "cuda" and not exact)
+            exact, kind = Descent(field), fast_kind(field.config.width)
+            return exact if kind == torch.float32 else Descent(field, kind=kind), exact
+        one = fused(field, batch=batch, loss=loss)
+        if one is not None:
+            return one, one
+    if device != "cuda":
+        return partial(by_autograd, field), partial(by_autograd, field)
+    return (
+        partial(by_autograd, field, precision="tf32"),
+        partial(by_autograd, field, precision="ieee"),
+    )
+
+
+@contextmanager
+def multiplied(precision: str) -> Iterator[None]:
+    """Matrices of float32 are multiplied in ``precision`` on CUDA: ``ieee`` or ``tf32``.
+
+    TF32 rounds a quarter as much as bfloat16, which costs no quality where the last steps do not.
+    """
+    matmul = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, precision
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 def by_autograd(
@@ -151,22 +174,15 @@ def by_autograd(
     loss: Literal["l2", "l1"],
     count: int,
     weights: Tensor | None = None,
-    rough: bool = False,
+    precision: str | None = None,
 ) -> Tensor:
-    """The :class:`Gradient` of any field; ``rough`` multiplies matrices in TF32, on CUDA.
-
-    That rounds a quarter as much as bfloat16, which costs no quality where the last steps do not.
-    """
-    matmul = torch.backends.cuda.matmul
-    before, matmul.fp32_precision = matmul.fp32_precision, "tf32" if rough else "ieee"
-    try:
+    """The :class:`Gradient` of any field; matrices are :func:`multiplied` in ``precision``."""
+    with nullcontext() if precision is None else multiplied(precision):
         difference: Tensor = field(coords) - targets
         absolute = difference.abs() if loss == "l1" else difference.square()
         if weights is not None:
             absolute = absolute * weights[:, None]
         (absolute.mean() * (len(coords) / count)).backward()
-    finally:
-        matmul.fp32_precision = before
     return difference.detach().abs().sum(dim=1)
 
 
@@ -243,9 +259,11 @@ def fit(
     """
     keep_freed_memory()
     optimizer = Adam(field.groups(1.0), plan.lr, memory=plan.memory)
-    descend = Descend(signal, optimizer, gradient_of(field))
-    on_gpu = next(field.parameters()).device.type == "cuda"
-    work = Graphed(descend) if on_gpu else descend
+    rough, exact = gradients_of(field, batch=min(plan.batch, signal.n), loss=signal.loss)
+    descend = Descend(signal, optimizer, rough)
+    device = next(field.parameters()).device
+    on_gpu = device.type == "cuda"
+    work = Graphed(descend, record=recorder(device)) if on_gpu else descend
     newborn: list[Tensor] | None = [p.detach().clone() for p in field.parameters()]
     coords, targets = signal.check(GLANCE, generator=generator)
     score = Look(field, signal, chunk=CHUNK)
@@ -306,8 +324,10 @@ def fit(
             enough = step
             continue
         if not finishing and fraction >= 1 - FINISH:
-            descend.gradient, finishing = gradient_of(field, exact=True), True
+            descend.gradient, finishing = exact, True
         if settle is not None and not settled and fraction >= 1 - FINISH:
+            if on_gpu:
+                torch.cuda.synchronize(device)  # what is still to be done is the fit's time
             with clock.paused():  # or there might be no time left to finish in
                 descend.rounding, settled = settle(), True
         if newborn is not None and fraction >= STALL_AT:
@@ -320,5 +340,7 @@ def fit(
         chosen = teacher.choose(step, fraction, score)
         learn(chosen, work, optimizer, teacher, share=_rate_at(fraction, step))
         step += 1
+    if on_gpu:
+        torch.cuda.synchronize(device)
     seconds = clock.seconds()
     yield glance(step, 1.0, seconds)

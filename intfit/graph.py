@@ -30,12 +30,23 @@ class Step(Protocol):
         """Learn from the examples at ``indices`` ``[B]``; returns their discrepancies ``[B]``."""
 
 
-def record(call: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-    """As a CUDA graph. Recording does nothing yet."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = call()
-    return graph.replay, found
+def recorder(device: torch.device) -> Record:
+    """Records as a CUDA graph of ``device``. Recording does nothing yet."""
+
+    def record(call: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        with torch.cuda.device(device):
+            graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+            own = torch.cuda.Stream()
+            try:
+                # other threads may use the device meanwhile
+                with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
+                    found = call()
+            except RuntimeError:
+                torch.cuda.set_stream(before)  # a capture that fails leaves its own
+                raise
+        return graph.replay, found
+
+    return record
 
 
 class Graphed:
@@ -44,19 +55,21 @@ class Graphed:
     What it returns is overwritten by the next step.
     """
 
-    def __init__(self, step: Step, *, record: Record = record) -> None:
+    def __init__(self, step: Step, *, record: Record) -> None:
         self._step, self._record = step, record
         self._kind: tuple[object, ...] = ()
-        self._alike = 0
+        self._alike, self._enough = 0, ALIKE
         self._failed = False
         self._replay: Callable[[], object] | None = None
 
     def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
         kind = len(indices), weights is None, *self._step.parts
         if kind != self._kind:
+            if self._replay is not None:
+                self._enough *= 2  # where steps alternate, recording costs more than it gains
             self._kind, self._alike, self._replay = kind, 0, None
         self._alike += 1
-        if self._alike <= ALIKE or self._failed:
+        if self._alike <= self._enough or self._failed:
             return self._step(indices, weights)
         if self._replay is None:
             given = self._given = indices.clone(), None if weights is None else weights.clone()

@@ -218,7 +218,9 @@ def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, mon
             parameter.data.fill_(float("nan"))
         return targets.sum(dim=1) * float("nan")
 
-    monkeypatch.setattr("intfit.fit.gradient_of", lambda field, **_: partial(diverge, field))
+    monkeypatch.setattr(
+        "intfit.fit.gradients_of", lambda field, **_: (partial(diverge, field),) * 2
+    )
     run = intfit("encode", picture, *FAST)
     assert run.code == 1
     assert "--lr" in run.err

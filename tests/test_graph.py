@@ -47,7 +47,7 @@ def listed(found):
     return found if isinstance(found, (tuple, list)) else [] if found is None else [found]
 
 
-def recorder(tapes):
+def taped(tapes):
     def record(call):
         tape = Tape()
         tapes.append(tape)
@@ -86,7 +86,7 @@ def learnt(kind, record=None):
 @pytest.mark.parametrize("kind", ["by hand", "autograd"])
 def test_steps_replayed_learn_what_steps_done_one_by_one_do(kind):
     tapes = []
-    assert torch.equal(learnt(kind, recorder(tapes)), learnt(kind))
+    assert torch.equal(learnt(kind, taped(tapes)), learnt(kind))
     assert len(tapes) == 2  # one more once parameters are rounded
 
 

@@ -51,7 +51,6 @@ class Cost:
     depth: int
     batch: int
     threads: int
-    kind: str
     seconds: float
     plain_seconds: float
     multiply_adds: float
@@ -63,6 +62,7 @@ class Cost:
     draw: float
     adam: float
     rest: float
+    kind: str = "float32"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -102,7 +102,6 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> Cost:
     return Cost(
         *shape,
         threads=torch.get_num_threads(),
-        kind=str(kind).removeprefix("torch."),
         seconds=step,
         plain_seconds=best["plain"],
         multiply_adds=rate,
@@ -114,7 +113,12 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> Cost:
         draw=drawing / step,
         adam=best["adam"] / step,
         rest=1 - (best["matrix"] + best["sine"] + drawing + best["adam"]) / step,
+        kind=_name(kind),
     )
+
+
+def _name(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def _least(calls: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, float]:
@@ -148,7 +152,7 @@ def _ours(
     chosen = plan(settings, kind="image", n=signal.n, features=features)
     field = Siren(config, generator=torch.Generator().manual_seed(0))
     optimizer = Adam(field.groups(1.0), 1e-6, memory=chosen.memory)
-    work = fitting.Descend(signal, optimizer, fitting.gradient_of(field))
+    work = fitting.Descend(signal, optimizer, fitting.gradients_of(field)[0])
     draws = torch.Generator().manual_seed(0)
     teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
 
@@ -244,6 +248,8 @@ def read(text: str) -> list[Cost]:
         raise UsageError("--compare takes what intfit bench speed --json printed")
     if any(cost.threads != torch.get_num_threads() for cost in found):
         raise UsageError(f"--compare was measured with --threads {found[0].threads}: give that too")
+    if any(cost.kind != _name(descent.fast_kind(cost.width)) for cost in found):
+        raise UsageError("--compare was measured where matrices are multiplied in another type")
     return found
 
 

@@ -81,6 +81,7 @@ def fast_kind(width: int) -> torch.dtype:
     # PyTorch multiplies bfloat16 on any CPU, but slowly where the CPU does not
     can: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     fast = any(can().get(name) for name in ("avx512_bf16", "amx_bf16"))
+    fast = fast and torch.backends.mkldnn.is_available()
     return torch.bfloat16 if fast and width >= NARROW_FROM else torch.float32
 
 
@@ -199,5 +200,7 @@ class Descent:
                 delta = torch.mm(delta, self._folded[layer][0], out=below[layer % 2])
                 delta.mul_(slopes[layer - 1])
                 if delta.dtype != inputs[layer - 1].dtype:
-                    delta = (turns if delta.dtype != turns.dtype else narrow).copy_(delta)
+                    # not where the next product goes
+                    as_next = turns if delta.dtype != turns.dtype else (narrow, other)[layer % 2]
+                    delta = as_next.copy_(delta)
         return errors

@@ -8,6 +8,7 @@ up the programs' gradients, always in the same order, so that the same examples 
 
 import importlib.util
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +41,7 @@ def available() -> bool:
 def suits(field: Siren) -> bool:
     """Whether :class:`Fused` is for ``field``, where it is now."""
     config, device = field.config, next(field.parameters()).device
-    if device.type != "cuda" or not available():
+    if device.type != "cuda" or torch.version.hip is not None or not available():
         return False
     modern = torch.cuda.get_device_capability(device)[0] >= TENSOR_CORES
     return (
@@ -98,6 +99,23 @@ def _places(field: Siren) -> list[_Place]:
     return places
 
 
+def fused(field: Siren, *, batch: int, loss: Literal["l2", "l1"]) -> "Fused | None":
+    """Gradients in one kernel, ready for such batches; None where that cannot be.
+
+    Triton may well be there and not work: it needs a C compiler and knows some GPUs only.
+    """
+    if not suits(field):
+        return None
+    try:
+        gradient = Fused(field)
+        gradient.compile(batch, loss)
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        warnings.warn(f"slower, since Triton does not work here: {first}", stacklevel=2)
+        return None
+    return gradient
+
+
 class Fused:
     """Gradients of a SIREN's loss: what ``loss.backward()`` would add to its parameters' ``grad``.
 
@@ -140,6 +158,16 @@ class Fused:
         self._partials = torch.empty(self._programs, self._total, device=device)
         layers = max(1, config.depth - 1)
         self._kept = torch.empty(self._programs, layers, self._most * self._width, device=device)
+
+    def compile(self, batch: int, loss: Literal["l2", "l1"]) -> None:
+        """Compile what batches of this size need; gradients become zero."""
+        config, device = self._config, self._device
+        coords = torch.zeros(batch, config.in_features, device=device)
+        targets = torch.zeros(batch, config.out_features, device=device)
+        for weights in (None, coords[:, 0].contiguous()):
+            self(coords, targets, loss=loss, count=batch, weights=weights)
+        for gradient in self._alive[1]:
+            gradient.zero_()
 
     @torch.no_grad()
     def __call__(
