@@ -15,6 +15,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .fit import Progress
     from .pipeline import Encoded, Prepared
+    from .teachers import Teacher
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,6 @@ def encode(
     """
     from . import pipeline
     from .report import figures, plan
-    from .selection import Recorder
 
     if dry_run:
         ready = pipeline.prepare(data, settings, suffix=suffix, kind=kind)
@@ -101,6 +101,11 @@ def encode(
     def save(step: int, picture: bytes, ending: str) -> None:
         tell(Selected(step, picture, ending))
 
+    def recorded(teacher: "Teacher", ready: "Prepared") -> "Teacher":
+        from .selection import Recorder  # which loads torch: latents may do without
+
+        return Recorder(teacher, ready, save)
+
     result = pipeline.encode(
         data,
         settings,
@@ -108,7 +113,7 @@ def encode(
         kind=kind,
         prepared=prepared,
         watch=watch,
-        teach=(lambda inner, ready: Recorder(inner, ready, save)) if maps else None,
+        teach=recorded if maps else None,
     )
     return Product(result.data, _encoded(len(data), result))
 

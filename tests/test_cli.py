@@ -268,16 +268,28 @@ def test_every_option_and_json_key_is_documented_in_the_readme(process):
         assert f"`{key}`" in README, key
 
 
-@pytest.mark.parametrize("args", [("--help",), ("encode", "--help"), ("info", "FILE")])
-def test_help_and_info_never_load_torch_or_numpy(encoded, args):
-    arguments = [str(encoded) if arg == "FILE" else arg for arg in args]
+def loads(*args: object) -> set[str]:
+    """The modules that a command which succeeds has loaded."""
     code = (
         "import sys; from intfit.cli import app\n"
         "try: app(sys.argv[1:])\n"
         "except SystemExit as end: assert not end.code\n"
-        "assert not {'torch', 'numpy', 'trimesh'} & set(sys.modules)"
+        "open('modules', 'w').write(' '.join(sys.modules))"
     )
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+    arguments = [sys.executable, "-c", code, *map(str, args)]
+    subprocess.run(arguments, check=True, capture_output=True)
+    return set(Path("modules").read_text().split())
+
+
+@pytest.mark.parametrize("args", [("--help",), ("encode", "--help"), ("info", "FILE")])
+def test_help_and_info_never_load_torch_or_numpy(encoded, args):
+    arguments = [encoded if arg == "FILE" else arg for arg in args]
+    assert not {"torch", "numpy", "trimesh"} & loads(*arguments)
+
+
+def test_latents_load_no_torch_unless_something_is_fitted(picture):
+    assert "torch" not in loads("encode", picture, "--effort", 2, "-o", "latents")
+    assert "torch" not in loads("decode", "latents", "-o", "decoded.png")
 
 
 def on_terminal(*args: str, columns: int = 80) -> tuple[int, str]:
