@@ -68,7 +68,7 @@ def target_options(
     positive |= {"--duration": seconds, "--resolution": resolution}
     for flag, given in positive.items():
         if given is not None and not 0 < given < 1e9:
-            raise UsageError(f"{flag} {given!r} is not a positive number")
+            raise UsageError(f"{flag} {given:g} is not above 0 and below 1e9")
     if start is not None and not 0 <= start < 1e9:
         raise UsageError(f"--start {start!r} is not a time in seconds")
     image: dict[str, Any] = {"scale": scale, "size": None, "region": None}
