@@ -48,7 +48,9 @@ def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]
     signal = GridSignal((512, 768), values, 2 / 255, -1.0, "psnr", {})
     field = Siren(config, generator=torch.Generator().manual_seed(0))
     optimizer = Adam(field.groups(1.0), 1e-6, memory=0.99)
-    gradient = fit.gradients_of(field)[0] if by_hand else partial(fit.by_autograd, field)
+    gradient = partial(fit.by_autograd, field, None)
+    if by_hand:
+        gradient, _ = fit.gradients_of(field, batch=batch, loss=signal.loss)
     work = fit.Descend(signal, optimizer, gradient)
     teacher = ProportionalInt(
         signal.n,

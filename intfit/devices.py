@@ -28,6 +28,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until CUDA has done all that it was given; other devices are not waited for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def precise(device: torch.device) -> torch.dtype:
     """The type to compute positions in: a long recording has more samples than float32 integers.
 

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from .devices import wait_for
 from .fields.descent import Descent, fast_kind
 from .fields.fused import fused
+from .fields.gradient import Gradient, Lesson, Loss
 from .fields.siren import Siren
-from .graph import Graphed, recorder
+from .graph import Graphed, Work, recorder
 from .look import Look
 from .optimizer import Adam
 from .settings import Goal, Plan
@@ -41,25 +42,6 @@ WARM_UP, WARM_UP_SHARE = 50, 0.05
 #: stalled: its learning rate was too high, and it starts over with so many times less. (Measured:
 #: speech needs a quarter of what a cello does, and stays at 0 dB with more.)
 STALL_AT, STALLED, SLOWER = 0.1, 0.7, 4
-
-
-class Gradient(Protocol):
-    """Adds the gradient of a loss to the parameters of a field."""
-
-    def __call__(
-        self,
-        coords: Tensor,
-        targets: Tensor,
-        *,
-        loss: Literal["l2", "l1"],
-        count: int,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """The loss at ``coords`` ``[B, d]`` against ``targets`` ``[B, c]``, of ``count`` in all.
-
-        ``weights`` ``[B]`` say how much each example counts. Returns the discrepancies ``[B]``:
-        absolute errors, summed.
-        """
 
 
 @dataclass(frozen=True)
@@ -129,9 +111,7 @@ def measure(
     return signal.measure(partial(evaluate, field), count=count, generator=generator, metric=metric)
 
 
-def gradients_of(
-    field: nn.Module, *, batch: int = GLANCE, loss: Literal["l2", "l1"] = "l2"
-) -> tuple[Gradient, Gradient]:
+def gradients_of(field: nn.Module, *, batch: int, loss: Loss) -> tuple[Gradient, Gradient]:
     """For most of a fit and for its end, which is in float32 throughout.
 
     For a SIREN by hand on the CPU, for a small one in one kernel on CUDA; or by autograd.
@@ -144,12 +124,8 @@ def gradients_of(
         one = fused(field, batch=batch, loss=loss)
         if one is not None:
             return one, one
-    if device != "cuda":
-        return partial(by_autograd, field), partial(by_autograd, field)
-    return (
-        partial(by_autograd, field, precision="tf32"),
-        partial(by_autograd, field, precision="ieee"),
-    )
+    rough, fine = ("tf32", "ieee") if device == "cuda" else (None, None)
+    return partial(by_autograd, field, rough), partial(by_autograd, field, fine)
 
 
 @contextmanager
@@ -166,23 +142,14 @@ def multiplied(precision: str) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
-def by_autograd(
-    field: nn.Module,
-    coords: Tensor,
-    targets: Tensor,
-    *,
-    loss: Literal["l2", "l1"],
-    count: int,
-    weights: Tensor | None = None,
-    precision: str | None = None,
-) -> Tensor:
+def by_autograd(field: nn.Module, precision: str | None, lesson: Lesson) -> Tensor:
     """The :class:`Gradient` of any field; matrices are :func:`multiplied` in ``precision``."""
     with nullcontext() if precision is None else multiplied(precision):
-        difference: Tensor = field(coords) - targets
-        absolute = difference.abs() if loss == "l1" else difference.square()
-        if weights is not None:
-            absolute = absolute * weights[:, None]
-        (absolute.mean() * (len(coords) / count)).backward()
+        difference: Tensor = field(lesson.coords) - lesson.targets
+        absolute = difference.abs() if lesson.loss == "l1" else difference.square()
+        if lesson.weights is not None:
+            absolute = absolute * lesson.weights[:, None]
+        (absolute.mean() * (len(difference) / lesson.count)).backward()
     return difference.detach().abs().sum(dim=1)
 
 
@@ -202,24 +169,16 @@ class Descend:
         errors = []
         with self.rounding:
             for first in range(0, len(indices), CHUNK):
-                part = indices[first : first + CHUNK]
-                coords, targets = self._signal.examples(part)
-                errors.append(
-                    self.gradient(
-                        coords,
-                        targets,
-                        loss=self._signal.loss,
-                        count=len(indices),
-                        weights=None if weights is None else weights[first : first + CHUNK],
-                    )
-                )
+                part = slice(first, first + CHUNK)
+                examples = self._signal.examples(indices[part])
+                counts = None if weights is None else weights[part]
+                lesson = Lesson(*examples, self._signal.loss, len(indices), counts)
+                errors.append(self.gradient(lesson))
         self._optimizer.step()
         return errors[0] if len(errors) == 1 else torch.cat(errors)
 
 
-def learn(
-    indices: Tensor, work: "Descend | Graphed", optimizer: Adam, teacher: Teacher, *, share: float
-) -> None:
+def learn(indices: Tensor, work: Work, optimizer: Adam, teacher: Teacher, *, share: float) -> None:
     """One step on the examples at ``indices``, at so large a share of the learning rate."""
     optimizer.advance(share)
     teacher.observe(indices, work(indices, teacher.weights()))
@@ -262,8 +221,7 @@ def fit(
     rough, exact = gradients_of(field, batch=min(plan.batch, signal.n), loss=signal.loss)
     descend = Descend(signal, optimizer, rough)
     device = next(field.parameters()).device
-    on_gpu = device.type == "cuda"
-    work = Graphed(descend, record=recorder(device)) if on_gpu else descend
+    work = Graphed(descend, record=recorder(device)) if device.type == "cuda" else descend
     newborn: list[Tensor] | None = [p.detach().clone() for p in field.parameters()]
     coords, targets = signal.check(GLANCE, generator=generator)
     score = Look(field, signal, chunk=CHUNK)
@@ -297,7 +255,7 @@ def fit(
         rosy = max(0.0, guess - exact)
         return exact >= 0
 
-    settled = finishing = False
+    finishing = False
     enough = None  # the step at which the target was reached
     clock, glanced = Clock(now), 0.0
     step = 0
@@ -318,18 +276,18 @@ def fit(
             seen = glance(step, fraction, spent)
             with clock.paused():  # what is done with it is not the fit's time
                 yield seen
-        if step % TARGET_EVERY == 0 and enough is None and not settled and reached():
+        rounded = finishing and settle is not None
+        if step % TARGET_EVERY == 0 and enough is None and not rounded and reached():
             if settle is None:
                 break
             enough = step
             continue
         if not finishing and fraction >= 1 - FINISH:
             descend.gradient, finishing = exact, True
-        if settle is not None and not settled and fraction >= 1 - FINISH:
-            if on_gpu:
-                torch.cuda.synchronize(device)  # what is still to be done is the fit's time
-            with clock.paused():  # or there might be no time left to finish in
-                descend.rounding, settled = settle(), True
+            if settle is not None:
+                wait_for(device)  # what it has still to do is the fit's time
+                with clock.paused():  # or there might be no time left to finish in
+                    descend.rounding = settle()
         if newborn is not None and fraction >= STALL_AT:
             if restarts and step >= WARM_UP and stalled():
                 with torch.no_grad():
@@ -340,7 +298,6 @@ def fit(
         chosen = teacher.choose(step, fraction, score)
         learn(chosen, work, optimizer, teacher, share=_rate_at(fraction, step))
         step += 1
-    if on_gpu:
-        torch.cuda.synchronize(device)
+    wait_for(device)
     seconds = clock.seconds()
     yield glance(step, 1.0, seconds)

@@ -19,15 +19,19 @@ ALIKE = 3
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 
-class Step(Protocol):
+class Work(Protocol):
     """What a step does on the device: tensors of fixed shapes from tensors of fixed shapes."""
+
+    def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
+        """Learn from the examples at ``indices`` ``[B]``; returns their discrepancies ``[B]``."""
+
+
+class Step(Work, Protocol):
+    """Work that can be recorded."""
 
     @property
     def parts(self) -> tuple[object, ...]:
         """What it is made of: steps are not alike where one of these has changed."""
-
-    def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
-        """Learn from the examples at ``indices`` ``[B]``; returns their discrepancies ``[B]``."""
 
 
 def recorder(device: torch.device) -> Record:

@@ -213,10 +213,10 @@ def test_the_teachers_are_compared_for_equal_time(intfit, picture):
 
 
 def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, monkeypatch):
-    def diverge(field, coords, targets, **_):
+    def diverge(field, lesson):
         for parameter in field.parameters():
             parameter.data.fill_(float("nan"))
-        return targets.sum(dim=1) * float("nan")
+        return lesson.targets.sum(dim=1) * float("nan")
 
     monkeypatch.setattr(
         "intfit.fit.gradients_of", lambda field, **_: (partial(diverge, field),) * 2
@@ -290,6 +290,11 @@ def test_help_and_info_never_load_torch_or_numpy(encoded, args):
 def test_latents_load_no_torch_unless_something_is_fitted(picture):
     assert "torch" not in loads("encode", picture, "--effort", 2, "-o", "latents")
     assert "torch" not in loads("decode", "latents", "-o", "decoded.png")
+
+
+def test_a_fit_loads_no_compiler(picture):
+    loaded = loads("encode", picture, "--field", "siren", "--steps", 5, "--device", "cpu")
+    assert not {"torch._dynamo", "sympy"} & loaded
 
 
 def on_terminal(*args: str, columns: int = 80) -> tuple[int, str]:

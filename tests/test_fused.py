@@ -12,6 +12,7 @@ from intfit.correct import Correction
 from intfit.fields import fused
 from intfit.fields.architecture import LatentConfig, SirenConfig
 from intfit.fields.fused import Fused
+from intfit.fields.gradient import Lesson
 from intfit.fields.siren import Siren
 from intfit.fit import by_autograd
 from intfit.optimizer import Adam
@@ -56,12 +57,13 @@ def examples(inside, outside, count):
     return coords.to(DEVICE), targets.to(DEVICE), torch.rand(count, generator=generator).to(DEVICE)
 
 
-def exactly(field, coords, targets, weights=None, **how):
+def exactly(field, coords, targets, *, weights=None, **how):
     """Gradients by name, and discrepancies, in double precision."""
     twin = copy.deepcopy(field).double().requires_grad_()
     twin.zero_grad()
     counts = None if weights is None else weights.double()
-    errors = by_autograd(twin, coords.double(), targets.double(), weights=counts, **how)
+    lesson = Lesson(coords.double(), targets.double(), weights=counts, **how)
+    errors = by_autograd(twin, None, lesson)
     return {name: parameter.grad for name, parameter in twin.named_parameters()}, errors
 
 
@@ -81,7 +83,7 @@ def test_gradients_in_one_kernel_are_autograd_s(inside, outside, width, depth, l
     field = siren(inside, outside, width, depth)
     coords, targets, weights = examples(inside, outside, 70)
     how = {"loss": loss, "count": 70, "weights": weights if depth > 1 else None}
-    errors = Fused(field)(coords, targets, **how)
+    errors = Fused(field)(Lesson(coords, targets, **how))
     assert_same(field, errors, exactly(field, coords, targets, **how))
 
 
@@ -91,7 +93,7 @@ def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
     field, how = siren(2, 3, 24, 3), {"loss": "l2", "count": 150}
     coords, targets, _ = examples(2, 3, 150)
     gradient = Fused(field)
-    parts = [gradient(coords[part], targets[part], **how) for part in (slice(100), slice(100, 150))]
+    parts = [gradient(part) for part in Lesson(coords, targets, **how).parts(100)]
     assert_same(field, torch.cat(parts), exactly(field, coords, targets, **how))
 
 
@@ -106,7 +108,7 @@ def test_what_corrects_a_picture_has_a_skip_and_a_size():
     field.to(DEVICE)
     Adam(field.groups(1.0), 1.0, memory=0.99)  # which moves them
     coords, targets, _ = examples(field.config.in_features, 3, 70)
-    errors = Fused(field)(coords, targets, loss="l2", count=70)
+    errors = Fused(field)(Lesson(coords, targets, loss="l2", count=70))
     assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=70))
 
 
@@ -118,14 +120,14 @@ def test_parameters_are_read_anew_and_the_same_ones_give_the_same_bits():
 
     def found():
         field.zero_grad(set_to_none=False)
-        gradient(coords, targets, loss="l2", count=100)
+        gradient(Lesson(coords, targets, loss="l2", count=100))
         return [parameter.grad.clone() for parameter in field.parameters()]
 
     before = found()
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.mul_(1.01)
-    errors = gradient(coords, targets, loss="l2", count=100)
+    errors = gradient(Lesson(coords, targets, loss="l2", count=100))
     after = found()
     assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=100))
     assert not torch.equal(before[0], after[0])
@@ -137,10 +139,10 @@ def test_a_captured_graph_adds_the_gradient_at_the_parameters_of_its_replay():
     field = siren(2, 3, 24, 3)
     coords, targets, _ = examples(2, 3, 100)
     gradient = Fused(field)
-    gradient(coords, targets, loss="l2", count=100)
+    gradient(Lesson(coords, targets, loss="l2", count=100))
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        errors = gradient(coords, targets, loss="l2", count=100)
+        errors = gradient(Lesson(coords, targets, loss="l2", count=100))
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.mul_(1.01)
@@ -179,7 +181,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from intfit.fields import kernels
 
-floats = {"size", "share"}
+floats = {"share"}
 pointers = {"coords", "targets", "weights", "errors", "folded", "kept", "partials"}
 for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3"), (80, 128, "tf32x3")):
     known = dict(TILE=min(32, 2048 // width), WIDTH=width, INSIDE=32, OUTSIDE=16)

@@ -152,7 +152,8 @@ def _ours(
     chosen = plan(settings, kind="image", n=signal.n, features=features)
     field = Siren(config, generator=torch.Generator().manual_seed(0))
     optimizer = Adam(field.groups(1.0), 1e-6, memory=chosen.memory)
-    work = fitting.Descend(signal, optimizer, fitting.gradients_of(field)[0])
+    gradient, _ = fitting.gradients_of(field, batch=batch, loss=signal.loss)
+    work = fitting.Descend(signal, optimizer, gradient)
     draws = torch.Generator().manual_seed(0)
     teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
 

@@ -8,15 +8,15 @@ Where the CPU multiplies matrices of bfloat16, those between hidden layers are o
 takes half the time or less. Weights, phases, sums, and the first and last layers stay in float32.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.polynomial import Chebyshev, Polynomial
-from torch import Tensor, nn
+from torch import Tensor
 
+from .gradient import Lesson, folding, in_place
 from .siren import Siren
 
 #: Activations of a layer that are worked on at once: few enough for the caches, and enough for a
@@ -86,16 +86,10 @@ def fast_kind(width: int) -> torch.dtype:
     return torch.bfloat16 if fast and width >= NARROW_FROM else torch.float32
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
-
-
 class Descent:
-    """Gradients of a SIREN's loss: what ``loss.backward()`` would add to its parameters' ``grad``.
+    """The :class:`.gradient.Gradient` of a SIREN.
 
-    These are the gradients of the field but for rounding: relative errors of some 1e-5, or 1e-2
+    It is that of the field but for rounding: relative errors of some 1e-5, or 1e-2
     where ``kind``, the type that hidden layers are multiplied in, is bfloat16. Weights are read
     anew at each call, where they were when this was made; gradients too stay in place.
     """
@@ -106,16 +100,14 @@ class Descent:
             (layer.get_parameter("weight"), layer.get_parameter("bias")) for layer in field.layers
         ]
         self._parameters = [(weight.detach(), bias.detach()) for weight, bias in pairs]
-        self._gradients = [(_gradient(weight), _gradient(bias)) for weight, bias in pairs]
-        # phases are counted in turns: these and the frequencies are folded into the weights
-        omegas = [config.omega_first, *[config.omega] * (config.depth - 1)]
-        self._scales = [*(omega / (2 * math.pi) for omega in omegas), field.gain]
+        self._gradients = [(in_place(weight), in_place(bias)) for weight, bias in pairs]
+        self._scales, self._lags = zip(*folding(field), strict=True)
         kinds = [torch.float32, *[kind] * (config.depth - 1), torch.float32]
         self._folded = [
             (torch.empty_like(weight, dtype=kind), torch.empty_like(bias))
             for (weight, bias), kind in zip(self._parameters, kinds, strict=True)
         ]
-        self._skip = None if field.skip is None else (field.skip.detach(), _gradient(field.skip))
+        self._skip = None if field.skip is None else (field.skip.detach(), in_place(field.skip))
         self._depth = config.depth
         self._rows = max(1, TILE // config.width)
         self._width, self._kind = config.width, kind
@@ -129,36 +121,19 @@ class Descent:
         self._spare = torch.empty(2, rows, width, dtype=kind)
 
     @torch.no_grad()
-    def __call__(
-        self,
-        coords: Tensor,
-        targets: Tensor,
-        *,
-        loss: Literal["l2", "l1"],
-        count: int,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Add the gradient of the loss at ``coords`` ``[B, d]``, as a part of ``count`` examples.
-
-        ``weights`` ``[B]`` say how much each example counts. Returns the discrepancies ``[B]``:
-        absolute errors against ``targets`` ``[B, c]``, summed.
-        """
-        quarter = [0.25] * self._depth + [0.0]  # a sine is a cosine of a quarter of a turn less
-        every = zip(self._parameters, self._folded, self._scales, quarter, strict=True)
+    def __call__(self, lesson: Lesson) -> Tensor:
+        every = zip(self._parameters, self._folded, self._scales, self._lags, strict=True)
         for (weight, bias), (folded, shifted), scale, lag in every:
             torch.mul(weight, scale, out=folded)
             torch.mul(bias, scale, out=shifted).sub_(lag)
-        tiles = -(-len(coords) // self._rows)
-        if (rows := -(-len(coords) // tiles)) > self._work.shape[1]:
+        rows = -(-len(lesson.coords) // -(-len(lesson.coords) // self._rows))  # tiles alike
+        if rows > self._work.shape[1]:
             self._reserve(rows)
-        counts = [None] * tiles if weights is None else weights.chunk(tiles)
-        parts = zip(coords.chunk(tiles), targets.chunk(tiles), counts, strict=False)
-        errors = [self._tile(*part, loss=loss, count=count) for part in parts]
-        return errors[0] if tiles == 1 else torch.cat(errors)
+        errors = [self._tile(part) for part in lesson.parts(rows)]
+        return errors[0] if len(errors) == 1 else torch.cat(errors)
 
-    def _tile(
-        self, coords: Tensor, targets: Tensor, weights: Tensor | None, *, loss: str, count: int
-    ) -> Tensor:
+    def _tile(self, lesson: Lesson) -> Tensor:
+        coords = lesson.coords
         turns, spare, sine, slope = self._work[:, : len(coords)].unbind()
         narrow, other = self._spare[:, : len(coords)].unbind()
         kept = self._kept[:, : len(coords)].unbind()
@@ -179,14 +154,15 @@ class Descent:
                 sines[layer].copy_(sine)
                 slopes[layer].copy_(slope)
         weight, bias = self._folded[-1]
-        difference = torch.addmm(bias, sines[-1], weight.t()).sub_(targets)
+        difference = torch.addmm(bias, sines[-1], weight.t()).sub_(lesson.targets)
         if self._skip is not None:
             difference.addmm_(coords, self._skip[0].t(), alpha=self._scales[-1])
         errors = difference.abs().sum(dim=1)
-        share = 1 / (count * difference.shape[1])
-        delta = difference.mul_(2 * share) if loss == "l2" else difference.sign_().mul_(share)
-        if weights is not None:
-            delta.mul_(weights[:, None])
+        share = 1 / (lesson.count * difference.shape[1])
+        squared = lesson.loss == "l2"
+        delta = difference.mul_(2 * share) if squared else difference.sign_().mul_(share)
+        if lesson.weights is not None:
+            delta.mul_(lesson.weights[:, None])
         if self._skip is not None:
             self._skip[1].addmm_(delta.t(), coords, alpha=self._scales[-1])
         for layer in range(self._depth, -1, -1):

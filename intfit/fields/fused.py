@@ -10,11 +10,11 @@ import importlib.util
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from .gradient import Lesson, Loss, folding, in_place
 from .siren import Siren
 
 #: The largest networks: neurons a layer, inputs and outputs. More of them overflow the registers.
@@ -43,12 +43,15 @@ def suits(field: Siren) -> bool:
     config, device = field.config, next(field.parameters()).device
     if device.type != "cuda" or torch.version.hip is not None or not available():
         return False
-    modern = torch.cuda.get_device_capability(device)[0] >= TENSOR_CORES
     return (
-        config.width <= (MOST_NEURONS if modern else MOST_WITHOUT)
+        config.width <= (MOST_NEURONS if _tensor_cores(device) else MOST_WITHOUT)
         and config.in_features <= MOST_INPUTS
         and config.out_features <= MOST_OUTPUTS
     )
+
+
+def _tensor_cores(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device)[0] >= TENSOR_CORES
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,6 @@ class _Place:
         found[:height, :breadth] = each.view(height, breadth)
         return found.flatten()
 
-    def gradient(self) -> Tensor:
-        if self.parameter.grad is None:
-            self.parameter.grad = torch.zeros_like(self.parameter)
-        return self.parameter.grad
-
 
 def _padded(size: int) -> int:
     """The side of a matrix that kernels can multiply: a power of two, 16 or more."""
@@ -83,23 +81,19 @@ def _places(field: Siren) -> list[_Place]:
     """In the order that the kernels have them in."""
     config = field.config
     inside, width, outside = map(_padded, (config.in_features, config.width, config.out_features))
-    # phases are counted in turns; a sine is a cosine of a quarter of a turn less
-    omegas = [config.omega_first, *[config.omega] * (config.depth - 1)]
-    scales = [*(omega / (2 * math.pi) for omega in omegas), 1.0]
-    lags = [-0.25] * config.depth + [0.0]
     heights = [width] * config.depth + [outside]
     breadths = [inside] + [width] * config.depth
     places = []
-    every = zip(field.layers, heights, breadths, scales, lags, strict=True)
-    for layer, height, breadth, scale, lag in every:
+    every = zip(field.layers, heights, breadths, folding(field), strict=True)
+    for layer, height, breadth, (scale, lag) in every:
         places.append(_Place(layer.get_parameter("weight"), (height, breadth), scale))
-        places.append(_Place(layer.get_parameter("bias"), (1, height), scale, lag))
+        places.append(_Place(layer.get_parameter("bias"), (1, height), scale, -lag))
     if field.skip is not None:
-        places.append(_Place(field.skip, (outside, inside)))
+        places.append(_Place(field.skip, (outside, inside), field.gain))
     return places
 
 
-def fused(field: Siren, *, batch: int, loss: Literal["l2", "l1"]) -> "Fused | None":
+def fused(field: Siren, *, batch: int, loss: Loss) -> "Fused | None":
     """Gradients in one kernel, ready for such batches; None where that cannot be.
 
     Triton may well be there and not work: it needs a C compiler and knows some GPUs only.
@@ -117,7 +111,7 @@ def fused(field: Siren, *, batch: int, loss: Literal["l2", "l1"]) -> "Fused | No
 
 
 class Fused:
-    """Gradients of a SIREN's loss: what ``loss.backward()`` would add to its parameters' ``grad``.
+    """The :class:`.gradient.Gradient` of a small SIREN.
 
     Parameters are read anew at each call, where they were when this was made; gradients too stay in
     place. A call allocates nothing but what it returns and does not wait for the device; the first
@@ -126,19 +120,18 @@ class Fused:
 
     def __init__(self, field: Siren) -> None:
         config = self._config = field.config
-        self._skips, self._size = field.skip is not None, float(field.gain)
+        self._skips = field.skip is not None
         self._width = _padded(config.width)
         places = _places(field)
         values = [place.parameter.detach() for place in places]
-        gradients = [place.gradient() for place in places]
+        gradients = [in_place(place.parameter) for place in places]
         self._alive = values, gradients  # the kernels have nothing but their addresses
 
         self._device = device = values[0].device
         self._programs, tensor_cores = INTERPRETED, True
         if device.type == "cuda":
-            properties = torch.cuda.get_device_properties(device)
-            self._programs = properties.multi_processor_count
-            tensor_cores = properties.major >= TENSOR_CORES
+            self._programs = torch.cuda.get_device_properties(device).multi_processor_count
+            tensor_cores = _tensor_cores(device)
         self._precision = PRECISION[tensor_cores and self._width > NARROW]
         self._most = min(MOST_EXAMPLES, MOST_ACTIVATIONS // self._width)
 
@@ -159,34 +152,21 @@ class Fused:
         layers = max(1, config.depth - 1)
         self._kept = torch.empty(self._programs, layers, self._most * self._width, device=device)
 
-    def compile(self, batch: int, loss: Literal["l2", "l1"]) -> None:
+    def compile(self, batch: int, loss: Loss) -> None:
         """Compile what batches of this size need; gradients become zero."""
         config, device = self._config, self._device
         coords = torch.zeros(batch, config.in_features, device=device)
         targets = torch.zeros(batch, config.out_features, device=device)
         for weights in (None, coords[:, 0].contiguous()):
-            self(coords, targets, loss=loss, count=batch, weights=weights)
+            self(Lesson(coords, targets, loss, batch, weights))
         for gradient in self._alive[1]:
             gradient.zero_()
 
     @torch.no_grad()
-    def __call__(
-        self,
-        coords: Tensor,
-        targets: Tensor,
-        *,
-        loss: Literal["l2", "l1"],
-        count: int,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Add the gradient of the loss at ``coords`` ``[B, d]``, as a part of ``count`` examples.
-
-        ``weights`` ``[B]`` say how much each example counts. Returns the discrepancies ``[B]``:
-        absolute errors against ``targets`` ``[B, c]``, summed.
-        """
+    def __call__(self, lesson: Lesson) -> Tensor:
         from . import kernels
 
-        config, batch = self._config, len(coords)
+        config, batch, weights = self._config, len(lesson.coords), lesson.weights
         errors = torch.empty(batch, device=self._device)
         tile = min(_padded(-(-batch // self._programs)), self._most)
         programs = min(-(-batch // tile), self._programs)
@@ -198,8 +178,8 @@ class Fused:
                 self._sources, self._times, self._plus, self._folded, self._total, BLOCK, **options
             )
             kernels.descend[(programs,)](
-                coords.contiguous(),
-                targets.contiguous(),
+                lesson.coords.contiguous(),
+                lesson.targets.contiguous(),
                 errors if weights is None else weights.contiguous(),
                 errors,
                 self._folded,
@@ -210,13 +190,12 @@ class Fused:
                 config.in_features,
                 config.out_features,
                 self._total,
-                self._size,
-                1 / (count * config.out_features),
+                1 / (lesson.count * config.out_features),
                 TILE=tile,
                 WIDTH=self._width,
                 INSIDE=_padded(config.in_features),
                 OUTSIDE=_padded(config.out_features),
-                L1=loss == "l1",
+                L1=lesson.loss == "l1",
                 WEIGHTED=weights is not None,
                 SKIP=self._skips,
                 PRECISION=self._precision,

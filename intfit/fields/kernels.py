@@ -106,7 +106,6 @@ def descend(
     inside,
     outside,
     total,
-    size,
     share,
     TILE: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -163,9 +162,9 @@ def descend(
         if SKIP:
             linear = tl.load(folded + skip + aside)
             values += tl.dot(seen, tl.trans(linear), input_precision=PRECISION)
-        difference = size * values - part(targets, rows, outs, batch, outside)
+        difference = values - part(targets, rows, outs, batch, outside)
         tl.store(errors + rows, tl.sum(tl.abs(difference), 1), mask=rows < batch)
-        counts = tl.where(rows < batch, share * size, 0.0)
+        counts = tl.where(rows < batch, share, 0.0)
         if WEIGHTED:
             counts *= tl.load(weights + rows, mask=rows < batch, other=0.0)
         if L1:
