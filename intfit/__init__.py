@@ -9,7 +9,7 @@ png = intfit.decode(field, suffix=".png").data
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .pipeline import decode, encode, load
+    from .api import decode, encode, load
     from .settings import Settings
 
 __version__ = "0.1.0"
@@ -17,13 +17,13 @@ __all__ = ["Settings", "__version__", "decode", "encode", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: importing torch takes over a second, and `intfit --help` needs none of it.
+    # On first use: `intfit --help` needs none of what these import.
     if name == "Settings":
         from .settings import Settings
 
         return Settings
     if name in ("decode", "encode", "load"):
-        from . import pipeline
+        from . import api
 
-        return getattr(pipeline, name)
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -217,7 +217,7 @@ SECONDS = {1: 4, 2: 8, 3: 16, 4: 32, 5: 64, 6: 128, 7: 300, 8: 900, 9: 2700}
 #: What a step costs there, in seconds: by itself, and for each example and neuron (sines) or weight
 #: (multiply-adds), forward and backward. Fitted there to SIRENs from 48 x 5 to 256 x 4 by autograd,
 #: within 20 %: 1.5e-3, 4.8e-9 and 2.7e-11. Times what is left of each by hand: 0.70, 0.71 and 0.96
-#: on one core with AVX2 (docs/measure_steps.py).
+#: on one core with AVX2 (tools/measure_steps.py).
 PER_STEP, PER_NEURON, PER_WEIGHT = 1.05e-3, 3.4e-9, 2.6e-11
 #: The network that corrects a picture of latents: steps at each effort, none at the least; examples
 #: a step, and the learning rate. (Measured: 4e-3 gains 0.6 % of the bytes less in 2000 steps than

@@ -18,8 +18,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from intfit.cli import app
-from intfit.codec import container, pyramid
-from intfit.fields.architecture import architecture
+from intfit.codecs.wavelet import payload as pyramid
+from intfit.coding import container
+from intfit.networks.architecture import architecture
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"

@@ -11,9 +11,9 @@ import soundfile
 import torch
 from conftest import on_arrays, tone
 
-from intfit.grid import Grid
 from intfit.media import audio
 from intfit.media.audio import Target
+from intfit.signals import Grid
 
 CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.

@@ -21,8 +21,8 @@ import trimesh
 from conftest import Run, photo, tone
 from PIL import Image, features
 
-from intfit import pipeline
-from intfit.codec import container
+from intfit import api as pipeline
+from intfit.coding import container
 from intfit.settings import Settings
 
 FIT = ("--steps", 2, "--width", 8, "--depth", 2, "--device", "cpu")

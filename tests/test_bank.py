@@ -11,13 +11,15 @@ import pytest
 import soundfile
 from conftest import MEDIA
 
-from intfit import latents, metrics, pipeline
-from intfit.codec import bank as codec
-from intfit.codec import container
+from intfit import api as pipeline
+from intfit import metrics
+from intfit.codecs import latents
+from intfit.codecs.mdct import payload as codec
+from intfit.codecs.mdct import transform as bank
+from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
-from intfit.fields import bank
-from intfit.fields.architecture import LONGEST, SHORTEST, BankConfig, architecture
 from intfit.media import audio
+from intfit.networks.architecture import LONGEST, SHORTEST, BankConfig, architecture
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "bank.safetensors"

@@ -219,7 +219,7 @@ def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, mon
         return lesson.targets.sum(dim=1) * float("nan")
 
     monkeypatch.setattr(
-        "intfit.fit.gradients_of", lambda field, **_: (partial(diverge, field),) * 2
+        "intfit.training.loop.gradients_of", lambda field, **_: (partial(diverge, field),) * 2
     )
     run = intfit("encode", picture, *FAST)
     assert run.code == 1

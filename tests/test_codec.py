@@ -10,10 +10,12 @@ import safetensors.torch
 import torch
 from conftest import photo, png
 
-from intfit import pipeline
-from intfit.codec import container, entropy, payload
+from intfit import api as pipeline
+from intfit.coding import container
+from intfit.coding import integers as entropy
+from intfit.coding import weights as payload
 from intfit.errors import FileFormatError, UsageError
-from intfit.fields.architecture import architecture
+from intfit.networks.architecture import architecture
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden"

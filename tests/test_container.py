@@ -7,8 +7,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from intfit.codec import container, quantize
-from intfit.codec.container import Header
+from intfit.coding import container, quantize
+from intfit.coding.container import Header
 from intfit.errors import FileFormatError
 
 HEADER = Header(

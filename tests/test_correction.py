@@ -13,12 +13,16 @@ import torch
 from conftest import digests, png
 from PIL import Image, ImageDraw
 
-from intfit import correct, metrics, pipeline
-from intfit.codec import container, payload, pyramid
+from intfit import api as pipeline
+from intfit import metrics
+from intfit.codecs.wavelet import payload as pyramid
+from intfit.codecs.wavelet import postfilter as correction
+from intfit.codecs.wavelet import postfilter_fitting as correct
+from intfit.coding import container
+from intfit.coding import weights as payload
 from intfit.errors import FileFormatError
-from intfit.fields import correction
-from intfit.fields.architecture import NEWEST, LatentConfig, architecture
 from intfit.media import image
+from intfit.networks.architecture import NEWEST, LatentConfig, architecture
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "correction.safetensors"
@@ -235,8 +239,8 @@ def test_the_golden_file_decodes_to_the_same_for_ever():
 @pytest.mark.parametrize(
     ("name", "known"),
     [
-        ("fields/common-1", "8e39746b65c2ef21660a75ecec824b30"),
-        ("codec/context-1", "43c7763c75ac57f41b21a1cdafeb01eb"),
+        ("codecs/wavelet/postfilter-1", "8e39746b65c2ef21660a75ecec824b30"),
+        ("codecs/wavelet/context_model-1", "43c7763c75ac57f41b21a1cdafeb01eb"),
     ],
 )
 def test_networks_that_files_depend_on_stay_as_they_are_for_ever(name, known):

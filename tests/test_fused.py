@@ -8,14 +8,14 @@ import sys
 import pytest
 import torch
 
-from intfit.correct import Correction
-from intfit.fields import fused
-from intfit.fields.architecture import LatentConfig, SirenConfig
-from intfit.fields.fused import Fused
-from intfit.fields.gradient import Lesson
-from intfit.fields.siren import Siren
-from intfit.fit import by_autograd
-from intfit.optimizer import Adam
+from intfit.codecs.wavelet.postfilter_fitting import Correction
+from intfit.networks.architecture import LatentConfig, SirenConfig
+from intfit.networks.siren import Siren
+from intfit.training.gradients import fused
+from intfit.training.gradients.base import Lesson
+from intfit.training.gradients.fused import Fused
+from intfit.training.loop import by_autograd
+from intfit.training.optimizer import Adam
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":

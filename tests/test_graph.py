@@ -8,14 +8,15 @@ import torch
 from conftest import photo, png
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from intfit import Settings, fit
-from intfit.fields.descent import Descent
-from intfit.fields.siren import Siren
-from intfit.graph import Graphed
-from intfit.optimizer import Adam
-from intfit.pipeline import encode, prepare
-from intfit.rate import Rounding
+from intfit import Settings
+from intfit.api import encode, prepare
+from intfit.networks.siren import Siren
 from intfit.teachers import make_teacher
+from intfit.training import loop as fit
+from intfit.training.cuda_graph import Graphed
+from intfit.training.gradients.by_hand import Descent
+from intfit.training.optimizer import Adam
+from intfit.training.quantisation import Rounding
 
 #: What makes the host wait for a GPU, or a shape depend on values: neither can be recorded.
 FORBIDDEN = {"_local_scalar_dense", "nonzero", "masked_select", "unique_consecutive", "equal"}

@@ -12,9 +12,9 @@ import torch
 from conftest import on_arrays, photo
 from PIL import Image, ImageCms
 
-from intfit.grid import Grid
 from intfit.media import image
 from intfit.media.image import Target
+from intfit.signals import Grid
 
 CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.

@@ -12,11 +12,14 @@ import pytest
 from conftest import MEDIA, digests, photo, png
 from PIL import Image
 
-from intfit import metrics, pipeline
-from intfit.codec import container, context
+from intfit import api as pipeline
+from intfit import metrics
+from intfit.codecs.wavelet import context_model as context
+from intfit.codecs.wavelet import field as latent
+from intfit.codecs.wavelet import lifting as wavelet
+from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
-from intfit.fields import latent, wavelet
-from intfit.fields.architecture import LatentConfig
+from intfit.networks.architecture import LatentConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "latent.safetensors"

@@ -13,7 +13,7 @@ import torch
 import trimesh
 from conftest import on_arrays
 
-from intfit import pipeline
+from intfit import api as pipeline
 from intfit.errors import MediaError
 from intfit.media import mesh
 from intfit.media.mesh import Target

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from intfit.search import COST, NEAR, TRIAL, search
+from intfit.codecs.siren.width_search import COST, NEAR, TRIAL, search
 
 
 class Medium:

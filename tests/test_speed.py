@@ -10,16 +10,17 @@ import torch
 from conftest import photo, png
 from torch import nn
 
-from intfit import Settings, fit
-from intfit.fields import descent
-from intfit.fields.architecture import SirenConfig
-from intfit.fields.descent import Descent
-from intfit.fields.gradient import Lesson
-from intfit.fields.siren import Siren
-from intfit.optimizer import MOMENTUM, Adam
-from intfit.pipeline import encode, prepare
-from intfit.rate import Rounding
+from intfit import Settings
+from intfit.api import encode, prepare
+from intfit.networks.architecture import SirenConfig
+from intfit.networks.siren import Siren
 from intfit.teachers import Uniform
+from intfit.training import loop as fit
+from intfit.training.gradients import by_hand as descent
+from intfit.training.gradients.base import Lesson
+from intfit.training.gradients.by_hand import Descent
+from intfit.training.optimizer import MOMENTUM, Adam
+from intfit.training.quantisation import Rounding
 
 SMALL = ("--shapes", "8x2x64", "--seconds", 0.1, "--threads", 1)
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import photo, png
 
-from intfit import fit
-from intfit.fields.siren import Siren
-from intfit.look import Look
-from intfit.pipeline import prepare
+from intfit.api import prepare
+from intfit.networks.siren import Siren
 from intfit.schedules import interval_at, ratio_at
 from intfit.settings import Settings
 from intfit.teachers import Evos, Full, Nint, ProportionalInt, TopInt, Uniform
+from intfit.training import loop as fit
+from intfit.training.scoring import Look
 
 
 def generator() -> torch.Generator:

@@ -14,9 +14,9 @@ from typing import Any
 import soundfile
 import soxr
 
+from ..api import Prepared, prepare
 from ..errors import MediaError, UsageError
 from ..media import audio, image, sniff
-from ..pipeline import Prepared, prepare
 from ..settings import Settings
 from . import synthetic
 from .teachers import BASELINE, Run, fitted, halved

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..api import Prepared
 from ..errors import IntfitError, UsageError
-from ..grid import Grid
 from ..media import medium
-from ..pipeline import Prepared
-from ..signal import PointSignal
+from ..signals import Grid
+from ..training.examples import PointSignal
 from .teachers import MOMENTS, Run
 from .toy import Moment
 

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from .. import metrics, pipeline
+from .. import api as pipeline
+from .. import metrics
 from ..devices import choose_device
 from ..errors import IntfitError, MediaError, UsageError
 from ..media import audio, image, medium, mesh, sniff

@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import fit as fitting
 from ..errors import UsageError
-from ..fields import descent
-from ..fields.architecture import SirenConfig
-from ..fields.siren import Siren
-from ..look import Look
-from ..optimizer import Adam
+from ..networks.architecture import SirenConfig
+from ..networks.siren import Siren
 from ..settings import Settings, plan
-from ..signal import GridSignal
 from ..teachers import make_teacher
+from ..training import loop as fitting
+from ..training.examples import GridSignal
+from ..training.gradients import by_hand as descent
+from ..training.optimizer import Adam
+from ..training.scoring import Look
 
 #: Width, depth and batch: of a photograph, a recording and a surface by default, and others.
 SHAPES = ((64, 6, 2048), (72, 4, 2048), (48, 5, 4096), (32, 6, 2048), (256, 6, 2048))

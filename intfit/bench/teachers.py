@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import fit as fitting
+from ..api import Prepared
 from ..errors import UsageError
-from ..fields.architecture import SirenConfig
-from ..fields.siren import Siren
 from ..media import image
-from ..pipeline import Prepared
+from ..networks.architecture import SirenConfig
+from ..networks.siren import Siren
 from ..schedules import RatioSchedule, interval_at
-from ..selection import Witness
 from ..settings import SCHEDULES, Plan, Settings, plan
 from ..teachers import Around, Score, Teacher, make_teacher
+from ..teachers.observing import Witness
+from ..training import loop as fitting
 
 #: Compared where nothing else is asked for. ``constant+dense`` and ``step+incremental`` are INT as
 #: published; its full batch is the paper's baseline, uniform draws are the honest one.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..fields.architecture import SirenConfig
-from ..fields.siren import Siren
+from ..networks.architecture import SirenConfig
+from ..networks.siren import Siren
 
 #: The steps at which the two are compared.
 STEPS = (0, 100, 200, 300, 500, 1000)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from .bench import app as bench
+from .bench.rd import app as bench
 from .decode import decode
 from .encode import encode
 from .export import export

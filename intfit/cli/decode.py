@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import batch, tasks
-from ..batch import Job
 from ..errors import IntfitError, UsageError
-from ..report import Reporter, duration, printable, size
-from ..tasks import Product
+from ..jobs import files as batch
+from ..jobs import tasks
+from ..jobs.files import Job
+from ..jobs.tasks import Product
 from . import options as opt
 from .options import OUTPUT, option
+from .report import Reporter, duration, printable, size
 from .run import Spread, guarded, plan_jobs, run
 
 DECODED_KEYS = (
@@ -196,7 +197,7 @@ def native_suffix(source: Path) -> str:
     A second pass through a lossy format would cost quality nobody asked for. A file that cannot be
     read gets an empty suffix here, and its own error when its turn comes.
     """
-    from ..codec import container
+    from ..coding import container
     from ..media import medium
 
     if batch.nameless(source):

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from .. import batch, tasks
-from ..batch import Job
 from ..errors import UsageError
-from ..report import Reporter, printable
+from ..jobs import files as batch
+from ..jobs import tasks
+from ..jobs.files import Job
+from ..jobs.tasks import Product, Selected
 from ..settings import Settings, searches
 from ..settings import check as check_settings
-from ..tasks import Product, Selected
 from . import options as opt
 from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
+from .report import Reporter, printable
 from .run import Spread, guarded, plan_jobs, run
 
 ENCODED_KEYS = (

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from .. import batch, tasks
-from ..batch import Job
-from ..report import Reporter, printable, size
-from ..tasks import Product
+from ..jobs import files as batch
+from ..jobs import tasks
+from ..jobs.files import Job
+from ..jobs.tasks import Product
 from . import options as opt
+from .report import Reporter, printable, size
 from .run import guarded, plan_jobs, run
 
 EXPORTED_KEYS = ("input", "output", "ok", "error", "skipped", "bytes_in", "bytes_out")

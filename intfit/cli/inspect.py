@@ -5,15 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import batch
-from ..batch import Job
-from ..codec import container
+from ..coding import container
+from ..coding.header import KINDS
 from ..errors import IntfitError, UsageError
-from ..fields.architecture import SINES, Config, SirenConfig, architecture
-from ..report import METRICS, Reporter, printable, size, value
-from ..schema import KINDS
+from ..jobs import files as batch
+from ..jobs.files import Job
+from ..networks.architecture import SINES, Config, SirenConfig, architecture
 from . import options as opt
 from .options import MESSAGES, option
+from .report import METRICS, Reporter, printable, size, value
 from .run import MENDABLE, explain, guarded
 
 INFO_KEYS = (
@@ -107,10 +107,10 @@ def breakdown(path: Path, network: Config) -> dict[str, float]:
         return sizes | {name: len(tensor.data) for name, tensor in stored.items()}
     data = stored[container.PAYLOAD].data
     if not isinstance(network, SirenConfig):
-        from .. import latents
+        from ..codecs import latents
 
         return sizes | latents.parts(data, network)
-    from ..codec import payload
+    from ..coding import weights as payload
 
     return sizes | {
         part.name: round(part.size, 1) for part in payload.parts(data, network.shapes())
@@ -230,7 +230,7 @@ def measured(
     Raises:
         UsageError: if a limit in ``given`` is not one of the medium's metrics.
     """
-    from .. import pipeline
+    from .. import api as pipeline
     from ..media import medium
 
     data = batch.read(Job(Path(file), None))

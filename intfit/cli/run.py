@@ -13,12 +13,13 @@ from typing import Any
 
 import typer
 
-from .. import batch, workers
-from ..batch import STREAM, Job
 from ..errors import IntfitError, UsageError
-from ..report import Display, Reporter, printable
-from ..tasks import Planned, Product, Selected, Standing, Work
-from ..workers import Crew, Failed, Listener, Lost, Pool, Task
+from ..jobs import files as batch
+from ..jobs import pool as workers
+from ..jobs.files import STREAM, Job
+from ..jobs.pool import Crew, Failed, Listener, Lost, Pool, Task
+from ..jobs.tasks import Planned, Product, Selected, Standing, Work
+from .report import Display, Reporter, printable
 
 
 def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
@@ -100,7 +101,7 @@ class Spread:
     ) -> Generator[tuple[int, Product | Failed]]:
         """What became of each task, as they come in."""
         if self.cluster is not None:
-            from ..cluster import Cluster
+            from ..jobs.ray_cluster import Cluster
 
             on_gpu = device.startswith("cuda")
             crew: Crew = Cluster(

@@ -3,8 +3,8 @@
 import importlib
 from types import ModuleType
 
+from ..coding.header import KINDS
 from ..errors import MediaError
-from ..schema import KINDS
 
 
 def medium(kind: str) -> ModuleType:

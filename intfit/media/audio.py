@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from ..grid import Evaluate, Grid, centres
+from ..signals import Evaluate, Grid, centres
 
 DEFAULT_SUFFIX = ".wav"
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})

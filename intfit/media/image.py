@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from .. import metrics
+from ..coding.header import CHANNELS
 from ..errors import MediaError, UsageError
-from ..grid import Evaluate, Grid, centres
-from ..schema import CHANNELS
+from ..signals import Evaluate, Grid, centres
 
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from ..grid import Evaluate
-from ..signal import Evaluate as EvaluateTensor
-from ..signal import PointSignal
+from ..signals import Evaluate
+from ..training.examples import Evaluate as EvaluateTensor
+from ..training.examples import PointSignal
 
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})

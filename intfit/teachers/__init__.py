@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from ..settings import Plan
-from .door import Around, Score, Teacher
+from .base import Around, Score, Teacher
 from .evos import Evos
 from .greedy import Nint, TopInt
 from .plain import Full, Uniform

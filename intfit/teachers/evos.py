@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .door import Scheduled, Score, Walk
+from .base import Scheduled, Score, Walk
 
 
 class Evos(Scheduled):

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .door import Scheduled, Score, Walk
+from .base import Scheduled, Score, Walk
 
 
 class TopInt(Scheduled):

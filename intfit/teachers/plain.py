@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .door import Score, Teacher
+from .base import Score, Teacher
 
 
 class Full(Teacher):

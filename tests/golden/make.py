@@ -12,9 +12,10 @@ import soundfile
 import trimesh
 from conftest import photo, png, tone
 
-from intfit import pipeline
-from intfit.codec import container, payload
-from intfit.fields.architecture import architecture
+from intfit import api as pipeline
+from intfit.coding import container
+from intfit.coding import weights as payload
+from intfit.networks.architecture import architecture
 from intfit.settings import Settings
 
 HERE = Path(__file__).parent

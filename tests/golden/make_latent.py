@@ -10,7 +10,7 @@ from conftest import digests, png
 from test_correction import drawing
 from test_latent import scene
 
-from intfit import pipeline
+from intfit import api as pipeline
 from intfit.settings import Settings
 
 HERE = Path(__file__).parent

@@ -1,0 +1,134 @@
+"""``intfit bench paper``."""
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...jobs import files as batch
+from ...jobs.files import Job
+from ...settings import Settings
+from .. import options as opt
+from ..options import FIT, OUTPUT, option
+from ..report import Reporter, printable
+from ..run import guarded
+
+if TYPE_CHECKING:
+    from ...api import Prepared
+    from ...bench.teachers import Run
+
+
+class ScaleChoice(StrEnum):
+    """--scale."""
+
+    small = "small"
+    full = "full"
+
+
+def paper(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(help="An image, a recording, a mesh; made up where there is none."),
+    ] = None,
+    scale: Annotated[
+        ScaleChoice,
+        option(
+            "--scale",
+            panel=FIT,
+            text="small: minutes on two cores. full: the paper's networks and steps, for a GPU.",
+        ),
+    ] = ScaleChoice.small,
+    seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
+    plot: Annotated[
+        Path | None,
+        option("--plot", panel=OUTPUT, text="Draw the 1-D functions: .png, .svg, .pdf."),
+    ] = None,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    cpu_time: opt.CpuTime = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Repeat the tables of the INT paper beside the published figures.
+
+    Full batches against greedy INT at equal steps, as in the paper; and, as an honest baseline,
+    uniform draws of small batches in the seconds that INT took. Last the 1-D toy: a function that
+    descends by itself through the final tangent kernel, beside the network's.
+
+    \b
+    Example:
+      intfit bench paper kodim04.png bach.wav bunny.obj --scale small
+    """
+    report = Reporter()
+    if cpu_time:
+        device, threads = "cpu", 1
+    now = time.process_time if cpu_time else time.monotonic
+    settings = Settings(seed=seed, device=device, threads=threads)
+    with guarded(report, debug):
+        from ...bench import paper as bench
+        from ...bench import plots, toy
+
+        if plot is not None:
+            plots.check(plot)
+        size = scale.value
+        given = {name: batch.read(Job(Path(name), None)) for name in files or ()}
+        sources = bench.inputs(given, size)
+
+        ready = bench.ready(sources["image"], "image", size, settings)
+        print(f"image: {_about(sources['image'][0], ready)}")
+        _row("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
+        runs: dict[str, Run] = {}
+        for run in bench.schedules(ready, size, now=now):
+            runs[run.teacher] = run
+            published = bench.SCHEDULES.get(run.teacher)
+            cells = [f"{published[0]:.1f}", f"{published[1]:.2f}"] if published else ["-", "-"]
+            _row(_named(run), f"{run.end.seconds:.1f}", f"{run.end.quality:.2f}", *cells)
+        found = {"image": (runs["full"], runs[bench.INT], runs["uniform"])}
+
+        print("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
+        for part in ("audio", "megapixel", "shape"):
+            ready = bench.ready(sources[part], part, size, settings)
+            print(f"  {part}: {_about(sources[part][0], ready)}", flush=True)
+            found[part] = bench.modality(ready, part, size, now=now)
+        _row("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
+        for part, (without, taught, uniform) in found.items():
+            (slow, before), (fast, after) = bench.PUBLISHED[part]
+            digits = 4 if part == "shape" else 2
+            qualities = [f"{run.end.quality:.{digits}f}" for run in (without, taught, uniform)]
+            share = taught.end.seconds / without.end.seconds
+            _row(
+                part, qualities[0], qualities[1], f"x {share:.2f}", qualities[2],
+                f"{before:.{digits}f}", f"{after:.{digits}f}", f"x {fast / slow:.2f}",
+            )  # fmt: skip
+        print(
+            "dB (the recording: SNR, where the paper has PSNR), the shape IoU; of INT, "
+            f"{bench.INT}, in pools {bench.POOLED}"
+        )
+
+        print("\n1-D: by the network's parameters, by itself through its tangent kernel")
+        _row("step", "error left", "by itself", "apart")
+        moments = list(toy.descend(seed))
+        for moment in moments:
+            left = (moment.left(moment.by_parameters), moment.left(moment.by_function))
+            _row(str(moment.step), *(f"{error:.4f}" for error in (*left, moment.apart)))
+        if plot is not None:
+            plots.save(plots.toy(moments), plot)
+
+
+def _about(name: str, ready: "Prepared") -> str:
+    """An input and its network, in a line."""
+    plan = ready.plan
+    return (
+        f"{printable(name)}, {ready.signal.n} examples, SIREN {plan.width} x {plan.depth}, "
+        f"{plan.steps} steps"
+    )
+
+
+def _named(run: "Run") -> str:
+    names = {"full": "none (full batch)", "uniform": "uniform, equal time"}
+    return names.get(run.teacher, run.teacher)
+
+
+def _row(first: str, *cells: str) -> None:
+    print(f"  {first:27}" + "".join(f"{cell:>15}" for cell in cells), flush=True)

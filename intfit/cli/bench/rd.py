@@ -1,0 +1,160 @@
+"""``intfit bench``: the comparisons in the README, to repeat."""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...errors import IntfitError, UsageError
+from ...jobs import files as batch
+from ...jobs.files import Job
+from ...settings import Settings
+from ...settings import check as check_settings
+from .. import options as opt
+from ..options import FIT, OUTPUT, Sectioned, option
+from ..report import RATES, Reporter, printable, value
+from ..run import guarded
+from .paper import paper
+from .speed import speed
+from .teachers import teachers
+
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Repeat the comparisons in the README."
+)
+
+
+@app.callback()
+def top() -> None:
+    """Repeat the comparisons in the README."""
+
+
+app.command(cls=Sectioned, no_args_is_help=True)(teachers)
+app.command(cls=Sectioned)(paper)
+app.command(cls=Sectioned)(speed)
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "intfit"
+
+
+@app.command(cls=Sectioned, no_args_is_help=True)
+def rd(
+    files: Annotated[list[str], typer.Argument(help="Images, recordings or meshes.")],
+    against: Annotated[
+        str | None,
+        option(
+            "--against",
+            panel=FIT,
+            text="jpeg,webp,avif; mp3,vorbis,opus; draco (all that fit the medium).",
+            metavar="CODECS",
+        ),
+    ] = None,
+    qualities: Annotated[
+        str, option("--qualities", panel=FIT, text="Of intfit, as -q.", metavar="Q,Q,...")
+    ] = "20,40,60,80",
+    effort: Annotated[int, option("-e", "--effort", panel=FIT, text="Of intfit: 1 to 9.")] = 5,
+    field: Annotated[
+        opt.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
+    ] = opt.FieldChoice.auto,
+    seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
+    plot: Annotated[
+        Path | None, option("--plot", panel=OUTPUT, text="Draw the curves: .png, .svg, .pdf.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, option("--json", panel=OUTPUT, text="Write every point here.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        option("--cache", panel=OUTPUT, text="Keep results here, so that a run can go on."),
+    ] = None,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Compare rate and distortion with the codecs people use.
+
+    Every codec at several settings, each decoded and measured like the rest; BD-rate (less is
+    better) over the qualities that both reach. Draco comes after quadric decimation. An
+    interrupted run goes on where it was. Needs the extra intfit[bench].
+
+    \b
+    Example:
+      intfit bench rd kodim04.png --against jpeg,webp --plot rd.png
+    """
+    report = Reporter()
+    with guarded(report, debug):
+        from ...bench import rd as bench
+
+        known = {name for names in bench.RIVALS.values() for name in names}
+        names = [name.strip().lower() for name in against.split(",")] if against else []
+        if unknown := [name for name in names if name not in known]:
+            raise UsageError(f"--against {unknown[0]!r} is not one of {', '.join(sorted(known))}")
+        try:
+            wanted = sorted({float(quality) for quality in qualities.split(",")})
+        except ValueError:
+            raise UsageError(f"--qualities {qualities!r} is not of the form 20,40,60") from None
+        settings = Settings(
+            effort=effort,
+            field=opt.chosen_field(field),
+            seed=seed,
+            device=device,
+            threads=threads,
+        )
+        for quality in wanted:
+            check_settings(replace(settings, quality=quality))
+        results: dict[str, tuple[str, list[Any]]] = {}
+        failed = False
+        for name in files:
+            try:
+                data = batch.read(Job(Path(name), None))
+                kind, stream = bench.points(
+                    data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
+                    cache=bench.Cache(cache or _cache_folder()),
+                )  # fmt: skip
+                print(printable(name), flush=True)
+                found = results.setdefault(name, (kind, []))[1]
+                for point in stream:
+                    if isinstance(point, str):
+                        report.say(f"  note: {point}")
+                        continue
+                    found.append(point)
+                    figures = "  ".join(value(*pair) for pair in point.distortion.items())
+                    print(
+                        f"  {point.codec:8}{point.setting:>9}{point.size:>9} B"
+                        f"{point.rate:>9.3f} {RATES[point.unit]}  {figures}",
+                        flush=True,
+                    )
+            except IntfitError as error:
+                if isinstance(error, UsageError):
+                    raise
+                report.error(f"{printable(name)}: {error}")
+                results.pop(name, None)
+                failed = True
+                continue
+            for codec, change in bench.compared(found, kind).items():
+                said = "no quality in common" if change is None else f"{change:+.1f} %"
+                print(f"  BD-rate against {codec}: {said}", flush=True)
+        every: dict[str, list[float]] = {}
+        for kind, found in results.values():
+            for codec, change in bench.compared(found, kind).items():
+                every.setdefault(codec, []).extend([] if change is None else [change])
+        for codec, changes in every.items():
+            if len(changes) > 1:
+                mean = sum(changes) / len(changes)
+                print(f"mean BD-rate against {codec}: {mean:+.1f} % ({len(changes)} files)")
+        if json_file is not None:
+            lines = [
+                {"input": name, "kind": kind, **asdict(point)}
+                for name, (kind, found) in results.items()
+                for point in found
+            ]
+            text = json.dumps(lines, indent=1).encode()
+            batch.write(Job(None, json_file), text, force=True)
+        if plot is not None and results:
+            bench.plot(results, plot)
+        if failed:
+            raise typer.Exit(1)

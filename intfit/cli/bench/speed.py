@@ -1,0 +1,134 @@
+"""``intfit bench speed``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...errors import UsageError
+from ...jobs import files as batch
+from ...jobs.files import Job
+from ...settings import MAX_DEPTH, MAX_WIDTH
+from .. import options as opt
+from ..options import FIT, option
+from ..report import Reporter
+from ..run import guarded
+
+if TYPE_CHECKING:
+    from ...bench.speed import Cost
+
+HEADING = (
+    "                     ms  1000 ex.  G m.-adds     % of  times  parts of a step, %\n"
+    "network   batch  a step  a second   a second  machine  plain mat sin drw opt etc"
+)
+
+
+def speed(
+    shapes: Annotated[
+        str | None,
+        option(
+            "--shapes",
+            panel=FIT,
+            text="Width, depth and batch of each (the presets' and others).",
+            metavar="64x6x2048,...",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float, option("--seconds", panel=FIT, text="To measure, for each.", min=0.1, max=3600)
+    ] = 5.0,
+    compare: Annotated[
+        Path | None,
+        option("--compare", panel=FIT, text="Exit with 1 if slower than this --json output."),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        option("--tolerance", panel=FIT, text="What a ratio may fall by, in %.", min=0, max=100),
+    ] = 15.0,
+    threads: opt.Threads = None,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Measure what a step of a fit costs on this CPU.
+
+    Beside large matrix products, of the type that its hidden layers are multiplied in, and a plain
+    PyTorch loop in float32, timed in turns in the same run. Parts of a step, timed alone: mat,
+    matrix products; sin, sines and cosines; drw, drawing examples; opt, the optimizer; etc, the
+    rest.
+
+    \b
+    Example:
+      intfit bench speed --json > baseline.json
+      intfit bench speed --compare baseline.json
+    """
+    report = Reporter(as_json=as_json)
+    with guarded(report, debug):
+        wanted = _shapes(shapes)
+        text = None if compare is None else batch.read(Job(compare, None)).decode(errors="replace")
+        import torch
+
+        from ...bench import speed as bench
+
+        if threads:
+            torch.set_num_threads(threads)
+        baseline = {cost.shape: cost for cost in bench.read(text)} if text is not None else {}
+        wanted = wanted or list(baseline) or list(bench.SHAPES)
+        if baseline and (missing := [shape for shape in wanted if shape not in baseline]):
+            raise UsageError(f"--compare: it has no {'x'.join(map(str, missing[0]))}")
+        slower, kind = False, None
+        for index, shape in enumerate(wanted):
+            cost = bench.measure(shape, seconds=seconds)
+            report.record(asdict(cost))
+            if not as_json:
+                if cost.kind != kind:
+                    kind = cost.kind
+                    print(_machine(cost))
+                if not index:
+                    print(HEADING)
+                print(_row(cost), flush=True)
+            if not baseline:
+                continue
+            for name, before, now in bench.changes(baseline[shape], cost):
+                fell = 100 * (1 - now / before)
+                said = f"{name} {before:.3g} -> {now:.3g}, {-fell:+.0f} %"
+                if fell > tolerance:
+                    slower = True
+                    report.error(f"{'x'.join(map(str, shape))}: slower: {said}")
+                else:
+                    report.say(f"  {said}")
+        if slower:
+            raise typer.Exit(1)
+
+
+def _shapes(text: str | None) -> list[tuple[int, int, int]]:
+    if text is None:
+        return []
+    try:
+        found = [tuple(map(int, part.lower().split("x"))) for part in text.split(",")]
+    except ValueError:
+        found = [()]
+    limits = (MAX_WIDTH, MAX_DEPTH, 1 << 20)
+    sound: list[tuple[int, int, int]] = []
+    for shape in found:
+        if len(shape) != 3 or not all(
+            1 <= n <= most for n, most in zip(shape, limits, strict=True)
+        ):
+            raise UsageError(f"--shapes {text!r} is not of the form 64x6x2048,256x6x2048")
+        sound.append(shape)
+    return sound
+
+
+def _machine(cost: "Cost") -> str:
+    threads = "1 thread" if cost.threads == 1 else f"{cost.threads} threads"
+    rate = f"{cost.matrix_rate / 1e9:.1f} G multiply-adds a second"
+    return f"{threads}; large products of {cost.kind}: {rate}"
+
+
+def _row(cost: "Cost") -> str:
+    shares = (cost.matrix, cost.sine, cost.draw, cost.adam, cost.rest)
+    figures = "".join(f"{100 * share:>4.0f}" for share in shares)
+    return (
+        f"{f'{cost.width} x {cost.depth}':9}{cost.batch:>6}{1000 * cost.seconds:>8.2f}"
+        f"{cost.batch / cost.seconds / 1000:>10.0f}{cost.multiply_adds / 1e9:>11.1f}"
+        f"{100 * cost.of_matrix_rate:>9.0f}{cost.times_plain:>7.2f}{figures}"
+    )

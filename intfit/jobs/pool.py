@@ -1,0 +1,272 @@
+"""Tasks in this process, or several at once in processes of their own; who is lost is replaced.
+
+A worker is a pure function: it gets an input's bytes and gives back the output's. Files are read
+and written by the one process that started it, so that a worker may die at any moment.
+"""
+
+import contextlib
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any, Protocol
+
+from ..errors import IntfitError, UsageError
+from .tasks import Planned, Product, Selected, Standing, Work
+
+MOST = 1024
+
+#: An input's bytes, and the suffix that hints at a format.
+Task = tuple[bytes, str]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A task that raised ``error``."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task whose worker is gone; ``reason`` completes "its worker"."""
+
+    reason: str
+
+
+Event = Planned | Standing | Selected | Product | Failed | Lost
+
+
+class Listener(Protocol):
+    """Told what there is to say of the task at a position."""
+
+    def __call__(self, position: int, event: Planned | Standing | Selected | Lost) -> None: ...
+
+
+class Crew(Protocol):
+    """Workers, wherever they are. Tasks go by their position among the inputs."""
+
+    def free(self) -> bool:
+        """Whether another task can be started."""
+
+    def start(self, position: int, task: Task) -> None:
+        """Hand a task to a worker."""
+
+    def wait(self) -> Iterator[tuple[int, Event]]:
+        """What the workers have to say; blocks until there is something, or a moment has passed."""
+
+    def drop(self, position: int) -> None:
+        """Forget a task that runs, and end its worker."""
+
+    def close(self) -> None:
+        """End all workers, at once."""
+
+
+def parse_jobs(text: str | None) -> int | None:
+    """The number of ``--jobs``; None for ``auto``.
+
+    Raises:
+        UsageError: if it is neither.
+    """
+    if text == "auto":
+        return None
+    number = 1 if text is None else int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= MOST:
+        raise UsageError(f"--jobs {text!r} is not a number from 1 to {MOST}, or auto")
+    return number
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def attempt(work: Work, task: Task, tell: Any) -> Product | Failed:
+    """Do ``work``; an error is an outcome like any other."""
+    try:
+        return work(*task, tell)
+    except Exception as error:
+        return Failed(error)
+
+
+def portable(outcome: Product | Failed) -> Product | Failed:
+    """The outcome as it can travel: with the traceback as text, and of a type that survives."""
+    if isinstance(outcome, Product):
+        return outcome
+    error = outcome.error
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return Failed(RuntimeError("".join(traceback.format_exception_only(error)).strip()))
+    return outcome
+
+
+def here(
+    work: Work, tasks: Iterator[tuple[int, Task]], listener: Listener
+) -> Generator[tuple[int, Product | Failed]]:
+    """The outcome of each task, done in this process, one after another."""
+    for position, task in tasks:
+        yield position, attempt(work, task, lambda event, at=position: listener(at, event))
+
+
+def dispatch(
+    crew: Crew, tasks: Iterator[tuple[int, Task]], listener: Listener
+) -> Generator[tuple[int, Product | Failed]]:
+    """The outcome of each task, as they come in; the crew is dismissed at the end.
+
+    ``tasks`` is advanced only when a worker is free. A task whose worker is lost gets another one,
+    once. One whose ``listener`` raises an error ends with that.
+    """
+    running: dict[int, Task] = {}
+    again: list[tuple[int, Task]] = []
+    lost: set[int] = set()
+    try:
+        while True:
+            while crew.free() and (entry := again.pop() if again else next(tasks, None)):
+                position, task = entry
+                running[position] = task
+                crew.start(position, task)
+            if not running:
+                return
+            for position, event in crew.wait():
+                if position not in running:
+                    continue
+                if isinstance(event, Product | Failed):
+                    del running[position]
+                    yield position, event
+                elif isinstance(event, Lost) and position in lost:
+                    del running[position]
+                    told = f"its worker {event.reason}, twice: if memory is short, lower --jobs"
+                    yield position, Failed(IntfitError(told))
+                else:
+                    try:
+                        listener(position, event)
+                    except Exception as error:
+                        del running[position]
+                        crew.drop(position)
+                        yield position, Failed(error)
+                        continue
+                    if isinstance(event, Lost):
+                        lost.add(position)
+                        again.append((position, running.pop(position)))
+    finally:
+        crew.close()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold an interrupt back until the end; processes started inside never see any.
+
+    A terminal sends Ctrl-C to workers too: they would die of it with a traceback each, where it is
+    for their parent to end them.
+    """
+    held: list[FrameType | None] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: held.append(frame))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if held and callable(handler):
+            handler(signal.SIGINT, held[0])
+
+
+class Pool:
+    """At most ``count`` processes on this machine, started as they are needed.
+
+    Unlike a `concurrent.futures.ProcessPoolExecutor`, which gives all up when one dies, it knows
+    which task a lost process had.
+    """
+
+    def __init__(self, work: Work, count: int) -> None:
+        self._work, self._count = work, count
+        self._context = get_context("spawn")  # torch does not survive a fork
+        self._processes: dict[connection.Connection, BaseProcess] = {}
+        self._busy: dict[connection.Connection, int] = {}
+
+    def free(self) -> bool:
+        return len(self._busy) < self._count
+
+    def start(self, position: int, task: Task) -> None:
+        idle = next((pipe for pipe in self._processes if pipe not in self._busy), None)
+        pipe = idle or self._hire()
+        self._busy[pipe] = position
+        with contextlib.suppress(OSError):  # it is gone: `wait` finds out
+            pipe.send(task)
+
+    def _hire(self) -> connection.Connection:
+        resource_tracker.ensure_running()  # its start would let interrupts in again
+        with uninterrupted():
+            ours, theirs = self._context.Pipe()
+            process = self._context.Process(target=serve, args=(theirs, self._work), daemon=True)
+            process.start()
+            theirs.close()
+            self._processes[ours] = process
+        return ours
+
+    def wait(self) -> Iterator[tuple[int, Event]]:
+        for pipe in connection.wait(list(self._busy)):
+            assert isinstance(pipe, connection.Connection)
+            if pipe not in self._busy:
+                continue
+            try:
+                event = pipe.recv()
+            except (EOFError, OSError):
+                position = self._busy[pipe]
+                yield position, Lost(self._dismiss(pipe))
+                continue
+            position = self._busy[pipe]
+            if isinstance(event, Product | Failed):
+                del self._busy[pipe]
+            yield position, event
+
+    def drop(self, position: int) -> None:
+        for pipe, at in list(self._busy.items()):
+            if at == position:
+                self._processes[pipe].kill()
+                self._dismiss(pipe)
+
+    def _dismiss(self, pipe: connection.Connection) -> str:
+        """Bury a worker that has gone; how it died."""
+        process = self._processes.pop(pipe)
+        self._busy.pop(pipe, None)
+        process.join(timeout=1)
+        process.kill()
+        process.join()
+        pipe.close()
+        code = process.exitcode or 0
+        how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"exited with {code}"
+        process.close()
+        return how
+
+    def close(self) -> None:
+        with uninterrupted():
+            for process in self._processes.values():
+                process.kill()  # it holds nothing that would be lost
+            for pipe in list(self._processes):
+                self._dismiss(pipe)
+
+
+def serve(pipe: connection.Connection, work: Work) -> None:
+    """What a worker process does: tasks, one after another, until its parent is gone."""
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            pipe.send(portable(attempt(work, pipe.recv(), pipe.send)))

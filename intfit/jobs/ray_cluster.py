@@ -1,0 +1,134 @@
+"""Tasks on a Ray cluster (https://www.ray.io). Its machines need intfit, but share no disk."""
+
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from .. import __version__
+from ..errors import IntfitError, UsageError
+from .pool import Event, Failed, Lost, Task, attempt, portable, uninterrupted
+from .tasks import Product, Work
+
+#: Seconds that the head of a cluster may take to answer.
+PATIENCE = 5.0
+#: Seconds between two looks at whether an interrupt has come.
+MOMENT = 0.2
+
+
+def stream(work: Work, task: Task, version: str) -> Iterator[Event]:
+    """What a task has to say, on the cluster's side; its outcome is the last."""
+    if version != __version__:
+        yield Failed(IntfitError(f"the cluster has intfit {__version__}, this is {version}"))
+        return
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def run() -> None:
+        events.put(portable(attempt(work, task, events.put)))
+
+    threading.Thread(target=run, daemon=True).start()
+    event: Event | None = None
+    while not isinstance(event, Product | Failed):
+        event = events.get()
+        yield event
+
+
+class Cluster:
+    """The workers of a Ray cluster, at most ``most`` at once: otherwise as many as it has CPUs for.
+
+    ``address`` is ``auto``, the cluster that this machine belongs to, or HOST:PORT of its head.
+    Every task has ``threads`` CPUs, and a GPU where it runs ``on_gpu``.
+
+    Raises:
+        UsageError: if Ray is not installed.
+        IntfitError: if the cluster cannot be joined.
+    """
+
+    def __init__(
+        self, work: Work, address: str, *, most: int | None, threads: int, on_gpu: bool
+    ) -> None:
+        try:
+            import ray
+            from ray._private import worker
+        except ImportError:
+            raise UsageError("--cluster needs Ray: pip install 'intfit[ray]'") from None
+        check_address(address)
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                configure_logging=False,
+            )
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            reason = str(error).strip().split("\n")[0].split(". ")[0]
+            raise IntfitError(
+                f"--cluster {address!r} cannot be joined: {reason}. 'ray start --head' starts "
+                "one, and 'ray start --address HOST:PORT' has this machine join it"
+            ) from None
+        # Ray would print that a worker is gone to standard output, which carries data only
+        worker._worker_logs_enabled = False
+        self._ray: Any = ray
+        self._work, self._most, self._threads = work, most, threads
+        self._stream = ray.remote(
+            num_cpus=threads, num_gpus=int(on_gpu), max_retries=0, num_returns="streaming"
+        )(stream)
+        self._running: dict[Any, int] = {}  # by Ray's generators of what the tasks say
+
+    def free(self) -> bool:
+        if self._most is not None:
+            return len(self._running) < self._most
+        cpus = self._ray.cluster_resources().get("CPU", 0)  # machines come and go
+        return len(self._running) < max(1, int(cpus // self._threads))
+
+    def start(self, position: int, task: Task) -> None:
+        self._running[self._stream.remote(self._work, task, __version__)] = position
+
+    def wait(self) -> Iterator[tuple[int, Event]]:
+        errors = self._ray.exceptions
+        ready, _ = self._ray.wait(list(self._running), timeout=MOMENT)
+        for told in ready:
+            position = self._running[told]
+            event: Event
+            try:
+                event = self._ray.get(next(told))
+            except errors.RayTaskError as error:  # it catches its own: Ray could not even start it
+                reason = str(error).strip().rsplit("\n", 1)[-1]
+                event = Failed(
+                    IntfitError(f"the cluster cannot run intfit {__version__}: {reason}")
+                )
+            except (errors.RayError, StopIteration) as error:
+                event = Lost(f"was lost ({type(error).__name__})")
+            if isinstance(event, Product | Failed | Lost):
+                del self._running[told]
+            yield position, event
+
+    def drop(self, position: int) -> None:
+        for told, at in list(self._running.items()):
+            if at == position:
+                del self._running[told]
+                self._ray.cancel(told, force=True)
+
+    def close(self) -> None:
+        with uninterrupted():
+            self._ray.shutdown()  # the cluster ends what this program still has running
+
+
+def check_address(address: str) -> None:
+    """Raise where nobody answers: Ray would take half a minute to say so.
+
+    Raises:
+        UsageError: if it is neither ``auto`` nor HOST:PORT.
+        IntfitError: if nobody answers there.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or "/" in host or int(port) > 65535:
+        raise UsageError(f"--cluster {address!r} is not auto or HOST:PORT of a Ray cluster's head")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except OSError as error:
+        raise IntfitError(f"--cluster {address!r} does not answer: {error}") from None

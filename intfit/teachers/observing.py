@@ -1,0 +1,70 @@
+"""What a teacher chose, kept: for ``--save-selection`` and the bench's maps."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..media import medium
+from . import Around, Score, Teacher
+
+if TYPE_CHECKING:
+    from ..api import Prepared
+
+#: Takes a step, a picture's bytes and its suffix, and keeps it.
+Save = Callable[[int, bytes, str], None]
+
+#: Maps are saved at this many equal parts of the fit.
+MAPS = 10
+#: A map shows the latest draws that together make this share of the signal: one selection of
+#: greedy INT, or as many small batches.
+SHARE = 0.1
+
+
+class Witness(Around):
+    """A teacher that hands on what another one chooses of ``n`` examples, now and then.
+
+    ``keep`` is called with the step, the moment and the indices ``[B]`` chosen of late, on the CPU,
+    once for each of the ``moments``, shares of the fit in rising order.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        n: int,
+        moments: Sequence[float],
+        keep: Callable[[int, float, Tensor], None],
+    ) -> None:
+        super().__init__(teacher)
+        self._n, self._keep = n, keep
+        self._recent: deque[Tensor] = deque()
+        self._due = deque(moments)
+
+    def choose(self, step: int, progress: float, score: Score) -> Tensor:
+        chosen = super().choose(step, progress, score)
+        if not self._due:
+            return chosen
+        self._recent.append(chosen)
+        enough = self._n * SHARE
+        while sum(map(len, self._recent)) - len(self._recent[0]) >= enough:
+            self._recent.popleft()
+        full = sum(map(len, self._recent)) >= min(enough, len(chosen) * (step + 1))
+        if progress >= self._due[0] and full:
+            moment = self._due.popleft()
+            while self._due and progress >= self._due[0]:
+                moment = self._due.popleft()
+            self._keep(step, moment, torch.unique(torch.cat(list(self._recent))).cpu())
+        return chosen
+
+
+class Recorder(Witness):
+    """A teacher whose choices are drawn at ten moments of the fit, and saved."""
+
+    def __init__(self, teacher: Teacher, prepared: "Prepared", save: Save) -> None:
+        def draw(step: int, moment: float, indices: Tensor) -> None:
+            save(step, *medium(prepared.kind).draw_selection(prepared.signal, indices.numpy()))
+
+        moments = [part / MAPS for part in range(MAPS)]
+        super().__init__(teacher, prepared.signal.n, moments, draw)

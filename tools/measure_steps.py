@@ -1,0 +1,110 @@
+"""Measure what a step of a SIREN costs: the model that turns an effort into steps.
+
+    python tools/measure_steps.py --seconds 5
+
+Times steps of many shapes on one thread, by hand and by autograd in turns, and fits to each the
+three constants of `step_seconds` in `intfit/settings.py`: seconds a step, a neuron and a weight.
+Where a step gets faster, those in the settings are scaled by the ratios printed last, which keeps
+the seconds that an effort takes on the machine the presets were measured on. Processor time is
+counted rather than the clock, so that other work on the machine disturbs little.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+
+from intfit.networks.architecture import SirenConfig
+from intfit.networks.siren import Siren
+from intfit.settings import POOL
+from intfit.teachers import ProportionalInt
+from intfit.training import loop as fit
+from intfit.training.examples import GridSignal
+from intfit.training.optimizer import Adam
+
+#: Width, depth and batch.
+SHAPES = [
+    (16, 6, 2048),
+    (24, 4, 2048),
+    (32, 6, 2048),
+    (48, 5, 4096),
+    (64, 6, 512),
+    (64, 6, 2048),
+    (72, 4, 2048),
+    (96, 6, 2048),
+    (128, 4, 4096),
+    (256, 4, 2048),
+]
+
+
+def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]:
+    """A step of a fit to a picture."""
+    width, depth, batch = shape
+    config = SirenConfig(2, 3, width, depth, omega_first=60.0, omega=30.0)
+    values = torch.randint(256, (512 * 768, 3), dtype=torch.uint8)
+    signal = GridSignal((512, 768), values, 2 / 255, -1.0, "psnr", {})
+    field = Siren(config, generator=torch.Generator().manual_seed(0))
+    optimizer = Adam(field.groups(1.0), 1e-6, memory=0.99)
+    gradient = partial(fit.by_autograd, field, None)
+    if by_hand:
+        gradient, _ = fit.gradients_of(field, batch=batch, loss=signal.loss)
+    work = fit.Descend(signal, optimizer, gradient)
+    teacher = ProportionalInt(
+        signal.n,
+        batch=batch,
+        start=0.5,
+        ratio_schedule="linear",
+        interval_schedule=f"every:{min(signal.n, POOL) // (2 * batch)}",
+        generator=torch.Generator().manual_seed(0),
+    )
+    steps = iter(range(10**9))
+
+    def step() -> None:
+        indices = teacher.choose(next(steps), 0.5, torch.ones_like)
+        fit.learn(indices, work, optimizer, teacher, share=1.0)
+
+    return step
+
+
+def medians(calls: dict[str, Callable[[], None]], *, seconds: float) -> dict[str, float]:
+    """The median seconds of each call, all in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for name, call in calls.items():
+            start = time.thread_time()
+            call()
+            taken[name].append(time.thread_time() - start)
+    return {name: float(np.median(times)) for name, times in taken.items()}
+
+
+def main() -> None:
+    """Read the command line, and measure."""
+    parser = argparse.ArgumentParser(description="Measure the seconds of a step.")
+    parser.add_argument("--seconds", type=float, default=5, help="for each shape")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    fit.keep_freed_memory()
+    found: dict[str, list[float]] = {"by hand": [], "autograd": []}
+    for shape in SHAPES:
+        calls = {name: step_of(shape, by_hand=name == "by hand") for name in found}
+        times = medians(calls, seconds=options.seconds)
+        for name, value in times.items():
+            found[name].append(value)
+        ratio = times["autograd"] / times["by hand"]
+        print(shape, {name: f"{1e3 * t:.2f} ms" for name, t in times.items()}, f"{ratio:.2f}")
+    terms = np.array([(1, b * w * d, b * w * w * (d - 1)) for w, d, b in SHAPES], float)
+    constants = {}
+    for name, times in found.items():
+        relative = terms / np.array(times)[:, None]
+        constants[name] = np.linalg.lstsq(relative, np.ones(len(times)), rcond=None)[0]
+        off = np.abs(relative @ constants[name] - 1).max()
+        print(name, *(f"{c:.2e}" for c in constants[name]), f"within {off:.0%}")
+    print("ratios", *(f"{r:.2f}" for r in constants["by hand"] / constants["autograd"]))
+
+
+if __name__ == "__main__":
+    main()
