@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from intfit.cli import app
 from intfit.codecs.wavelet import payload as pyramid
 from intfit.coding import container
-from intfit.networks.architecture import architecture
+from intfit.codecs import read_config
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
@@ -39,9 +39,11 @@ class Run:
 def digests(path: Path) -> dict[str, str]:
     """SHA-256 of the whole numbers that each tensor of a picture's latents holds."""
     layout, stored = container.load(path.read_bytes())
-    config = architecture(layout.header)
+    config = read_config(layout.header)
     return {
-        name: hashlib.sha256((tensor / config.size()).round().astype("<i4").tobytes()).hexdigest()
+        name: hashlib.sha256(
+            (tensor / config.step_size).round().astype("<i4").tobytes()
+        ).hexdigest()
         for name, tensor in pyramid.unpack(stored["payload"].data, config).items()
         if name != "colours"
     }

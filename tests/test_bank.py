@@ -19,7 +19,8 @@ from intfit.codecs.mdct import transform as bank
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
 from intfit.media import audio
-from intfit.networks.architecture import LONGEST, SHORTEST, BankConfig, architecture
+from intfit.codecs import read_config
+from intfit.codecs.mdct.config import LONGEST, SHORTEST, MdctConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "bank.safetensors"
@@ -120,10 +121,10 @@ def test_the_bits_that_rounding_reckons_with_are_those_that_are_written():
 
 def test_the_golden_file_decodes_to_the_same_latents_for_ever():
     layout, stored = container.load(GOLDEN.read_bytes())
-    config = architecture(layout.header)
+    config = read_config(layout.header)
     payload = stored["payload"].data
     tensors = codec.unpack(payload, config)
-    steps = tensors["latents"] / config.size()
+    steps = tensors["latents"] / config.step_size
     whole = np.where(np.abs(steps) > 0.5, np.rint(steps), 0).astype("<i4")
     known = json.loads(GOLDEN.with_suffix(".json").read_text())
     assert hashlib.sha256(whole.tobytes()).hexdigest() == known["latents"]
@@ -237,7 +238,7 @@ def test_a_header_or_a_table_of_blocks_that_lies_is_refused():
     layout.header.facts.update(frames=1 << 29)
     with pytest.raises(FileFormatError, match="too small"):
         pipeline.load(container.dump(layout.header, stored), device="cpu")
-    config = BankConfig(1, 1000, 0)
+    config = MdctConfig(1, 1000, 0)
     tensors = {name: np.zeros(shape, np.float32) for name, shape in config.shapes().items()}
     for blocks in ([0, 0, 0, 0], [512, 512, 512, 512], [300, 256, 256, 256], [8192] * 4):
         tensors["blocks"] = np.array(blocks, np.float32)

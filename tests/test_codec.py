@@ -15,7 +15,7 @@ from intfit.coding import container
 from intfit.coding import integers as entropy
 from intfit.coding import weights as payload
 from intfit.errors import FileFormatError, UsageError
-from intfit.networks.architecture import architecture
+from intfit.codecs import read_config
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -47,7 +47,7 @@ def test_any_three_bytes_are_a_model_and_survive_a_round_trip():
 @pytest.mark.parametrize("kind", KINDS)
 def test_golden_files_decode_to_the_same_integers_for_ever(kind):
     layout, stored = container.load((GOLDEN / f"{kind}.safetensors").read_bytes())
-    shapes = architecture(layout.header).shapes()
+    shapes = read_config(layout.header).shapes()
     found = {
         name: [tensor.step, hashlib.sha256(tensor.integers.astype("<i4").tobytes()).hexdigest()]
         for name, tensor in payload.unpack(stored["payload"].data, shapes).items()

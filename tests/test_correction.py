@@ -22,7 +22,8 @@ from intfit.coding import container
 from intfit.coding import weights as payload
 from intfit.errors import FileFormatError
 from intfit.media import image
-from intfit.networks.architecture import NEWEST, LatentConfig, architecture
+from intfit.codecs import read_config
+from intfit.codecs.wavelet.config import NEWEST_SHARED as NEWEST, WaveletConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "correction.safetensors"
@@ -51,11 +52,11 @@ def with_network(neurons: int, width: int = 24, height: int = 17) -> bytes:
     """A small file with a network of random weights."""
     data = pipeline.encode(png(drawing(width, height)), replace(FAST, effort=1)).data
     layout, stored = container.load(data)
-    config = replace(architecture(layout.header), neurons=neurons)
+    config = replace(read_config(layout.header), neurons=neurons)
     rng = np.random.default_rng(1)
     network = {
-        name: payload.Quantized(40, rng.integers(-9, 10, shape).astype(np.int32))
-        for name, shape in config.correction().items()
+        name: payload.QuantisedTensor(40, rng.integers(-9, 10, shape).astype(np.int32))
+        for name, shape in config.own_shapes().items()
     }
     joined = pyramid.joined(stored["payload"].data, payload.pack(network))
     layout.header.network["neurons"] = neurons
@@ -97,14 +98,14 @@ def test_info_says_what_the_network_takes(corrected, intfit):
 
 
 def test_what_numpy_evaluates_is_what_torch_has_fitted():
-    config = LatentConfig(3, 32, 48, 0, 8)
+    config = WaveletConfig(3, 32, 48, 0, 8)
     field = correct.Correction(config, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
     seen = np.random.default_rng(0).normal(size=(50, field.config.in_features)).astype(np.float32)
     parameters = {name: p.detach().numpy() for name, p in field.named_parameters()}
-    found = correction.values(parameters, seen, np.sin) * config.size()
+    found = correction.values(parameters, seen, np.sin) * config.step_size
     np.testing.assert_allclose(found, field(torch.from_numpy(seen)).detach(), atol=1e-4)
 
 

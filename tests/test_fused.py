@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from intfit.codecs.wavelet.postfilter_fitting import Correction
-from intfit.networks.architecture import LatentConfig, SirenConfig
+from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
 from intfit.training.gradients import fused
 from intfit.training.gradients.base import Lesson
@@ -46,7 +47,7 @@ runs = pytest.mark.usefixtures("_running")
 def siren(inside, outside, width, depth):
     config = SirenConfig(inside, outside, width, depth, omega_first=60.0, omega=30.0)
     field = Siren(config, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-    Adam(field.groups(1.0), 1.0, memory=0.99)  # which moves them
+    Adam(field.groups(1.0), 1.0, beta2=0.99)  # which moves them
     return field
 
 
@@ -100,13 +101,13 @@ def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
 @runs
 def test_what_corrects_a_picture_has_a_skip_and_a_size():
     generator = torch.Generator().manual_seed(0)
-    config = LatentConfig(3, 96, 128, step=100, neurons=24)
+    config = WaveletConfig(3, 96, 128, step=100, neurons=24)
     field = Correction(config, generator=generator)
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     field.to(DEVICE)
-    Adam(field.groups(1.0), 1.0, memory=0.99)  # which moves them
+    Adam(field.groups(1.0), 1.0, beta2=0.99)  # which moves them
     coords, targets, _ = examples(field.config.in_features, 3, 70)
     errors = Fused(field)(Lesson(coords, targets, loss="l2", count=70))
     assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=70))

@@ -70,7 +70,7 @@ def learnt(kind, record=None):
     ready = prepare(png(photo()), settings)
     signal = ready.signal.to(torch.device("cpu"))
     field = Siren(ready.config, generator=torch.Generator().manual_seed(0))
-    optimizer = Adam(field.groups(1.0), 1e-3, memory=0.99)
+    optimizer = Adam(field.groups(1.0), 1e-3, beta2=0.99)
     gradient = Descent(field) if kind == "by hand" else partial(fit.by_autograd, field, None)
     descend = fit.Descend(signal, optimizer, gradient)
     work = descend if record is None else Graphed(descend, record=record)

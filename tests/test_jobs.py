@@ -167,7 +167,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("ray") / "log"
     options = ("--head", "--block", "--num-cpus=2", "--include-dashboard=false", f"--port={port}",
-               "--disable-usage-stats", "--object-store-memory=100000000")  # fmt: skip
+               "--disable-usage-stats", "--object-store-beta2=100000000")  # fmt: skip
     with log.open("wb") as told:
         head = subprocess.Popen(
             [str(Path(sys.executable).with_name("ray")), "start", *options],

@@ -19,7 +19,7 @@ from intfit.codecs.wavelet import field as latent
 from intfit.codecs.wavelet import lifting as wavelet
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
-from intfit.networks.architecture import LatentConfig
+from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "latent.safetensors"
@@ -34,18 +34,18 @@ def scene(width: int = 90, height: int = 60) -> Image.Image:
     return Image.fromarray((pixels + rng.normal(0, 6, pixels.shape)).clip(0, 255).astype(np.uint8))
 
 
-def levels_of(config: LatentConfig, spread: float, seed: int = 0) -> list[list[np.ndarray]]:
+def levels_of(config: WaveletConfig, spread: float, seed: int = 0) -> list[list[np.ndarray]]:
     rng = np.random.default_rng(seed)
     return [
         [np.rint(rng.laplace(0, spread, shape)).astype(np.int32) for shape in bands]
-        for bands in config.bands()
+        for bands in config.band_shapes()
     ]
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 33), (64, 48), (101, 35), (1, 40), (2, 2)])
 def test_a_picture_of_any_size_comes_back_from_its_exact_latents(size):
     values = np.random.default_rng(0).uniform(-1, 1, (*size, 3)).astype(np.float32)
-    config = LatentConfig(3, *size, 0)
+    config = WaveletConfig(3, *size, 0)
     exact = latent.analysed(values, config, latent.principal(values.reshape(-1, 3)))
     assert {name: tensor.shape for name, tensor in exact.items()} == config.shapes()
     assert sum(tensor.size for tensor in exact.values()) - 9 == config.count()
@@ -54,7 +54,7 @@ def test_a_picture_of_any_size_comes_back_from_its_exact_latents(size):
 
 def test_a_latent_of_one_step_is_an_error_of_one_step():
     """What the norms are for: the squared error of the picture is that of the latents."""
-    config = LatentConfig(1, 128, 128, 0)
+    config = WaveletConfig(1, 128, 128, 0)
     blank = {name: np.zeros(shape, np.float32) for name, shape in config.shapes().items()}
     blank["colours"] = np.ones((1, 1), np.float32)
     for name, shape in list(config.shapes().items())[2:]:
@@ -67,16 +67,16 @@ def test_a_latent_of_one_step_is_an_error_of_one_step():
 @pytest.mark.parametrize("spread", [0.0, 0.2, 3.0, 5000.0])
 @pytest.mark.parametrize("size", [(3, 40, 56), (1, 33, 17), (4, 19, 50)])
 def test_latents_come_back_whatever_they_are(spread, size):
-    config = LatentConfig(*size, 0)
+    config = WaveletConfig(*size, 0)
     levels = levels_of(config, spread)
     data = context.encode([[band.copy() for band in level] for level in levels])
-    for before, after in zip(levels, context.decode(data, config.bands()), strict=True):
+    for before, after in zip(levels, context.decode(data, config.band_shapes()), strict=True):
         for one, other in zip(before, after, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 def test_the_bits_that_rounding_reckons_with_are_those_that_are_written():
-    config = LatentConfig(3, 64, 96, 0)
+    config = WaveletConfig(3, 64, 96, 0)
     exact = [[band + 0.3 for band in level] for level in levels_of(config, 0.8)]
     chosen, bits = context.choose(exact, 0.11)
     assert 8 * len(context.encode(chosen)) == pytest.approx(bits, rel=0.01, abs=64)
@@ -84,7 +84,7 @@ def test_the_bits_that_rounding_reckons_with_are_those_that_are_written():
 
 def test_rounding_prefers_fewer_bits_the_dearer_they_are():
     rng = np.random.default_rng(1)
-    shapes = LatentConfig(3, 64, 96, 0).bands()
+    shapes = WaveletConfig(3, 64, 96, 0).band_shapes()
     exact = [[rng.laplace(0, 0.8, shape) for shape in bands] for bands in shapes]
     sizes = [len(context.encode(context.choose(exact, price)[0])) for price in (0.0, 0.1, 0.5)]
     assert sizes[0] > sizes[1] > sizes[2]

@@ -19,7 +19,7 @@ from intfit.training import loop as fit
 from intfit.training.gradients import by_hand as descent
 from intfit.training.gradients.base import Lesson
 from intfit.training.gradients.by_hand import Descent
-from intfit.training.optimizer import MOMENTUM, Adam
+from intfit.training.optimizer import BETA1, Adam
 from intfit.training.quantisation import Rounding
 
 SMALL = ("--shapes", "8x2x64", "--seconds", 0.1, "--threads", 1)
@@ -96,7 +96,7 @@ def test_gradients_of_parts_add_up_to_those_of_the_whole():
 
 def test_gradients_go_straight_through_the_rounding():
     one, other = twins()
-    optimizer = Adam(one.groups(1.0), 1e-3, memory=0.99)
+    optimizer = Adam(one.groups(1.0), 1e-3, beta2=0.99)
     rounding = Rounding(one, dict.fromkeys(dict(one.named_parameters()), 110))
     exact = {name: tensor.clone() for name, tensor in one.state_dict().items()}
     coords, targets = examples(2, 3, 64)
@@ -124,8 +124,8 @@ def test_a_wave_is_a_cosine_and_its_slope():
 
 def test_one_tensor_a_group_learns_as_many_do():
     one, other = twins()
-    flat = Adam(one.groups(1.0), 1e-3, memory=0.99)
-    plain = torch.optim.Adam(other.groups(1e-3), betas=(MOMENTUM, 0.99))
+    flat = Adam(one.groups(1.0), 1e-3, beta2=0.99)
+    plain = torch.optim.Adam(other.groups(1e-3), betas=(BETA1, 0.99))
     coords, targets = examples(2, 3, 64)
     for _ in range(5):
         flat.advance(1.0)

@@ -28,7 +28,7 @@ import intfit
 from intfit import metrics
 from intfit.api import Encoded
 from intfit.codecs.wavelet import field as latent
-from intfit.networks.architecture import LatentConfig
+from intfit.codecs.wavelet.config import WaveletConfig
 
 Array = NDArray[np.float64]
 #: Weights ``[B, 2 * reach]`` of the samples around positions ``[B]`` past those left of them.
@@ -214,7 +214,7 @@ def encoded(pixels: Array, quality: float) -> Encoded:
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     settings = intfit.Settings(field="latent", effort=2, quality=quality)
-    with mock.patch.object(LatentConfig, "corrigible", return_value=False):
+    with mock.patch.object(WaveletConfig, "corrigible", return_value=False):
         return intfit.encode(buffer.getvalue(), settings)
 
 

@@ -47,7 +47,7 @@ def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]
     values = torch.randint(256, (512 * 768, 3), dtype=torch.uint8)
     signal = GridSignal((512, 768), values, 2 / 255, -1.0, "psnr", {})
     field = Siren(config, generator=torch.Generator().manual_seed(0))
-    optimizer = Adam(field.groups(1.0), 1e-6, memory=0.99)
+    optimizer = Adam(field.groups(1.0), 1e-6, beta2=0.99)
     gradient = partial(fit.by_autograd, field, None)
     if by_hand:
         gradient, _ = fit.gradients_of(field, batch=batch, loss=signal.loss)

@@ -24,7 +24,7 @@ from intfit.codecs.wavelet import field as latent
 from intfit.codecs.wavelet import payload as pyramid
 from intfit.codecs.wavelet.postfilter import Seen
 from intfit.media import image
-from intfit.networks.architecture import COMMON, NEIGHBOURS, LatentConfig
+from intfit.networks.architecture import COMMON, NEIGHBOURS, WaveletConfig
 
 STEPS = range(0, 140, 20)
 #: Pixels of each photograph at each step; of a training step, and training steps.
@@ -53,14 +53,14 @@ def examples(path: Path, step: int, rng: np.random.Generator) -> tuple[np.ndarra
     """What is seen ``[KEPT, F]`` and what is missing ``[KEPT, 3]``, in steps, at some pixels."""
     pixels, *_ = image.samples(path.read_bytes())
     values = pixels[..., :3].astype(np.float32) / np.float32(127.5) - 1
-    config = LatentConfig(3, *values.shape[:2], step)
+    config = WaveletConfig(3, *values.shape[:2], step)
     exact = latent.analysed(values, config, latent.colours(values))
     tensors = pyramid.unpack(pyramid.pack(exact, config), config)
     seen = Seen(tensors, config)
     missing = values @ latent.unmixing(tensors["colours"]) - seen.picture
     chosen = rng.choice(config.height * config.width, KEPT)
     features = seen.at(0, config.height)[chosen]
-    return features.astype(np.float16), missing.reshape(-1, 3)[chosen] / config.size()
+    return features.astype(np.float16), missing.reshape(-1, 3)[chosen] / config.step_size
 
 
 def turned(inside: int) -> list[Tensor]:

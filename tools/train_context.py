@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from intfit.codecs.wavelet import context_model as context
 from intfit.codecs.wavelet import field as latent
 from intfit.media import image
-from intfit.networks.architecture import LatentConfig
+from intfit.codecs.wavelet.config import WaveletConfig
 
 STEPS, BATCH, LR, HIDDEN = 4000, 8000, 0.01, 24
 #: Quantisation steps of the pictures, and the share of a half step that is rounded to zero.
@@ -57,7 +57,7 @@ def examples(path: Path, size: float, shrink: int) -> list[tuple[int, int, Tenso
     tall, wide, channels = pixels.shape
     pixels = pixels.reshape(tall // shrink, shrink, wide // shrink, shrink, channels).mean((1, 3))
     values = pixels.astype(np.float32) - 128
-    config = LatentConfig(3, *values.shape[:2], 0)
+    config = WaveletConfig(3, *values.shape[:2], 0)
     exact = latent.analysed(values, config, latent.colours(values))
     bands = [band / size for name, band in exact.items() if name.startswith("levels")]
     whole = [(np.sign(b) * np.floor(np.abs(b) + KEPT)).astype(np.int32) for b in bands]

@@ -14,7 +14,8 @@ from typing import Any
 import soundfile
 import soxr
 
-from ..api import Prepared, prepare
+from ..api import prepare
+from ..codecs.protocol import Prepared
 from ..errors import MediaError, UsageError
 from ..media import audio, image, sniff
 from ..settings import Settings

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..api import Prepared
+from ..codecs.protocol import Prepared
 from ..errors import IntfitError, UsageError
 from ..media import medium
 from ..signals import Grid

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..networks.architecture import SirenConfig
 from ..networks.siren import Siren
-from ..settings import Settings, plan
+from ..plan import make_plan
+from ..settings import Settings
 from ..teachers import make_teacher
 from ..training import loop as fitting
 from ..training.examples import GridSignal
@@ -149,9 +150,9 @@ def _ours(
     """A fit's step on given examples, how it chooses them, and its optimizer's part."""
     settings = Settings(width=config.width, depth=config.depth, batch=batch)
     features = config.in_features, config.out_features
-    chosen = plan(settings, kind="image", n=signal.n, features=features)
+    chosen = make_plan(settings, kind="image", n=signal.n, features=features)
     field = Siren(config, generator=torch.Generator().manual_seed(0))
-    optimizer = Adam(field.groups(1.0), 1e-6, memory=chosen.memory)
+    optimizer = Adam(field.groups(1.0), 1e-6, beta2=chosen.beta2)
     gradient, _ = fitting.gradients_of(field, batch=batch, loss=signal.loss)
     work = fitting.Descend(signal, optimizer, gradient)
     draws = torch.Generator().manual_seed(0)

@@ -12,16 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..api import Prepared
+from ..codecs.protocol import Prepared
+from ..defaults import PUBLISHED_SCHEDULES
 from ..errors import UsageError
 from ..media import image
-from ..networks.architecture import SirenConfig
 from ..networks.siren import Siren
+from ..plan import Plan, make_plan
 from ..schedules import RatioSchedule, interval_at
-from ..settings import SCHEDULES, Plan, Settings, plan
-from ..teachers import Around, Score, Teacher, make_teacher
-from ..teachers.observing import Witness
+from ..settings import Settings
+from ..teachers import Around, Score, Teacher
+from ..teachers.observing import SelectionObserver
 from ..training import loop as fitting
+from ..training.session import start_session
 
 #: Compared where nothing else is asked for. ``constant+dense`` and ``step+incremental`` are INT as
 #: published; its full batch is the paper's baseline, uniform draws are the honest one.
@@ -142,7 +144,7 @@ def halved(data: bytes) -> bytes:
 def _planned(ready: Prepared, changes: dict[str, Any]) -> tuple[Settings, Plan]:
     changed = replace(ready.settings, **changes)
     features = ready.signal.in_features, ready.signal.out_features
-    return changed, plan(changed, kind=ready.kind, n=ready.signal.n, features=features)
+    return changed, make_plan(changed, kind=ready.kind, n=ready.signal.n, features=features)
 
 
 def fitted(
@@ -172,25 +174,22 @@ def fitted(
     if given.steps is not None:
         changes["steps"] = max(1, round(given.steps * share))
     settings, chosen = _planned(ready, changes)
-    config, device = ready.config, torch.device(ready.device)
-    assert isinstance(config, SirenConfig)
-    signal = ready.signal.to(device)
-    siren = Siren(config, generator=torch.Generator().manual_seed(seed)).to(device)
-    draws = torch.Generator(device).manual_seed(seed)
-    taught = make_teacher(
-        chosen, signal.n, shape=signal.shape, generator=draws, importance=signal.importance
-    )
-    timed = Timed(taught, now)
+    network = Siren(ready.config, generator=torch.Generator().manual_seed(seed))
+    examples = ready.signal.to(torch.device(ready.device))
+    session = start_session(network, examples, chosen, ready.device)
+    siren, signal, device = session.network, session.examples, torch.device(ready.device)
+    timed = Timed(session.teacher, now)
     kept: dict[float, Tensor] = {}
-    teacher = Witness(timed, signal.n, MOMENTS, lambda _, when, those: kept.update({when: those}))
+    teacher = SelectionObserver(
+        timed, signal.n, MOMENTS, lambda _, when, those: kept.update({when: those})
+    )
     points: list[Point] = []
-    glances = torch.Generator(device).manual_seed(seed + 1)
-    for at in fitting.fit(siren, signal, teacher, chosen, generator=glances, now=now):
+    for at in fitting.fit(siren, signal, teacher, chosen, generator=session.generator, now=now):
         if at.fraction >= len(points) / parts:
             # the same samples every time, where the signal is too large for all
             same = torch.Generator(device).manual_seed(0)
             quality = fitting.measure(siren, signal, count=fitting.MEASURE, generator=same)
-            selects = settings.teacher in SCHEDULES
+            selects = settings.teacher in PUBLISHED_SCHEDULES
             interval = interval_at(chosen.interval_schedule, at.fraction) if selects else 1
             choosing = timed.seconds / max(at.seconds, 1e-9)
             points.append(Point(at.step, at.seconds, quality, at.ratio, interval, choosing))

@@ -10,10 +10,11 @@ from ..errors import IntfitError, UsageError
 from ..jobs import files as batch
 from ..jobs import tasks
 from ..jobs.files import Job
+from ..jobs.phrases import format_duration, format_size, printable
 from ..jobs.tasks import Product
 from . import options as opt
 from .options import OUTPUT, option
-from .report import Reporter, duration, printable, size
+from .report import Reporter
 from .run import Spread, guarded, plan_jobs, run
 
 DECODED_KEYS = (
@@ -170,8 +171,9 @@ def decode(
             line = made.values
             report.say(
                 f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}  "
-                f"{size(line['bytes_in'])} {report.arrow} {size(line['bytes_out'])}  {made.size}  "
-                f"{duration(line['seconds'])}  {line['device']}"
+                f"{format_size(line['bytes_in'])} {report.arrow} {format_size(line['bytes_out'])}  "
+                f"{made.size}  "
+                f"{format_duration(line['seconds'])}  {line['device']}"
             )
             report.notes(line["notes"])
 

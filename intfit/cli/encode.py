@@ -11,12 +11,12 @@ from ..errors import UsageError
 from ..jobs import files as batch
 from ..jobs import tasks
 from ..jobs.files import Job
+from ..jobs.phrases import printable
 from ..jobs.tasks import Product, Selected
-from ..settings import Settings, searches
-from ..settings import check as check_settings
+from ..settings import Settings, check_settings, searches_size
 from . import options as opt
 from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
-from .report import Reporter, printable
+from .report import Reporter
 from .run import Spread, guarded, plan_jobs, run
 
 ENCODED_KEYS = (
@@ -240,7 +240,7 @@ def encode(
         check_settings(settings)
         if save_selection and settings.field == "latent":
             raise UsageError("--save-selection is for --field siren: latents need no fit")
-        if save_selection and searches(settings):
+        if save_selection and searches_size(settings):
             raise UsageError("--save-selection is for one fit, not a search: give --width or -q")
         jobs = plan_jobs(
             files or [],

@@ -7,9 +7,10 @@ import typer
 from ..jobs import files as batch
 from ..jobs import tasks
 from ..jobs.files import Job
+from ..jobs.phrases import format_size, printable
 from ..jobs.tasks import Product
 from . import options as opt
-from .report import Reporter, printable, size
+from .report import Reporter
 from .run import guarded, plan_jobs, run
 
 EXPORTED_KEYS = ("input", "output", "ok", "error", "skipped", "bytes_in", "bytes_out")
@@ -47,9 +48,10 @@ def export(
         )  # fmt: skip
 
         def summary(job: Job, made: Product) -> None:
+            before, after = made.values["bytes_in"], made.values["bytes_out"]
             report.say(
                 f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}  "
-                f"{size(made.values['bytes_in'])} {report.arrow} {size(made.values['bytes_out'])}"
+                f"{format_size(before)} {report.arrow} {format_size(after)}"
             )
 
         run(

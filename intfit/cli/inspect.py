@@ -5,15 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
+from ..codecs import codec_of, read_config
+from ..codecs.protocol import Config
 from ..coding import container
 from ..coding.header import KINDS
+from ..coding.tensors import payload_of
 from ..errors import IntfitError, UsageError
 from ..jobs import files as batch
 from ..jobs.files import Job
-from ..networks.architecture import SINES, Config, SirenConfig, architecture
+from ..jobs.phrases import METRICS, format_metric, format_size, printable
 from . import options as opt
 from .options import MESSAGES, option
-from .report import METRICS, Reporter, printable, size, value
+from .report import Reporter
 from .run import MENDABLE, explain, guarded
 
 INFO_KEYS = (
@@ -71,8 +74,8 @@ def info(
             line |= {"input": name, "ok": True}
             try:
                 layout = container.read_layout(Path(name))
-                network = architecture(layout.header)
-                parts = breakdown(Path(name), network) if verbose else None
+                config = read_config(layout.header)
+                parts = breakdown(Path(name), config) if verbose else None
             except MENDABLE as error:
                 code, message = explain(error, debug=debug)
                 worst = max(worst, code)
@@ -86,58 +89,44 @@ def info(
                     "facts": header.facts,
                     "field": {"kind": header.field, **header.network},
                     "fit": header.fit,
-                    "parameters": network.count(),
+                    "parameters": config.count(),
                     "profile": "packed" if layout.packed else "open",
                     "types": sorted({dtype for dtype, *_ in layout.tensors.values()}),
                 }
                 if parts is not None:
                     line["sizes"] = parts
                 if not as_json:
-                    print(page(line))
+                    field = codec_of(header.field, header.medium).describe(config)
+                    print(page(line, field))
             report.record(line)
         if worst:
             raise typer.Exit(worst)
 
 
-def breakdown(path: Path, network: Config) -> dict[str, float]:
-    """Bytes that the header and each tensor of a file take; reads all of it."""
+def breakdown(path: Path, config: Config) -> dict[str, float]:
+    """Bytes that the header and each part of a file take; reads all of it."""
     layout, stored = container.load(batch.read(Job(path, None)))
     sizes: dict[str, float] = {"header": layout.start}
-    if not layout.packed:
+    payload = payload_of(stored)
+    if payload is None:
         return sizes | {name: len(tensor.data) for name, tensor in stored.items()}
-    data = stored[container.PAYLOAD].data
-    if not isinstance(network, SirenConfig):
-        from ..codecs import latents
-
-        return sizes | latents.parts(data, network)
-    from ..coding import weights as payload
-
-    return sizes | {
-        part.name: round(part.size, 1) for part in payload.parts(data, network.shapes())
-    }
+    header = layout.header
+    return sizes | codec_of(header.field, header.medium).parts(payload, config)
 
 
-def page(line: dict[str, Any]) -> str:
-    """What `info` prints of one file."""
-    field, fit, reached = line["field"], line["fit"], line["fit"].get("distortion")
+def page(line: dict[str, Any], field: str) -> str:
+    """What `info` prints of one file, whose ``field`` is described by its codec."""
+    fit, reached = line["fit"], line["fit"].get("distortion")
     quality = "unknown distortion"
     if isinstance(reached, int | float):
-        quality = value(KINDS[line["kind"]].metric, reached)
+        quality = format_metric(KINDS[line["kind"]].metric, reached)
     taken = 8 * line["bytes"] / line["parameters"]
-    siren = field["kind"] == "siren"
-    built = f"latents, step {field.get('step')}"
-    if field.get("common"):
-        built += ", corrected"
-    if field.get("neurons"):
-        built += f", and a SIREN {field['neurons']} x {SINES}"
-    if siren:
-        built = f"SIREN {field.get('width')} x {field.get('depth')}, omega "
-        built += f"{field.get('omega_first')} / {field.get('omega')}"
+    is_siren = line["field"]["kind"] == "siren"
     rows = {
         line["kind"]: describe(line["facts"], line["kind"]),
-        "field": built,
+        "field": field,
         "weights"
-        if siren
+        if is_siren
         else "latents": f"{line['parameters']}, {line['profile']} as {', '.join(line['types'])}: "
         f"{taken:.3g} bits each, all told",
         "fit": f"{quality}, {fit.get('steps')} steps, teacher {fit.get('teacher')}, "
@@ -145,7 +134,7 @@ def page(line: dict[str, Any]) -> str:
     }
     if line["sizes"] is not None:
         rows["sizes"] = ", ".join(f"{name} {taken:g}" for name, taken in line["sizes"].items())
-    text = [f"{printable(line['input'])}  {size(line['bytes'])}"]
+    text = [f"{printable(line['input'])}  {format_size(line['bytes'])}"]
     text += [f"  {name:8} {printable(row)}" for name, row in rows.items()]
     return "\n".join(text)
 
@@ -211,12 +200,12 @@ def verify(
     failed = [m for m, bound in lowest.items() if not (found[m] or 0.0) >= bound]
     failed += [m for m, bound in highest.items() if not (found[m] or 0.0) <= bound]
     if not as_json:
-        print("  ".join(value(metric, number) for metric, number in found.items()))
+        print("  ".join(format_metric(metric, number) for metric, number in found.items()))
     report.record(line | {"ok": not failed, "kind": kind, "failed": failed, **found})
     for metric in failed:
         bound = (lowest | highest)[metric]
         report.error(
-            f"{printable(file)}: {value(metric, found[metric])} misses the limit {bound:g}"
+            f"{printable(file)}: {format_metric(metric, found[metric])} misses the limit {bound:g}"
         )
     if failed:
         raise typer.Exit(1)

@@ -8,95 +8,19 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..api import Prepared
-    from ..training.loop import Progress
+from ..jobs.phrases import (
+    RATES,
+    format_clock,
+    format_duration,
+    format_metric,
+    format_size,
+    printable,
+)
 
-#: The name and unit of each metric, as people write them.
-METRICS = {
-    "psnr": ("PSNR", "dB"),
-    "ssim": ("SSIM", ""),
-    "snr": ("SNR", "dB"),
-    "log_spectral_distance": ("log-spectral distance", "dB"),
-    "iou": ("IoU", ""),
-    "mean_distance": ("mean distance", "% of the diagonal"),
-    "max_distance": ("maximal distance", "% of the diagonal"),
-}
-#: The unit of each rate, as people write it.
-RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
+#: The most characters of a name in the progress display.
 NAME_WIDTH = 24
-
-
-def printable(name: str) -> str:
-    """A file name that is safe on a terminal: control characters and stray bytes are escaped."""
-    return name if name.isprintable() else ascii(name)[1:-1]
-
-
-def size(count: int) -> str:
-    """``38 kB``: three figures at the most, in powers of a thousand."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:.0f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """``41 s``, ``3 min 20 s``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
-
-
-def value(metric: str, number: float | None) -> str:
-    """``32.4 dB``, ``IoU 0.993``; the name is left out where the unit says it."""
-    name, unit = METRICS[metric]
-    if number is None:
-        return f"{name} -"
-    text = f"{number:.1f} {unit}" if metric in ("psnr", "snr") else f"{number:.4f} {unit}".strip()
-    return text if metric in ("psnr", "snr") else f"{name} {text}"
-
-
-def plan(prepared: "Prepared") -> str:
-    """The network and the schedule, in a line for ``--verbose`` and ``--dry-run``."""
-    from ..networks.architecture import SirenConfig
-
-    chosen, config = prepared.plan, prepared.config
-    if not isinstance(config, SirenConfig):
-        return (
-            f"  {prepared.kind}, {prepared.signal.n} examples; {config.count()} latents, "
-            f"in steps of {config.size():.3g}"
-        )
-    bound = f"{chosen.steps} steps" if chosen.steps else f"{chosen.max_time:g} s"
-    teacher = (
-        f"{chosen.teacher} ({chosen.selection})" if chosen.teacher == "int" else chosen.teacher
-    )
-    return (
-        f"  {prepared.kind}, {prepared.signal.n} examples; SIREN {config.width} x "
-        f"{config.depth}, {config.count()} weights, omega {config.omega_first:g} / "
-        f"{config.omega:g}; {teacher}, batch {chosen.batch}, {bound}, lr {chosen.lr:.3g}; "
-        f"{prepared.device}"
-    )
-
-
-def clock(seconds: float) -> str:
-    """``1:05``."""
-    whole = max(0, round(seconds))
-    return f"{whole // 60}:{whole % 60:02d}"
-
-
-def figures(progress: "Progress", metric: str) -> str:
-    """Where a fit stands, whose distortion is in ``metric``."""
-    left = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
-    rate = progress.step / max(progress.seconds, 1e-9)
-    return (
-        f"{clock(progress.seconds)} <{clock(left)} {rate:.0f} steps/s "
-        f"{value(metric, progress.distortion)} ratio {progress.ratio:.2f}"
-    )
 
 
 class Reporter:
@@ -144,11 +68,12 @@ class Reporter:
         larger = " (larger than the input)" if bytes_out > bytes_in else ""
         self.say(
             f"{printable(source)} {self.arrow} {printable(target)}  "
-            f"{size(bytes_in)} {self.arrow} {size(bytes_out)}  {factor}{self.times}{larger}  "
+            f"{format_size(bytes_in)} {self.arrow} {format_size(bytes_out)}  "
+            f"{factor}{self.times}{larger}  "
             f"raw {line['bytes_raw'] / bytes_out:.3g}{self.times}  "
             f"{line[unit]:.3g} {RATES[unit]}  "
-            f"{value(line['metric'], line['distortion'])}  {duration(line['seconds'])}  "
-            f"{line['device']}"
+            f"{format_metric(line['metric'], line['distortion'])}  "
+            f"{format_duration(line['seconds'])}  {line['device']}"
         )
         self.notes(line["notes"])
 
@@ -204,7 +129,7 @@ class Display:
 
     def _count(self) -> None:
         if self._all is not None:
-            passed = clock(time.monotonic() - self._start)
+            passed = format_clock(time.monotonic() - self._start)
             told = f"{self._ended} of {self._total} files"
             self._live.update(self._all, completed=self._ended, description=told, figures=passed)
 

@@ -17,9 +17,10 @@ from ..errors import IntfitError, UsageError
 from ..jobs import files as batch
 from ..jobs import pool as workers
 from ..jobs.files import STREAM, Job
+from ..jobs.phrases import printable
 from ..jobs.pool import Crew, Failed, Listener, Lost, Pool, Task
 from ..jobs.tasks import Planned, Product, Selected, Standing, Work
-from .report import Display, Reporter, printable
+from .report import Display, Reporter
 
 
 def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError
-from .header import FIELDS, FIT, KINDS
+from .header import VERSION, Header, parse_json, read_header, write_header
 
-#: The version this program writes and reads. A later one is refused by its number.
-VERSION = 2
 SUFFIX = ".safetensors"
 #: The one tensor of the packed profile.
 PAYLOAD = "payload"
@@ -35,21 +33,6 @@ class Stored:
     dtype: str
     shape: tuple[int, ...]
     data: bytes
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself.
-
-    ``medium`` and ``field`` are of :data:`~intfit.schema.KINDS` and :data:`~intfit.schema.FIELDS`;
-    ``facts``, ``network`` and ``fit`` have the keys listed there.
-    """
-
-    medium: str
-    facts: dict[str, Any]
-    field: str
-    network: dict[str, Any]
-    fit: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,29 +55,9 @@ class Layout:
         return list(self.tensors) == [PAYLOAD] and self.tensors[PAYLOAD][0] == "U8"
 
 
-def _text(header: Header, checksum: int | None) -> str:
-    """The header as JSON, with sorted keys."""
-
-    def values(names: tuple[str, ...], found: Mapping[str, Any]) -> list[Any]:
-        listed = [found.get(name) for name in names]
-        while listed and listed[-1] is None:
-            listed.pop()
-        return listed
-
-    table = {
-        header.medium: values(KINDS[header.medium].facts, header.facts),
-        header.field: values(FIELDS[header.field], header.network),
-        "fit": values(FIT, header.fit),
-        "version": VERSION,
-    }
-    if checksum is not None:
-        table["crc"] = checksum
-    return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def _checksum(header: Header, data: Iterable[bytes]) -> int:
     """CRC-32 of the header without its checksum, and of the data."""
-    found = zlib.crc32(_text(header, None).encode())
+    found = zlib.crc32(write_header(header, None).encode())
     for part in data:
         found = zlib.crc32(part, found)
     return found
@@ -103,7 +66,7 @@ def _checksum(header: Header, data: Iterable[bytes]) -> int:
 def dump(header: Header, tensors: Mapping[str, Stored]) -> bytes:
     """The bytes of a file. Equal contents give equal bytes: every key is sorted."""
     data = [tensor.data for _, tensor in sorted(tensors.items())]
-    text = _text(header, _checksum(header, data))
+    text = write_header(header, _checksum(header, data))
     table: dict[str, Any] = {"__metadata__": {"intfit": text}}
     position = 0
     for name, tensor in sorted(tensors.items()):
@@ -117,23 +80,6 @@ def dump(header: Header, tensors: Mapping[str, Stored]) -> bytes:
     encoded = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)  # safetensors aligns its data to 8 bytes
     return b"".join([len(encoded).to_bytes(8, "little"), encoded, *data])
-
-
-def _finite(literal: str) -> int | float:
-    """A JSON number, if a float can hold it; NaN and Infinity are no JSON."""
-    if not math.isfinite(float(literal)):
-        raise ValueError(literal)
-    return int(literal) if literal.lstrip("-").isdigit() else float(literal)
-
-
-def _json_object(text: str, what: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text, parse_float=_finite, parse_int=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError):
-        raise FileFormatError(f"{what} is damaged: not valid JSON") from None
-    if not isinstance(value, dict):
-        raise FileFormatError(f"{what} is damaged: not a JSON object")
-    return value
 
 
 def _placed(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
@@ -173,13 +119,13 @@ def parse(head: bytes, size: int) -> Layout:
     if length > MAX_HEADER or 8 + length > size:
         raise FileFormatError("not an intfit file, or a truncated one: its header is cut short")
     try:
-        table = _json_object(head[8 : 8 + length].decode(), "the safetensors header")
+        table = parse_json(head[8 : 8 + length].decode(), "the safetensors header")
     except UnicodeDecodeError:
         raise FileFormatError("the safetensors header is damaged: not UTF-8") from None
     metadata = table.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("intfit"), str):
         raise FileFormatError("a safetensors file, but not one that intfit wrote")
-    described = _json_object(metadata["intfit"], "the intfit header")
+    described = parse_json(metadata["intfit"], "the intfit header")
     version = described.get("version")
     if version != VERSION or isinstance(version, bool):
         raise FileFormatError(
@@ -198,28 +144,7 @@ def parse(head: bytes, size: int) -> Layout:
     checksum = described.get("crc")
     if type(checksum) is not int:
         raise FileFormatError("damaged: the header lacks its checksum")
-    return Layout(_header(described), tensors, checksum, 8 + length, size)
-
-
-def _header(described: Mapping[str, Any]) -> Header:
-    """The header in its JSON, whose values are still to be checked by who knows them."""
-
-    def entry(known: Iterable[str], what: str) -> str:
-        found = [name for name in known if name in described]
-        if len(found) != 1:
-            raise FileFormatError(f"its {what} is not one that this version reads")
-        return found[0]
-
-    def named(key: str, names: tuple[str, ...]) -> dict[str, Any]:
-        values = described.get(key)
-        if not isinstance(values, list) or len(values) > len(names):
-            raise FileFormatError(f"damaged: what the header says of its {key} cannot be read")
-        found = zip(names, values, strict=False)
-        return {name: value for name, value in found if value is not None}
-
-    kind, field = entry(KINDS, "medium"), entry(FIELDS, "network")
-    facts, network = named(kind, KINDS[kind].facts), named(field, FIELDS[field])
-    return Header(kind, facts, field, network, named("fit", FIT))
+    return Layout(read_header(described), tensors, checksum, 8 + length, size)
 
 
 def read_layout(path: Path) -> Layout:

@@ -1,16 +1,23 @@
-"""What a file's header says, and in which order. A leaf.
+"""What a file says of itself: the JSON under its ``intfit`` metadata key.
 
-A header is kept short, because some files are: values stand in lists, under the name of the medium
-and of the field they describe. A list may end early; what is missing is None.
+A header is kept short, because some files are: the values of a medium, a field and a fit stand in
+lists, in the order below. A list may end early; what is missing is None.
 """
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import FileFormatError
+
+#: The version of the file format that this program writes and reads.
+VERSION = 2
+
 
 @dataclass(frozen=True)
-class Kind:
+class MediumEntry:
     """A medium: the names of its facts, and the metric its distortion is reported in."""
 
     facts: tuple[str, ...]
@@ -20,12 +27,10 @@ class Kind:
 #: In the order in which they are tried on an input: each knows its own by content, meshes last
 #: because text formats tell least.
 KINDS = {
-    "image": Kind(("width", "height", "mode", "low", "high", "palette"), "psnr"),
-    "audio": Kind(("frames", "channels", "sample_rate", "subtype", "peak"), "snr"),
-    "mesh": Kind(("faces", "vertices", "centre", "unit", "extent"), "iou"),
+    "image": MediumEntry(("width", "height", "mode", "low", "high", "palette"), "psnr"),
+    "audio": MediumEntry(("frames", "channels", "sample_rate", "subtype", "peak"), "snr"),
+    "mesh": MediumEntry(("faces", "vertices", "centre", "unit", "extent"), "iou"),
 }
-#: Channels of an image of each mode that is kept as it is.
-CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
 #: The fields: the names of what describes their architecture.
 FIELDS = {
     "siren": ("width", "depth", "omega_first", "omega"),
@@ -33,10 +38,94 @@ FIELDS = {
 }
 #: How the fit went.
 FIT = ("distortion", "steps", "teacher", "seed")
+#: Channels of an image of each mode that is kept as it is.
+CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
 
 
-def features(kind: str, facts: Mapping[str, Any]) -> tuple[int, int]:
+@dataclass(frozen=True)
+class Header:
+    """The medium, the field and the fit of a file.
+
+    ``medium`` is a key of :data:`KINDS` and ``field`` one of :data:`FIELDS`; ``facts``,
+    ``network`` and ``fit`` have the keys listed there.
+    """
+
+    medium: str
+    facts: dict[str, Any]
+    field: str
+    network: dict[str, Any]
+    fit: dict[str, Any]
+
+
+def count_features(kind: str, facts: Mapping[str, Any]) -> tuple[int, int]:
     """Coordinates and values of an example of a medium with sound facts."""
     if kind == "image":
         return 2, CHANNELS[facts["mode"]]
     return (1, facts["channels"]) if kind == "audio" else (3, 1)
+
+
+def write_header(header: Header, checksum: int | None) -> str:
+    """The header as JSON with sorted keys, without its checksum where that is None."""
+
+    def values(names: tuple[str, ...], entries: Mapping[str, Any]) -> list[Any]:
+        listed = [entries.get(name) for name in names]
+        while listed and listed[-1] is None:
+            listed.pop()
+        return listed
+
+    table = {
+        header.medium: values(KINDS[header.medium].facts, header.facts),
+        header.field: values(FIELDS[header.field], header.network),
+        "fit": values(FIT, header.fit),
+        "version": VERSION,
+    }
+    if checksum is not None:
+        table["crc"] = checksum
+    return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def read_header(entries: Mapping[str, Any]) -> Header:
+    """The header in its JSON object, whose values are checked by the medium and the codec.
+
+    Raises:
+        FileFormatError: if it lacks a known medium or field, or an entry is no list.
+    """
+
+    def key_of(known: Iterable[str], what: str) -> str:
+        keys = [name for name in known if name in entries]
+        if len(keys) != 1:
+            raise FileFormatError(f"its {what} is not one that this version reads")
+        return keys[0]
+
+    def named(key: str, names: tuple[str, ...]) -> dict[str, Any]:
+        values = entries.get(key)
+        if not isinstance(values, list) or len(values) > len(names):
+            raise FileFormatError(f"damaged: what the header says of its {key} cannot be read")
+        pairs = zip(names, values, strict=False)
+        return {name: value for name, value in pairs if value is not None}
+
+    kind, field = key_of(KINDS, "medium"), key_of(FIELDS, "network")
+    facts, network = named(kind, KINDS[kind].facts), named(field, FIELDS[field])
+    return Header(kind, facts, field, network, named("fit", FIT))
+
+
+def parse_json(text: str, what: str) -> dict[str, Any]:
+    """The JSON object in ``text``, whose numbers are finite; ``what`` names it in messages.
+
+    Raises:
+        FileFormatError: if it is none.
+    """
+    try:
+        value = json.loads(text, parse_float=_finite, parse_int=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        raise FileFormatError(f"{what} is damaged: not valid JSON") from None
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{what} is damaged: not a JSON object")
+    return value
+
+
+def _finite(literal: str) -> int | float:
+    """A JSON number, if a float can hold it; NaN and Infinity are no JSON."""
+    if not math.isfinite(float(literal)):
+        raise ValueError(literal)
+    return int(literal) if literal.lstrip("-").isdigit() else float(literal)

@@ -8,35 +8,31 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import FileFormatError
+from ..signals import Floats
 from . import integers as entropy
 from .integers import Integers, Model
+from .steps import WEIGHT_STEPS_PER_OCTAVE, step_size
 
-#: A step index counts twelfths of an octave below 1.
-STEPS_PER_OCTAVE = 12
-FINEST = 255
 #: A payload has at least a byte for so many integers: it bounds what a hostile file can ask for.
 MOST_PER_BYTE = 16
 #: Bytes a tensor takes before its integers.
 OVERHEAD = 1 + entropy.SIZE
 
 
-def step_size(index: int) -> float:
-    """The quantisation step that an index in 0..255 stands for."""
-    return float(2.0 ** (-index / STEPS_PER_OCTAVE))
-
-
-def step_index(size: float) -> int:
-    """The index of the step nearest to ``size``."""
-    return min(max(round(-STEPS_PER_OCTAVE * math.log2(size)), 0), FINEST)
-
-
 @dataclass(frozen=True)
-class Quantized:
+class QuantisedTensor:
     """A tensor as multiples of a step: ``integers`` of its shape, and the step's index."""
 
     step: int
     integers: Integers
+
+    def dequantise(self) -> Floats:
+        """The float32 values."""
+        step = np.float32(step_size(self.step, WEIGHT_STEPS_PER_OCTAVE))
+        return self.integers.astype(np.float32) * step
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Part:
     size: float
 
 
-def pack(tensors: Mapping[str, Quantized]) -> bytes:
+def pack(tensors: Mapping[str, QuantisedTensor]) -> bytes:
     """The payload of a network's parameters, in order."""
     head, runs = bytearray(), []
     for tensor in tensors.values():
@@ -69,7 +65,7 @@ def _models(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple
     ]
 
 
-def unpack(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Quantized]:
+def unpack(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, QuantisedTensor]:
     """The parameters, of ``shapes``, in a payload.
 
     Raises:
@@ -82,7 +78,7 @@ def unpack(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Q
     runs = [(count, model) for count, (_, model) in zip(counts, models, strict=True)]
     integers = entropy.decode(payload[OVERHEAD * len(shapes) :], runs)
     return {
-        name: Quantized(step, values.reshape(shape))
+        name: QuantisedTensor(step, values.reshape(shape))
         for (name, shape), (step, _), values in zip(shapes.items(), models, integers, strict=True)
     }
 

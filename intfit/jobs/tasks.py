@@ -9,13 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..codecs.protocol import Hooks
 from ..errors import UsageError
-from ..settings import Settings
+from ..settings import Settings, flag
 
 if TYPE_CHECKING:
-    from ..api import Encoded, Prepared
+    from torch import Tensor
+
+    from ..api import Encoded
+    from ..codecs.protocol import Prepared
     from ..teachers import Teacher
     from ..training.loop import Progress
+
+#: Maps of the selection are drawn at this many equal parts of a fit.
+MAPS = 10
 
 
 @dataclass(frozen=True)
@@ -74,48 +81,49 @@ def encode(
     """Encode a medium; ``suffix`` is the input's, ``maps`` asks for maps of the selection.
 
     Raises:
-        IntfitError: as `pipeline.encode`.
+        IntfitError: as `api.encode`.
     """
-    from .. import api as pipeline
-    from ..cli.report import figures, plan
+    from .. import api
+    from .phrases import describe_plan, describe_progress
 
     if dry_run:
-        ready = pipeline.prepare(data, settings, suffix=suffix, kind=kind)
+        prepared = api.prepare(data, settings, suffix=suffix, kind=kind)
         values = {
-            "kind": ready.kind,
+            "kind": prepared.kind,
             "bytes_in": len(data),
-            "parameters": ready.config.count(),
-            "device": str(ready.device),
+            "parameters": prepared.config.count(),
+            "device": prepared.device,
         }
-        return Product(None, values, plan=plan(ready))
+        return Product(None, values, plan=describe_plan(prepared))
     metric = ""
 
-    def prepared(ready: "Prepared") -> None:
+    def fit_begins(prepared: "Prepared") -> None:
         nonlocal metric
-        metric = ready.signal.metric
-        tell(Planned(plan(ready)))
+        metric = prepared.signal.metric
+        tell(Planned(describe_plan(prepared)))
 
-    def watch(progress: "Progress") -> None:
-        tell(Standing(progress.fraction, figures(progress, metric)))
+    def report_progress(progress: "Progress") -> None:
+        tell(Standing(progress.fraction, describe_progress(progress, metric)))
 
-    def save(step: int, picture: bytes, ending: str) -> None:
-        tell(Selected(step, picture, ending))
+    def draw_maps(teacher: "Teacher", prepared: "Prepared") -> "Teacher":
+        return observe_selection(teacher, prepared, tell)
 
-    def recorded(teacher: "Teacher", ready: "Prepared") -> "Teacher":
-        from ..teachers.observing import Recorder  # which loads torch: latents may do without
-
-        return Recorder(teacher, ready, save)
-
-    result = pipeline.encode(
-        data,
-        settings,
-        suffix=suffix,
-        kind=kind,
-        prepared=prepared,
-        watch=watch,
-        teach=recorded if maps else None,
-    )
+    hooks = Hooks(fit_begins, report_progress, draw_maps if maps else None)
+    result = api.encode(data, settings, suffix=suffix, kind=kind, hooks=hooks)
     return Product(result.data, _encoded(len(data), result))
+
+
+def observe_selection(teacher: "Teacher", prepared: "Prepared", tell: Tell) -> "Teacher":
+    """A teacher that does as ``teacher`` does, and whose choices are drawn at ten moments."""
+    from ..media import medium
+    from ..teachers.observing import SelectionObserver
+
+    def draw(step: int, moment: float, indices: "Tensor") -> None:
+        draw_selection = medium(prepared.kind).draw_selection
+        tell(Selected(step, *draw_selection(prepared.signal, indices.numpy())))
+
+    moments = [part / MAPS for part in range(MAPS)]
+    return SelectionObserver(teacher, prepared.signal.n, moments, draw)
 
 
 def _encoded(bytes_in: int, result: "Encoded") -> dict[str, Any]:
@@ -150,21 +158,21 @@ def decode(
     """Decode a file to the format ``suffix`` names; ``wanted`` is what was asked of each kind.
 
     Raises:
-        IntfitError: as `pipeline.load` and `pipeline.decode`.
+        IntfitError: as `api.load` and `api.decode`.
     """
-    from .. import api as pipeline
+    from .. import api
     from ..media import medium
 
     began = time.monotonic()
-    loaded = pipeline.load(data, device=device, threads=threads)
-    target = medium(loaded.kind).Target(**choose(wanted, loaded.kind))
-    result = pipeline.decode(loaded, target, suffix=suffix)
+    field = api.load(data, device=device, threads=threads)
+    target = medium(field.kind).Target(**choose(wanted, field.kind))
+    result = api.decode(field, target, suffix=suffix)
     values = {
-        "kind": loaded.kind,
+        "kind": field.kind,
         "bytes_in": len(data),
         "bytes_out": len(result.data),
         "seconds": round(time.monotonic() - began, 3),
-        "device": str(loaded.device),
+        "device": str(field.device),
         "notes": list(result.notes),
     }
     return Product(result.data, values, size=result.size)
@@ -179,8 +187,7 @@ def choose(wanted: dict[str, dict[str, Any]], kind: str) -> dict[str, Any]:
     for other, keywords in wanted.items():
         for name, given in keywords.items():
             if other != kind and given is not None:
-                flag = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{flag} is for {other} files; this one holds {kind}")
+                raise UsageError(f"{flag(name)} is for {other} files; this one holds {kind}")
     return wanted[kind]
 
 
@@ -190,7 +197,7 @@ def export(data: bytes, suffix: str, tell: Tell) -> Product:
     Raises:
         FileFormatError: if it is not a sound intfit file.
     """
-    from .. import api as pipeline
+    from .. import api
 
-    result = pipeline.export(data)
+    result = api.export(data)
     return Product(result, {"bytes_in": len(data), "bytes_out": len(result)})

@@ -1,6 +1,7 @@
 """SIREN: a multilayer perceptron whose activations are sines (Sitzmann et al., NeurIPS 2020)."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -83,3 +84,10 @@ class Siren(nn.Module):
         if self.skip is not None:
             values = torch.addmm(values, coords, self.skip.t())
         return values if self.gain == 1 else self.gain * values
+
+
+def set_parameters(network: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+    """Give a network's parameters new values, by name."""
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            tensor.copy_(parameters[name])

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from ..settings import Plan
+from ..plan import Plan
 from .base import Around, Score, Teacher
 from .evos import Evos
 from .greedy import Nint, TopInt

@@ -2,28 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..media import medium
 from . import Around, Score, Teacher
 
-if TYPE_CHECKING:
-    from ..api import Prepared
-
-#: Takes a step, a picture's bytes and its suffix, and keeps it.
-Save = Callable[[int, bytes, str], None]
-
-#: Maps are saved at this many equal parts of the fit.
-MAPS = 10
 #: A map shows the latest draws that together make this share of the signal: one selection of
 #: greedy INT, or as many small batches.
 SHARE = 0.1
 
 
-class Witness(Around):
+class SelectionObserver(Around):
     """A teacher that hands on what another one chooses of ``n`` examples, now and then.
 
     ``keep`` is called with the step, the moment and the indices ``[B]`` chosen of late, on the CPU,
@@ -57,14 +47,3 @@ class Witness(Around):
                 moment = self._due.popleft()
             self._keep(step, moment, torch.unique(torch.cat(list(self._recent))).cpu())
         return chosen
-
-
-class Recorder(Witness):
-    """A teacher whose choices are drawn at ten moments of the fit, and saved."""
-
-    def __init__(self, teacher: Teacher, prepared: "Prepared", save: Save) -> None:
-        def draw(step: int, moment: float, indices: Tensor) -> None:
-            save(step, *medium(prepared.kind).draw_selection(prepared.signal, indices.numpy()))
-
-        moments = [part / MAPS for part in range(MAPS)]
-        super().__init__(teacher, prepared.signal.n, moments, draw)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..devices import wait_for
 from ..networks.siren import Siren
-from ..settings import Goal, Plan
+from ..plan import Plan
+from ..settings import Goal
 from ..teachers import Teacher
 from .cuda_graph import Graphed, Work, recorder
 from .examples import Metric, Signal, quality
@@ -217,7 +218,7 @@ def fit(
     measured on, so that showing progress leaves the teacher's draws, and the file, as they are.
     """
     keep_freed_memory()
-    optimizer = Adam(field.groups(1.0), plan.lr, memory=plan.memory)
+    optimizer = Adam(field.groups(1.0), plan.lr, beta2=plan.beta2)
     rough, exact = gradients_of(field, batch=min(plan.batch, signal.n), loss=signal.loss)
     descend = Descend(signal, optimizer, rough)
     device = next(field.parameters()).device
@@ -240,11 +241,11 @@ def fit(
     def reached() -> bool:
         nonlocal rosy
         goal = plan.goal
-        if goal is None or not plan.stops:
+        if goal is None or not plan.stops_at_goal:
             return False
 
         def above(goal: Goal, count: int) -> float:
-            return goal.score(
+            return goal.margin(
                 measure(field, signal, count=count, generator=generator, metric=goal.metric)
             )
 

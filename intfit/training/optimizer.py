@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: The memory of gradients; that of their squares is the plan's.
-MOMENTUM = 0.9
+#: The decay of the mean of gradients; beta2, that of their squares, is the plan's.
+BETA1 = 0.9
 TINY = 1e-8
 
 
@@ -18,9 +18,9 @@ class Adam:
     small network, and making one 1.2 s, in which it imports a compiler.)
     """
 
-    def __init__(self, groups: list[dict[str, Any]], lr: float, *, memory: float) -> None:
-        """``groups`` of ``params`` whose rates ``lr`` are shares of ``lr``; ``memory`` is beta2."""
-        self._memory = memory
+    def __init__(self, groups: list[dict[str, Any]], lr: float, *, beta2: float) -> None:
+        """``groups`` of ``params`` whose rates ``lr`` are shares of ``lr``; ``beta2`` is Adam's."""
+        self._beta2 = beta2
         self._shares = [group["lr"] for group in groups]
         self._groups = [_flat(group["params"]) for group in groups]
         self._spare = [torch.empty_like(values) for values, _ in self._groups]
@@ -38,8 +38,8 @@ class Adam:
     def advance(self, share: float) -> None:
         """Go on to the next step, at so large a share of the learning rate."""
         self._steps += 1
-        self._size.fill_(share * self._lr / (1 - MOMENTUM**self._steps))
-        self._root.fill_((1 - self._memory**self._steps) ** 0.5)
+        self._size.fill_(share * self._lr / (1 - BETA1**self._steps))
+        self._root.fill_((1 - self._beta2**self._steps) ** 0.5)
 
     def step(self) -> None:
         """Move the parameters by their gradients, which become zero.
@@ -49,8 +49,8 @@ class Adam:
         for (values, gradient), mean, square, spare, own in zip(
             self._groups, self._means, self._squares, self._spare, self._shares, strict=True
         ):
-            mean.lerp_(gradient, 1 - MOMENTUM)
-            square.mul_(self._memory).addcmul_(gradient, gradient, value=1 - self._memory)
+            mean.lerp_(gradient, 1 - BETA1)
+            square.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
             torch.sqrt(square, out=spare).div_(self._root).add_(TINY)
             values.sub_(torch.div(mean, spare, out=spare).mul_(self._size), alpha=own)
             gradient.zero_()

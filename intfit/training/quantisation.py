@@ -12,9 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from ..coding import integers as entropy
-from ..coding import weights as payload
-from ..coding.quantize import dequantize, quantize
-from ..coding.weights import Quantized
+from ..coding import weights
+from ..coding.integers import LARGEST
+from ..coding.steps import (
+    FINEST_WEIGHT_STEP,
+    WEIGHT_STEPS_PER_OCTAVE,
+    nearest_weight_step,
+    step_size,
+)
+from ..coding.weights import QuantisedTensor
+from ..networks.siren import set_parameters
 from .examples import Signal
 from .loop import evaluate
 
@@ -34,10 +41,26 @@ LEFT = 0.4
 Steps = dict[str, int]
 
 
-def bits(quantized: Mapping[str, Quantized]) -> float:
+def quantise(parameters: Mapping[str, Tensor], steps: Steps) -> dict[str, QuantisedTensor]:
+    """Parameters as whole multiples of their steps, clamped to what a payload can hold."""
+    quantised = {}
+    for name, index in steps.items():
+        size = step_size(index, WEIGHT_STEPS_PER_OCTAVE)
+        integers = (parameters[name].detach() / size).round_()
+        integers = integers.clamp_(-LARGEST, LARGEST).to("cpu", torch.int32)
+        quantised[name] = QuantisedTensor(index, integers.numpy())
+    return quantised
+
+
+def dequantise(quantised: Mapping[str, QuantisedTensor]) -> dict[str, Tensor]:
+    """The float32 parameters of quantised ones."""
+    return {name: torch.from_numpy(tensor.dequantise()) for name, tensor in quantised.items()}
+
+
+def bits(quantised: Mapping[str, QuantisedTensor]) -> float:
     """Bits that the parameters take in a payload."""
-    total = 8.0 * payload.OVERHEAD * len(quantized)
-    for tensor in quantized.values():
+    total = 8.0 * weights.OVERHEAD * len(quantised)
+    for tensor in quantised.values():
         total += entropy.fitted(tensor.integers)[1]
     return total
 
@@ -69,17 +92,17 @@ def sensitivities(
     return found
 
 
-def settle(
+def choose_steps(
     field: nn.Module,
     signal: Signal,
     *,
-    price: float,
+    rd_lambda: float,
     generator: torch.Generator,
     max_bits: float | None = None,
 ) -> Steps:
     """The steps to round ``field`` with.
 
-    They make ln(distortion) + ``price`` x bits a parameter least. In it, examples count by their
+    They make ln(distortion) + ``rd_lambda`` x bits a parameter least. Examples count by their
     importance, whatever the teacher.
     Or, where ``max_bits`` bounds the bits of all parameters, they are the finest that these allow.
     The field is left as it was.
@@ -92,11 +115,11 @@ def settle(
     counts = None if importance is None else importance[indices, None]
     parameters = {name: tensor.detach().clone() for name, tensor in field.named_parameters()}
     count = sum(tensor.numel() for tensor in parameters.values())
-    weights = sensitivities(field, coords, generator=generator)
+    sensitivity = sensitivities(field, coords, generator=generator)
 
     def steps_at(level: int) -> Steps:
-        scale = 2.0 ** (level / payload.STEPS_PER_OCTAVE)
-        return {name: payload.step_index(scale / math.sqrt(k)) for name, k in weights.items()}
+        scale = 2.0 ** (level / WEIGHT_STEPS_PER_OCTAVE)
+        return {name: nearest_weight_step(scale / math.sqrt(k)) for name, k in sensitivity.items()}
 
     def loss() -> float:
         difference = evaluate(field, coords) - targets
@@ -107,22 +130,22 @@ def settle(
 
     def cost(level: int) -> float:
         steps = steps_at(level)
-        quantized = quantize(parameters, steps)
-        taken = bits(quantized)
+        quantised = quantise(parameters, steps)
+        taken = bits(quantised)
         if max_bits is not None:
-            finer_still = min(steps.values()) < payload.FINEST
+            finer_still = min(steps.values()) < FINEST_WEIGHT_STEP
             return level if taken <= max_bits and finer_still else math.inf
-        assign(field, dequantize(quantized))
+        set_parameters(field, dequantise(quantised))
         added = max(loss() - untouched, 0.0)
-        return math.log(untouched + LEFT * added) + price * taken / count
+        return math.log(untouched + LEFT * added) + rd_lambda * taken / count
 
-    level = round(payload.STEPS_PER_OCTAVE * math.log2(math.sqrt(untouched / count)))
+    level = round(WEIGHT_STEPS_PER_OCTAVE * math.log2(math.sqrt(untouched / count)))
     if max_bits is not None:
         while cost(level) == math.inf and any(steps_at(level).values()):
             level += STRIDES[0]
     for stride in STRIDES:
         level = _descend(cost, level, stride)
-    assign(field, parameters)
+    set_parameters(field, parameters)
     return steps_at(level)
 
 
@@ -145,7 +168,7 @@ class Rounding:
     def __init__(self, field: nn.Module, steps: Steps) -> None:
         names, tensors = zip(*field.named_parameters(), strict=True)
         self.steps = steps
-        self._sizes = [payload.step_size(steps[name]) for name in names]
+        self._sizes = [step_size(steps[name], WEIGHT_STEPS_PER_OCTAVE) for name in names]
         self._parameters = [tensor.detach() for tensor in tensors]  # the same memory
         self._exact = [tensor.clone() for tensor in self._parameters]
 
@@ -157,10 +180,3 @@ class Rounding:
 
     def __exit__(self, *_: object) -> None:
         torch._foreach_copy_(self._parameters, self._exact)
-
-
-def assign(field: nn.Module, parameters: Mapping[str, Tensor]) -> None:
-    """Give a field's parameters new values."""
-    with torch.no_grad():
-        for name, tensor in field.named_parameters():
-            tensor.copy_(parameters[name])

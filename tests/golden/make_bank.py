@@ -16,14 +16,14 @@ from test_bank import encoded, notes  # noqa: E402
 
 from intfit.codecs.mdct import payload as bank
 from intfit.coding import container  # noqa: E402
-from intfit.networks.architecture import architecture  # noqa: E402
+from intfit.codecs import read_config  # noqa: E402
 
 data = encoded(notes(0.9, 2), quality=45).data
 (HERE / "bank.safetensors").write_bytes(data)
 layout, stored = container.load(data)
-config = architecture(layout.header)
+config = read_config(layout.header)
 tensors = bank.unpack(stored["payload"].data, config)
-steps = tensors["latents"] / config.size()
+steps = tensors["latents"] / config.step_size
 whole = np.where(np.abs(steps) > 0.5, np.rint(steps), 0).astype("<i4")
 blocks = tensors["blocks"].astype("<i4")
 known = {

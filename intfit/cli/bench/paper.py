@@ -9,15 +9,16 @@ import typer
 
 from ...jobs import files as batch
 from ...jobs.files import Job
+from ...jobs.phrases import printable
 from ...settings import Settings
 from .. import options as opt
 from ..options import FIT, OUTPUT, option
-from ..report import Reporter, printable
+from ..report import Reporter
 from ..run import guarded
 
 if TYPE_CHECKING:
-    from ...api import Prepared
     from ...bench.teachers import Run
+    from ...codecs.protocol import Prepared
 
 
 class ScaleChoice(StrEnum):

@@ -11,11 +11,11 @@ import typer
 from ...errors import IntfitError, UsageError
 from ...jobs import files as batch
 from ...jobs.files import Job
-from ...settings import Settings
-from ...settings import check as check_settings
+from ...jobs.phrases import RATES, format_metric, printable
+from ...settings import Settings, check_settings
 from .. import options as opt
 from ..options import FIT, OUTPUT, Sectioned, option
-from ..report import RATES, Reporter, printable, value
+from ..report import Reporter
 from ..run import guarded
 from .paper import paper
 from .speed import speed
@@ -122,7 +122,7 @@ def rd(
                         report.say(f"  note: {point}")
                         continue
                     found.append(point)
-                    figures = "  ".join(value(*pair) for pair in point.distortion.items())
+                    figures = "  ".join(format_metric(*pair) for pair in point.distortion.items())
                     print(
                         f"  {point.codec:8}{point.setting:>9}{point.size:>9} B"
                         f"{point.rate:>9.3f} {RATES[point.unit]}  {figures}",

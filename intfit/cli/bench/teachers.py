@@ -9,10 +9,11 @@ import typer
 from ...errors import IntfitError, UsageError
 from ...jobs import files as batch
 from ...jobs.files import Job
+from ...jobs.phrases import format_metric, printable
 from ...settings import Settings
 from .. import options as opt
 from ..options import FIT, MESSAGES, OUTPUT, TEACHER, option
-from ..report import Reporter, printable, value
+from ..report import Reporter
 from ..run import guarded
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def teachers(
                     in_share = "" if run.share == 1 else f", {run.share:g} of it"
                     report.say(
                         f"  {run.teacher}, seed {run.seed}{in_share}: "
-                        f"{value(metric, run.end.quality)}"
+                        f"{format_metric(metric, run.end.quality)}"
                     )
                     about = {
                         "input": name,

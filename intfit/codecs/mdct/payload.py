@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 
 from ...coding import integers as entropy
 from ...coding.integers import BEYOND, LARGEST, SIGN, Integers, Model, finished, grouped, reading
+from ...coding.tensors import Tensors
 from ...errors import FileFormatError
-from ...networks.architecture import LONGEST, SHORTEST, BankConfig
-from ..wavelet.field import COLOUR_UNIT, Tensors
-from ..wavelet.payload import MOST_PER_BYTE
+from ..channels import UNIT as CHANNEL_UNIT
+from ..latent_steps import MAX_LATENTS_PER_BYTE
 from . import transform as bank
+from .config import LONGEST, SHORTEST, MdctConfig
 
 Whole = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
-#: What a bit is worth, in squared steps.
-PRICE = 0.11
+#: Rate-distortion lambda of latents: the squared error, in squared steps, that a bit must save.
+RD_LAMBDA = 0.11
 #: Frequencies are cut off at one of so many parts of the highest.
 PARTS = 64
 
@@ -193,7 +194,7 @@ class Reader:
 
 
 class Chooser:
-    """Rounds latents, in steps, to what costs least: squared error + :data:`PRICE` x bits."""
+    """Rounds latents, in steps, to what costs least: squared error + :data:`RD_LAMBDA` x bits."""
 
     def __init__(self, exact: Floats) -> None:
         self.odds = Odds()
@@ -209,10 +210,10 @@ class Chooser:
             _, reach, bits = self.odds.model(context)
             size = sizes[run]
             low = size.astype(np.int32)
-            best, least, taken = np.zeros_like(low), size**2 + PRICE * bits[0], bits[0]
+            best, least, taken = np.zeros_like(low), size**2 + RD_LAMBDA * bits[0], bits[0]
             for candidate in (low, low + 1):
                 more = bits[np.minimum(candidate, reach)] + 24 * (candidate >= reach)
-                cost = (size - candidate) ** 2 + PRICE * more
+                cost = (size - candidate) ** 2 + RD_LAMBDA * more
                 better = cost < least
                 best, least = np.where(better, candidate, best), np.where(better, cost, least)
                 taken = np.where(better, more, taken)
@@ -423,11 +424,11 @@ def _residuals(levels: Integers) -> Integers:
 # --- payloads ------------------------------------------------------------------------------------
 
 
-def pack(samples: Floats, mixing: Floats, config: BankConfig) -> bytes:
+def pack(samples: Floats, mixing: Floats, config: MdctConfig) -> bytes:
     """The payload of decorrelated samples ``[N, C]``, in the blocks and latents that are best."""
     padded = bank.padded(samples, config)
-    sizes = bank.partition(padded, config.size())
-    exact = bank.analyse(padded, sizes) / np.float32(config.size())
+    sizes = bank.partition(padded, config.step_size)
+    exact = bank.analyse(padded, sizes) / np.float32(config.step_size)
     np.clip(exact, -LARGEST, LARGEST, out=exact)
     top = _top(exact, sizes)
     chooser = Chooser(exact)
@@ -440,14 +441,14 @@ def pack(samples: Floats, mixing: Floats, config: BankConfig) -> bytes:
     writer = Writer(chooser.latents)
     write_sizes(writer.encoder, sizes)
     walk(sizes, config.channels, top, writer)
-    channels = (mixing * COLOUR_UNIT).round().astype(np.int8).tobytes()
+    channels = (mixing * CHANNEL_UNIT).round().astype(np.int8).tobytes()
     head = channels + bytes([top]) + model.to_bytes() + len(noisy).to_bytes(3, "little")
     return (head + noisy + finished(writer.encoder)).ljust(
-        -(-config.count() // MOST_PER_BYTE), b"\0"
+        -(-config.count() // MAX_LATENTS_PER_BYTE), b"\0"
     )
 
 
-def parts(payload: bytes, config: BankConfig) -> dict[str, int]:
+def parts(payload: bytes, config: MdctConfig) -> dict[str, int]:
     """Bytes of a payload: of the noise with all before it, and of the latents."""
     head = config.channels**2 + 1 + entropy.SIZE + 3
     first = head + int.from_bytes(payload[head - 3 : head], "little")
@@ -465,7 +466,7 @@ def _top(exact: Floats, sizes: Sequence[int]) -> int:
     return top
 
 
-def unpack(payload: bytes, config: BankConfig) -> Tensors:
+def unpack(payload: bytes, config: MdctConfig) -> Tensors:
     """The latents in a payload, noise included, in the unit of the samples.
 
     Raises:
@@ -473,7 +474,7 @@ def unpack(payload: bytes, config: BankConfig) -> Tensors:
     """
     channels = config.channels
     head = channels**2 + 1 + entropy.SIZE + 3
-    if config.count() > MOST_PER_BYTE * len(payload) or len(payload) < head:
+    if config.count() > MAX_LATENTS_PER_BYTE * len(payload) or len(payload) < head:
         raise FileFormatError("damaged: its payload is too small for its recording")
     mixing = np.frombuffer(payload[: channels**2], np.int8).reshape(channels, channels)
     top = payload[channels**2]
@@ -481,9 +482,9 @@ def unpack(payload: bytes, config: BankConfig) -> Tensors:
         raise FileFormatError("damaged: its latents cannot be decoded")
     model = Model.from_bytes(payload[channels**2 + 1 : head - 3])
     end = head + int.from_bytes(payload[head - 3 : head], "little")
-    reader = Reader(payload[end:], (config.padded(), channels))
+    reader = Reader(payload[end:], (config.padded_frames(), channels))
     try:
-        sizes = read_sizes(reader.decoder, config.padded())
+        sizes = read_sizes(reader.decoder, config.padded_frames())
         where = cells(sizes)
         shape = (where.segments, len(BANDS) - 1, channels)
         (runs,) = entropy.decode(payload[head:end], [(math.prod(shape), model)])
@@ -494,7 +495,7 @@ def unpack(payload: bytes, config: BankConfig) -> Tensors:
     filled = noise(reader.latents, levels.reshape(-1, channels), where)
     blocks: Floats = np.repeat(sizes, np.array(sizes) // SHORTEST).astype(np.float32)
     return {
-        "channels": (mixing.astype(np.float32) / COLOUR_UNIT).astype(np.float32),
+        "channels": (mixing.astype(np.float32) / CHANNEL_UNIT).astype(np.float32),
         "blocks": blocks,
-        "latents": (filled * np.float32(config.size())).astype(np.float32),
+        "latents": (filled * np.float32(config.step_size)).astype(np.float32),
     }

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FileFormatError
-from ...networks.architecture import LEAD, LONGEST, SHORTEST, BankConfig
+from .config import LEAD, LONGEST, SHORTEST, MdctConfig
 
 Floats = NDArray[np.floating[Any]]
 
@@ -83,13 +83,13 @@ def synthesise(latents: Floats, sizes: Sequence[int]) -> Floats:
     return x
 
 
-def padded(samples: Floats, config: BankConfig) -> Floats:
+def padded(samples: Floats, config: MdctConfig) -> Floats:
     """Samples ``[N, C]`` led in and out, to where blocks begin and end.
 
     The leads go on as the recording does and fade: a jump at an end would be dear, or click.
     """
-    after = config.padded() - LEAD - config.frames
-    found = np.zeros((config.padded(), config.channels), np.float32)
+    after = config.padded_frames() - LEAD - config.frames
+    found = np.zeros((config.padded_frames(), config.channels), np.float32)
     found[LEAD : LEAD + config.frames] = samples
     for channel in range(config.channels):
         line = samples[:, channel].astype(np.float64)
@@ -157,8 +157,8 @@ def _costs(x: Floats, start: int, count: int, size: int, step: float) -> list[fl
     return [each + BLOCK_BITS for each in bits]
 
 
-def sounded(tensors: Mapping[str, NDArray[np.float32]], config: BankConfig) -> NDArray[np.float32]:
-    """The samples ``[N, C]`` that tensors as :meth:`.BankConfig.shapes` lists them stand for.
+def sounded(tensors: Mapping[str, NDArray[np.float32]], config: MdctConfig) -> NDArray[np.float32]:
+    """The samples ``[N, C]`` that tensors as :meth:`.MdctConfig.shapes` lists them stand for.
 
     Raises:
         FileFormatError: if their blocks do not fill the recording.

@@ -71,7 +71,9 @@ def shipped() -> Network:
     """The network of version 1, which is fitted to photographs and never changes."""
     from safetensors.numpy import load
 
-    tensors = load(resources.files(__package__).joinpath("context_model-1.safetensors").read_bytes())
+    tensors = load(
+        resources.files(__package__).joinpath("context_model-1.safetensors").read_bytes()
+    )
     return Network(**{name: tensor.astype(np.float32) for name, tensor in tensors.items()})
 
 

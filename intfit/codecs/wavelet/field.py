@@ -11,41 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...networks.architecture import ORIENTATIONS, LatentConfig
+from ...coding.tensors import Tensors
 from ...signals import Floats
+from ..channels import decorrelation, mixing_inverse
 from . import lifting as wavelet
+from .config import ORIENTATIONS, WaveletConfig
 
-#: The matrix of colours is kept in so many parts of 1.
-COLOUR_UNIT = 127
 #: Positions are taken to this part of a pixel: coordinates are no finer, and pixels are exact.
 SNAP = 1024
-
-#: Tensors by name, as :meth:`.LatentConfig.shapes` lists them.
-Tensors = dict[str, Floats]
-
-
-def principal(*values: Floats) -> Floats:
-    """The matrix ``[C, C]``, in whole 127ths, whose rows are the principal axes of ``[n, C]``.
-
-    From the strongest on (Karhunen and Loeve).
-    """
-    spread = sum((part.T @ part).astype(np.float64) for part in values)
-    _, vectors = np.linalg.eigh(spread)
-    rows = vectors[:, ::-1].T
-    rows = rows * np.where(rows.sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
-    found: Floats = ((rows * COLOUR_UNIT).round() / COLOUR_UNIT).astype(np.float32)
-    return found
 
 
 def colours(values: Floats) -> Floats:
     """The colours of a picture ``[H, W, C]``: the principal axes of how its pixels differ."""
     moves = (np.diff(values, axis=axis).reshape(-1, values.shape[-1]) for axis in (0, 1))
-    return principal(*moves)
-
-
-def unmixing(colours: Floats) -> Floats:
-    """What turns values ``[..., C]`` into those along ``colours``, from the right."""
-    return np.linalg.inv(colours.astype(np.float64)).astype(np.float32)
+    return decorrelation(*moves)
 
 
 def _first(values: Floats) -> Floats:
@@ -58,9 +37,9 @@ def _last(values: Floats) -> Floats:
     return np.ascontiguousarray(np.moveaxis(values, 0, -1))
 
 
-def analysed(values: Floats, config: LatentConfig, colours: Floats) -> Tensors:
+def analysed(values: Floats, config: WaveletConfig, colours: Floats) -> Tensors:
     """The exact latents of a picture ``[H, W, C]``, not in steps but in the unit of its values."""
-    coarsest, levels = wavelet.analyse(values @ unmixing(colours), config.levels())
+    coarsest, levels = wavelet.analyse(values @ mixing_inverse(colours), config.levels())
     found = {"colours": colours, "coarsest": _first(coarsest)}
     for level, bands in enumerate(levels):
         for orientation, (name, band) in enumerate(zip(ORIENTATIONS, bands, strict=True)):
@@ -69,7 +48,7 @@ def analysed(values: Floats, config: LatentConfig, colours: Floats) -> Tensors:
     return found
 
 
-def mixed(tensors: Mapping[str, Floats], config: LatentConfig, *, finest: int = 0) -> Floats:
+def mixed(tensors: Mapping[str, Floats], config: WaveletConfig, *, finest: int = 0) -> Floats:
     """The picture ``[H, W, C]`` of latents, along the colours, without levels below ``finest``."""
 
     def band(level: int, orientation: int) -> Floats:
@@ -84,7 +63,7 @@ def mixed(tensors: Mapping[str, Floats], config: LatentConfig, *, finest: int = 
     return wavelet.synthesise(_last(tensors["coarsest"]), levels)
 
 
-def pictured(tensors: Mapping[str, Floats], config: LatentConfig) -> Floats:
+def pictured(tensors: Mapping[str, Floats], config: WaveletConfig) -> Floats:
     """The picture ``[H, W, C]`` of latents in the unit of its values: undoes :func:`analysed`."""
     return mixed(tensors, config) @ tensors["colours"]
 

@@ -12,17 +12,17 @@ import numpy as np
 from ...coding import integers as entropy
 from ...coding import weights
 from ...coding.integers import LARGEST, Integers, Model
+from ...coding.tensors import Tensors
 from ...errors import FileFormatError
-from ...networks.architecture import LatentConfig
 from ...signals import Floats
+from ..channels import UNIT
+from ..latent_steps import MAX_LATENTS_PER_BYTE
 from . import context_model as context
-from .field import COLOUR_UNIT, Tensors
+from .config import WaveletConfig
 from .shipped_postfilter import common
 
-#: What a bit is worth, in squared steps. (Measured on kodim04, 08 and 20: 0.08 to 0.15 are alike.)
-PRICE = 0.11
-#: A payload has at least a byte for so many latents: it bounds what a hostile file can ask for.
-MOST_PER_BYTE = 8192
+#: Rate-distortion lambda of latents: the squared error, in squared steps, that a bit must save.
+RD_LAMBDA = 0.11
 #: Bytes of the length of a network.
 LENGTH = 2
 
@@ -31,10 +31,10 @@ def _whole(tensor: Floats, step: float) -> Integers:
     return (tensor / np.float32(step)).round().clip(-LARGEST, LARGEST).astype(np.int32)
 
 
-def pack(exact: Mapping[str, Floats], config: LatentConfig) -> bytes:
+def pack(exact: Mapping[str, Floats], config: WaveletConfig) -> bytes:
     """The payload of exact latents, rounded to what is best at the step of ``config``."""
-    step = config.size()
-    colours = (exact["colours"] * COLOUR_UNIT).round().astype(np.int8)
+    step = config.step_size
+    colours = (exact["colours"] * UNIT).round().astype(np.int8)
     coarsest = _whole(exact["coarsest"], step)
     # each less its left neighbour; the first column less the one above
     left = np.diff(coarsest, axis=2, prepend=0)
@@ -43,11 +43,11 @@ def pack(exact: Mapping[str, Floats], config: LatentConfig) -> bytes:
     first = entropy.encode(runs)
     names = [name for name in config.shapes() if name.startswith("levels.")]
     bands = [(exact[name] / np.float32(step)).clip(-LARGEST, LARGEST) for name in names]
-    levels, _ = context.choose([bands[i : i + 3] for i in range(0, len(bands), 3)], PRICE)
+    levels, _ = context.choose([bands[i : i + 3] for i in range(0, len(bands), 3)], RD_LAMBDA)
     models = b"".join(model.to_bytes() for _, model in runs)
     head = colours.tobytes() + models + len(first).to_bytes(3, "little")
     data = head + first + context.encode(levels)
-    return data.ljust(-(-config.count() // MOST_PER_BYTE), b"\0")
+    return data.ljust(-(-config.count() // MAX_LATENTS_PER_BYTE), b"\0")
 
 
 def joined(latents: bytes, network: bytes) -> bytes:
@@ -55,7 +55,7 @@ def joined(latents: bytes, network: bytes) -> bytes:
     return len(network).to_bytes(LENGTH, "little") + network + latents
 
 
-def _split(data: bytes, config: LatentConfig) -> tuple[bytes, bytes]:
+def _split(data: bytes, config: WaveletConfig) -> tuple[bytes, bytes]:
     """The payloads of the network and of the latents."""
     if config.neurons is None:
         return b"", data
@@ -63,7 +63,7 @@ def _split(data: bytes, config: LatentConfig) -> tuple[bytes, bytes]:
     return data[LENGTH:end], data[end:]
 
 
-def parts(data: bytes, config: LatentConfig) -> dict[str, int]:
+def parts(data: bytes, config: WaveletConfig) -> dict[str, int]:
     """Bytes of a payload: of the coarsest picture with all before it, the levels and a network."""
     network, payload = _split(data, config)
     head = config.channels * (config.channels + entropy.SIZE)
@@ -72,17 +72,17 @@ def parts(data: bytes, config: LatentConfig) -> dict[str, int]:
     return found if config.neurons is None else found | {"network": LENGTH + len(network)}
 
 
-def unpack(data: bytes, config: LatentConfig) -> Tensors:
+def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     """The latents in a payload, in the unit of the picture's values, and the networks' parameters.
 
     Raises:
         FileFormatError: if it does not hold them.
     """
     network, payload = _split(data, config)
-    parameters = weights.unpack(network, config.correction())
-    channels, tall, wide = config.coarsest()
+    parameters = weights.unpack(network, config.own_shapes())
+    channels, tall, wide = config.coarsest_shape()
     start, head = channels**2, channels * (channels + entropy.SIZE)
-    if config.count() > MOST_PER_BYTE * len(payload) or len(payload) < head + 3:
+    if config.count() > MAX_LATENTS_PER_BYTE * len(payload) or len(payload) < head + 3:
         raise FileFormatError("damaged: its payload is too small for its picture")
     colours = np.frombuffer(payload[:start], np.int8).reshape(channels, channels)
     models = [
@@ -93,16 +93,15 @@ def unpack(data: bytes, config: LatentConfig) -> Tensors:
     coarsest = np.stack(runs).reshape(channels, tall, wide).astype(np.int64)
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
-    levels = context.decode(payload[end:], config.bands())
+    levels = context.decode(payload[end:], config.band_shapes())
     found = {
-        "colours": colours.astype(np.float32) / COLOUR_UNIT,
-        "coarsest": coarsest.astype(np.float32) * np.float32(config.size()),
+        "colours": colours.astype(np.float32) / UNIT,
+        "coarsest": coarsest.astype(np.float32) * np.float32(config.step_size),
     }
     every = (band for level in levels for band in level)
     names = (name for name in config.shapes() if name.startswith("levels."))
     for name, band in zip(names, every, strict=True):
-        found[name] = band.astype(np.float32) * np.float32(config.size())
+        found[name] = band.astype(np.float32) * np.float32(config.step_size)
     for name, tensor in parameters.items():
-        step = np.float32(weights.step_size(tensor.step))
-        found[f"correction.{name}"] = tensor.integers.astype(np.float32) * step
+        found[f"correction.{name}"] = tensor.dequantise()
     return found | common(config)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...networks.architecture import APART, NEIGHBOURS, LatentConfig
+from ...coding.tensors import Tensors
 from ...signals import Floats
-from .field import Tensors, mixed
+from .config import NEIGHBOURS, SEEN_LEVELS, WaveletConfig
+from .field import mixed
 
 #: Pixels that are corrected at once: what is made of them stays in a core's cache.
 CHUNK = 1 << 13
@@ -28,12 +29,12 @@ class Seen:
     ``picture`` ``[H, W, C]`` is what they sum to, along the colours.
     """
 
-    def __init__(self, tensors: Mapping[str, Floats], config: LatentConfig) -> None:
+    def __init__(self, tensors: Mapping[str, Floats], config: WaveletConfig) -> None:
         self.picture = mixed(tensors, config)
-        self._size = np.float32(config.size())
+        self._size = np.float32(config.step_size)
         # level by level: what the picture loses without it. Halves: a large one would fill memory
         self._levels, last = [], self.picture
-        for level in range(min(APART, config.levels())):
+        for level in range(min(SEEN_LEVELS, config.levels())):
             without = mixed(tensors, config, finest=level + 1)
             lost = last - without
             lost /= self._size
@@ -56,25 +57,25 @@ class Seen:
         return np.concatenate(seen, axis=-1, dtype=np.float32).reshape((last - first) * width, -1)
 
 
-def corrected(tensors: Tensors, config: LatentConfig) -> Floats:
+def corrected(tensors: Tensors, config: WaveletConfig) -> Floats:
     """The picture ``[H, W, C]`` of latents, corrected by their networks, in its own colours."""
     seen = Seen(tensors, config)
     picture, rows = seen.picture, max(1, CHUNK // config.width)
     for first in range(0, config.height, rows):
         part = picture[first : first + rows]
         added = missing(tensors, config, seen.at(first, first + len(part)))
-        added *= np.float32(config.size())
+        added *= np.float32(config.step_size)
         part += added.reshape(part.shape)
         part[...] = part @ tensors["colours"]  # no longer looked at
     return picture
 
 
-def missing(tensors: Tensors, config: LatentConfig, seen: Floats) -> Floats:
+def missing(tensors: Tensors, config: WaveletConfig, seen: Floats) -> Floats:
     """What all networks say, from features ``[B, F]``, that pixels lack ``[B, C]``, in steps."""
     total = np.zeros((len(seen), config.channels), np.float32)
     for network, names, bend in (
-        ("common", config.shared(), _rectified),
-        ("correction", config.correction(), np.sin),
+        ("common", config.shared_shapes(), _rectified),
+        ("correction", config.own_shapes(), np.sin),
     ):
         if names:
             total += values({name: tensors[f"{network}.{name}"] for name in names}, seen, bend)

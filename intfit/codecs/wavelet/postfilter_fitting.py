@@ -1,6 +1,5 @@
 """Fitting the SIREN that corrects a picture of rounded latents, with a teacher, and rounding it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -8,19 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...coding import weights as payload
-from ...coding.quantize import quantize
-from ...networks.architecture import LatentConfig
+from ...coding import weights
+from ...coding.tensors import Tensors
 from ...networks.siren import Siren
-from ...settings import Plan
+from ...plan import Plan
 from ...signals import Floats
-from ...teachers import make_teacher
-from ...training import loop as fitting
-from ...training import quantisation as rate
 from ...training.examples import Drawn
-from . import payload as pyramid
+from ...training.quantisation import quantise
+from ...training.session import DivergedError, OnProgress, start_session, train_quantised
+from ..channels import mixing_inverse
 from . import postfilter as correction
-from .field import Tensors, unmixing
+from .config import WaveletConfig
+from .payload import RD_LAMBDA
 
 #: Pixels that a fit learns from at most, drawn evenly from a larger picture.
 MOST_PIXELS = 1 << 20
@@ -38,12 +36,12 @@ class Correction(Siren):
     A SIREN and a linear layer side by side.
     """
 
-    def __init__(self, config: LatentConfig, *, generator: torch.Generator) -> None:
-        shape = config.network()
+    def __init__(self, config: WaveletConfig, *, generator: torch.Generator) -> None:
+        shape = config.own_network()
         assert shape is not None
         super().__init__(shape, generator=generator)
         self.skip = nn.Parameter(torch.zeros(shape.out_features, shape.in_features))
-        self.gain = config.size()
+        self.gain = config.step_size
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
         with torch.no_grad():
@@ -86,13 +84,13 @@ class Errors(Drawn):
         return replace(self, seen=self.seen.to(device), targets=self.targets.to(device))
 
 
-def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
+def errors(tensors: Tensors, config: WaveletConfig, exact: Floats) -> Errors:
     """The examples of rounded latents of a picture whose values are ``exact`` ``[H, W, C]``.
 
     What the common network knows is not to be learnt again.
     """
     seen, known = correction.Seen(tensors, config), replace(config, neurons=None)
-    back = unmixing(tensors["colours"])
+    back = mixing_inverse(tensors["colours"])
     share = min(1.0, MOST_PIXELS / (config.height * config.width))
     rng = np.random.default_rng(0)
     found, wanted = [], []
@@ -103,7 +101,7 @@ def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
         if share < 1:
             kept = rng.random(len(features)) < share
             features, missing = features[kept], missing[kept]
-        missing -= correction.missing(tensors, known, features) * np.float32(config.size())
+        missing -= correction.missing(tensors, known, features) * np.float32(config.step_size)
         found.append(features.astype(np.float16))
         wanted.append(missing)
     return Errors(
@@ -111,41 +109,31 @@ def errors(tensors: Tensors, config: LatentConfig, exact: Floats) -> Errors:
     )
 
 
-def fitted(
-    signal: Errors,
-    config: LatentConfig,
+def train_postfilter(
+    tensors: Tensors,
+    config: WaveletConfig,
+    exact: Floats,
     plan: Plan,
     device: str,
     *,
-    watch: Callable[[fitting.Progress], None] | None = None,
-) -> bytes:
-    """The payload of a network fitted to ``signal``.
+    on_progress: OnProgress | None = None,
+) -> bytes | None:
+    """The payload of a picture's own post-filter; None where training diverged.
 
-    A bit must be worth as much in it as it is in the latents: that sets how finely it is rounded.
+    Of rounded latents ``tensors``, whose exact picture is ``exact`` ``[H, W, C]``. A bit is worth
+    as much in the network as in the latents: that sets how finely it is rounded.
     """
-    generator = torch.Generator().manual_seed(plan.seed)
-    field = Correction(config, generator=generator).to(device)
-    signal = signal.to(torch.device(device))
-    glances = torch.Generator(device).manual_seed(plan.seed + 1)
-    draws = torch.Generator(device).manual_seed(plan.seed)
-    teacher = make_teacher(plan, signal.n, shape=signal.shape, generator=draws)
-    count = sum(parameter.numel() for parameter in field.parameters())
-    squares = float(signal.targets.square().mean()) * config.count()
-    price = count * pyramid.PRICE * config.size() ** 2 / squares
-    rounding: list[rate.Rounding] = []
-
-    def settle() -> rate.Rounding:
-        field.wrap_phases()
-        steps = rate.settle(field, signal, price=price, generator=glances)
-        rounding.append(rate.Rounding(field, steps))
-        return rounding[-1]
-
-    for progress in fitting.fit(
-        field, signal, teacher, plan, generator=glances, settle=settle, restarts=False
-    ):
-        if watch is not None:
-            watch(progress)
-    steps = (rounding[-1] if rounding else settle()).steps
-    quantized = quantize(dict(field.named_parameters()), steps)
-    ordered = {name: quantized[name] for name in config.correction()}
-    return payload.pack(ordered)
+    examples = errors(tensors, config, exact)
+    network = Correction(config, generator=torch.Generator().manual_seed(plan.seed))
+    count = sum(parameter.numel() for parameter in network.parameters())
+    squares = float(examples.targets.square().mean()) * config.count()
+    rd_lambda = count * RD_LAMBDA * config.step_size**2 / squares
+    session = start_session(network, examples, plan, device)
+    try:
+        steps, _ = train_quantised(
+            session, plan, rd_lambda=rd_lambda, restarts=False, on_progress=on_progress
+        )
+    except DivergedError:
+        return None
+    quantised = quantise(dict(network.named_parameters()), steps)
+    return weights.pack({name: quantised[name] for name in config.own_shapes()})

@@ -9,8 +9,8 @@ from importlib import resources
 
 import numpy as np
 
-from ...networks.architecture import LatentConfig
-from .field import Tensors
+from ...coding.tensors import Tensors
+from .config import WaveletConfig
 
 
 @cache
@@ -21,8 +21,8 @@ def _shipped(version: int) -> Tensors:
     return {name: tensor.astype(np.float32) for name, tensor in load(data).items()}
 
 
-def common(config: LatentConfig) -> Tensors:
-    """Its parameters, where it corrects the picture; named as :meth:`.LatentConfig.shapes` does."""
+def common(config: WaveletConfig) -> Tensors:
+    """Its parameters, where it is used, named as in :meth:`.WaveletConfig.shapes`."""
     if config.common is None:
         return {}
     return {f"common.{name}": tensor for name, tensor in _shipped(config.common).items()}

@@ -1,0 +1,105 @@
+"""The quantisation step of latents: from a quality, within a size, or to a goal."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from ..coding.steps import COARSEST_LATENT_STEP, FINEST_LATENT_STEP
+from ..defaults import MIDDLE_QUALITY
+from ..errors import FileFormatError, UsageError
+from ..settings import Goal
+
+#: Steps of the index for a point of quality: 19 points halve the step.
+PER_QUALITY = 1.28
+#: The index at the middle quality: a step of 20 grey levels of 255.
+MIDDLE_INDEX = 64.0
+#: The step of a recording at the middle quality, as a share of its root mean square.
+MIDDLE_SHARE = 0.35
+
+#: A payload has at least a byte for so many latents: a small file cannot ask for much memory.
+MAX_LATENTS_PER_BYTE = 8192
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True)
+class Candidate(Generic[ConfigT]):
+    """A file at some step: its architecture, payload, distortion and bytes.
+
+    Its tensors are left out: a search keeps every candidate, and they take 12 bytes a pixel.
+    """
+
+    config: ConfigT
+    payload: bytes
+    distortion: float
+    data: bytes
+
+
+def step_index(quality: float | None, *, loudness: float | None = None) -> int:
+    """The index of the step at a quality in 0..100 (None: the middle one).
+
+    ``loudness`` is a recording's root mean square, None for a picture.
+    """
+    middle = MIDDLE_INDEX
+    if loudness is not None:
+        middle = -24 * math.log2(MIDDLE_SHARE * max(loudness, 1e-6))
+    wanted = round(
+        middle + PER_QUALITY * ((MIDDLE_QUALITY if quality is None else quality) - MIDDLE_QUALITY)
+    )
+    return min(max(wanted, COARSEST_LATENT_STEP), FINEST_LATENT_STEP)
+
+
+def check_step(index: Any, what: str) -> None:
+    """Raise FileFormatError unless ``index`` is one that a header may hold."""
+    if type(index) is not int or not COARSEST_LATENT_STEP <= index <= FINEST_LATENT_STEP:
+        raise FileFormatError(f"not {what} this version can build: step {index!r}")
+
+
+class StepSearch(Generic[ConfigT]):
+    """Files at several steps, each made once."""
+
+    def __init__(self, make: Callable[[int], Candidate[ConfigT]], first: int) -> None:
+        """``make`` makes the file at the step of an index; ``first`` is tried first."""
+        self.at = cache(make)
+        self._first = first
+
+    def coarsest(self, holds: Callable[[Candidate[ConfigT]], bool]) -> int:
+        """The coarsest step of which ``holds``, given that it then holds of all finer ones."""
+        low, middle, high = (
+            COARSEST_LATENT_STEP - 1,
+            self._first,
+            FINEST_LATENT_STEP + 1,
+        )  # above low, at most high
+        while high - low > 1:
+            low, high = (low, middle) if holds(self.at(middle)) else (middle, high)
+            middle = (low + high) // 2
+        return high
+
+    def finest_within(self, size: int) -> int:
+        """The finest step whose file has at most ``size`` bytes; below the coarsest if none has."""
+        return self.coarsest(lambda candidate: len(candidate.data) > size) - 1
+
+    def choose(self, *, goal: Goal | None, size: int | None, bounded: bool) -> int:
+        """The finest step within ``size``; with a ``goal``, the coarsest that reaches it.
+
+        That is no finer than ``size`` allows, or where it is ``bounded``, than the first step.
+
+        Raises:
+            UsageError: if no file is as small as ``size``.
+        """
+        finest = self._first
+        if size is not None:
+            finest = self.finest_within(size)
+            if finest < COARSEST_LATENT_STEP:
+                least = len(self.at(COARSEST_LATENT_STEP).data)
+                raise UsageError(
+                    f"{size} bytes are too few: the smallest file possible here has {least}"
+                )
+        elif goal is not None and not bounded:
+            finest = FINEST_LATENT_STEP
+        if goal is None:
+            return finest
+        reaching = self.coarsest(lambda candidate: goal.margin(candidate.distortion) >= 0)
+        return min(reaching, finest)

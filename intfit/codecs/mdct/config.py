@@ -1,0 +1,60 @@
+"""The architecture of a recording's latents: MDCT coefficients of blocks of several lengths."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
+from ...errors import FileFormatError
+from ..latent_steps import check_step
+
+#: The shortest and the longest block, in samples.
+SHORTEST, LONGEST = 256, 8192
+#: Samples by which the blocks begin before a recording, and end after it at least.
+LEAD = 128
+#: The most channels that are decorrelated.
+MAX_CHANNELS = 32
+
+
+@dataclass(frozen=True)
+class MdctConfig:
+    """The latents of a recording of ``channels`` and ``frames``.
+
+    ``step`` is the index of the quantisation step.
+
+    Raises:
+        FileFormatError: if a recording cannot have them.
+    """
+
+    channels: int
+    frames: int
+    step: int
+
+    def __post_init__(self) -> None:
+        check_step(self.step, "a bank")
+        if self.channels > MAX_CHANNELS:
+            raise FileFormatError(f"not a bank this version can build: {self.channels} channels")
+
+    @property
+    def step_size(self) -> float:
+        """The quantisation step, where a recording's samples lie in [-1, 1]."""
+        return step_size(self.step, LATENT_STEPS_PER_OCTAVE)
+
+    def padded_frames(self) -> int:
+        """Frames, with what leads in and out, filled to whole blocks."""
+        return -(-(self.frames + 2 * LEAD) // SHORTEST) * SHORTEST
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the open profile."""
+        return {
+            "channels": (self.channels, self.channels),
+            "blocks": (self.padded_frames() // SHORTEST,),
+            "latents": (self.padded_frames(), self.channels),
+        }
+
+    def count(self) -> int:
+        """Number of latents."""
+        return self.padded_frames() * self.channels
+
+    def header_entries(self) -> dict[str, Any]:
+        """What a file's header says of the field."""
+        return {"step": self.step}

@@ -1,0 +1,141 @@
+"""What every codec does, and what it is given and gives back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..coding.container import Stored
+from ..coding.header import Header
+from ..coding.tensors import Tensors
+from ..plan import Plan
+from ..settings import FieldName, Goal, Settings
+from ..signals import Evaluate, Grid
+
+if TYPE_CHECKING:
+    from ..teachers import Teacher
+    from ..training.examples import PointSignal
+    from ..training.loop import Progress
+
+#: How to get further than a fit did, for a note on a goal that was missed.
+ADVICE = ": a higher --effort or larger network gets further"
+
+
+class Config(Protocol):
+    """The architecture of a field: what a header says of it, checked."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the open profile."""
+
+    def count(self) -> int:
+        """Number of weights or latents."""
+
+    def header_entries(self) -> dict[str, Any]:
+        """What a file's header says of it: values by the names in :data:`.header.FIELDS`."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An input that has been read, and the architecture chosen for it, before any fitting."""
+
+    kind: str
+    field: FieldName
+    signal: "Grid | PointSignal"
+    settings: Settings
+    plan: Plan
+    config: Any
+    device: str
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The bytes of a file, and what went into them.
+
+    ``distortion`` of the parameters as stored, in the medium's metric; ``reached``, the value in
+    the goal's metric, where there is a goal; ``steps`` of the training that the file holds, by a
+    ``teacher`` (``none`` where there was none); ``seconds`` of all that it took.
+    """
+
+    data: bytes
+    config: Config
+    distortion: float
+    reached: float | None
+    steps: int
+    seconds: float
+    teacher: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a caller wants to be told, or to change, while an input is encoded.
+
+    ``fit_begins`` is called before every fit, ``progress`` now and then in it; ``wrap_teacher``
+    returns the teacher to use in place of the one it is given.
+    """
+
+    fit_begins: Callable[[Prepared], None] | None = None
+    progress: "Callable[[Progress], None] | None" = None
+    wrap_teacher: "Callable[[Teacher, Prepared], Teacher] | None" = None
+
+
+class Codec(Protocol):
+    """One kind of field for one kind of medium. A module with these functions is one.
+
+    ``config`` is of the codec's own type throughout.
+    """
+
+    #: Whether a field is evaluated by torch, on a device that can be chosen.
+    DECODES_ON_DEVICE: bool
+
+    def configure(self, signal: Any, plan: Plan, settings: Settings) -> Config:
+        """The architecture for a signal.
+
+        Raises:
+            UsageError: if the field is not for it, or a setting not for the field.
+        """
+
+    def read_config(self, header: Header) -> Config:
+        """The architecture that a header describes, whose facts are sound.
+
+        Raises:
+            FileFormatError, TypeError, KeyError: if it describes none.
+        """
+
+    def trains(self, plan: Plan) -> bool:
+        """Whether encoding trains a network, and so needs a device."""
+
+    def encode(self, prepared: Prepared, hooks: Hooks) -> Encoding:
+        """Fit the field and write the file.
+
+        Raises:
+            IntfitError: if the fit fails, or no file is as small as the plan asks.
+        """
+
+    def unpack(self, stored: Mapping[str, Stored], config: Any) -> Tensors:
+        """The tensors of a file in either profile, as :meth:`Config.shapes` lists them.
+
+        Raises:
+            FileFormatError: if it does not hold them.
+        """
+
+    def decode(self, tensors: Tensors, config: Any, device: str) -> Evaluate:
+        """The field: NumPy coordinates ``[B, d]`` to values ``[B, c]``."""
+
+    def parts(self, payload: bytes, config: Any) -> dict[str, float]:
+        """The bytes that each part of a packed payload takes."""
+
+    def describe(self, config: Any) -> str:
+        """The field in a phrase, as ``intfit info`` prints it."""
+
+    def describe_plan(self, prepared: Prepared) -> str:
+        """The field and its training in a phrase, as ``--verbose`` and ``--dry-run`` print it."""
+
+
+def goal_notes(goal: Goal | None, reached: float | None, *, advice: str = "") -> tuple[str, ...]:
+    """A note on what was reached of a goal, where the summary does not say it."""
+    if goal is None or reached is None:
+        return ()
+    unit = "% mean distance" if goal.metric == "mean_distance" else "dB"
+    if goal.margin(reached) < 0:
+        return (f"{reached:.4g} {unit} as stored, not the {goal.value:g} asked for{advice}",)
+    return (f"{reached:.4g} {unit}",) if goal.metric == "mean_distance" else ()

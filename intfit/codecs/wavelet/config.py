@@ -1,0 +1,136 @@
+"""The architecture of an image's latents: a wavelet pyramid, and the post-filters behind it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
+from ...errors import FileFormatError
+from ...networks.architecture import SirenConfig
+from ..latent_steps import check_step
+
+#: The bands of a level: detail across, down, and both ways.
+ORIENTATIONS = ("across", "down", "both")
+#: What a post-filter sees at a pixel: so many of the finest levels, one by one, and by how much
+#: these neighbours (y, x) are brighter.
+SEEN_LEVELS = 3
+NEIGHBOURS = (
+    *((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)),
+    *((0, 2), (2, 0), (0, -2), (-2, 0)),
+)  # fmt: skip
+#: Sine layers of a picture's own post-filter, their frequency, and the widest one.
+OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
+#: The shared post-filter: for pictures of so many channels; its newest version; width and depth.
+SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 1, 32, 2
+
+
+@dataclass(frozen=True)
+class WaveletConfig:
+    """The latents of a picture of ``channels`` x ``height`` x ``width``.
+
+    ``step`` is the index of the quantisation step. ``neurons`` is the width of the picture's own
+    post-filter, a SIREN, and ``common`` the version of the shared one that comes before it; None
+    where there is none. (These two names stand in a file's header.)
+
+    Raises:
+        FileFormatError: if the picture cannot have them.
+    """
+
+    channels: int
+    height: int
+    width: int
+    step: int
+    neurons: int | None = None
+    common: int | None = None
+
+    def __post_init__(self) -> None:
+        check_step(self.step, "a pyramid")
+        if self.common is not None:
+            if type(self.common) is not int or not 1 <= self.common <= NEWEST_SHARED:
+                raise FileFormatError("it is corrected by a network this version does not have")
+            if not self.can_share_postfilter():
+                raise FileFormatError("damaged: a network that is for other pictures")
+        if self.neurons is not None:
+            if type(self.neurons) is not int or not 1 <= self.neurons <= MAX_OWN_WIDTH:
+                raise FileFormatError(f"not a network this version can build: {self.neurons!r}")
+            if not self.levels():
+                raise FileFormatError("damaged: a network on latents that are not there")
+
+    @property
+    def step_size(self) -> float:
+        """The quantisation step, where a channel's values lie in [-1, 1]."""
+        return step_size(self.step, LATENT_STEPS_PER_OCTAVE)
+
+    def levels(self) -> int:
+        """Levels (octaves): the coarsest picture has 8 pixels or more a side, if possible."""
+        count = 0
+        while min(self.height, self.width) >> count >= 16:
+            count += 1
+        return count
+
+    def coarsest_shape(self) -> tuple[int, int, int]:
+        """The shape ``(C, h, w)`` of the low-pass picture that is left after all levels."""
+        scale = 1 << self.levels()
+        return self.channels, -(-self.height // scale), -(-self.width // scale)
+
+    def band_shapes(self) -> list[tuple[tuple[int, int, int], ...]]:
+        """The shapes of the bands of each level, from the finest on: across, down and both."""
+        shapes: list[tuple[tuple[int, int, int], ...]] = []
+        height, width = self.height, self.width
+        for _ in range(self.levels()):
+            tall, wide = -(-height // 2), -(-width // 2)
+            sides = ((tall, width // 2), (height // 2, wide), (height // 2, width // 2))
+            shapes.append(tuple((self.channels, *side) for side in sides))
+            height, width = tall, wide
+        return shapes
+
+    def can_share_postfilter(self) -> bool:
+        """Whether the shared post-filter is for this picture: three channels, 64 pixels a side."""
+        return self.channels == SHARED_CHANNELS and self.levels() >= SEEN_LEVELS
+
+    def own_network(self) -> SirenConfig | None:
+        """The SIREN of the picture's own post-filter; a linear layer is added to its outputs."""
+        return self._postfilter(self.neurons, OWN_DEPTH) if self.neurons else None
+
+    def own_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of the picture's own post-filter, in order."""
+        network = self.own_network()
+        return {} if network is None else network.shapes_with_skip()
+
+    def shared_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of the shared post-filter, where it is used.
+
+        It is built as the other one is, but has rectifiers in place of sines.
+        """
+        if self.common is None:
+            return {}
+        return self._postfilter(SHARED_WIDTH, SHARED_DEPTH).shapes_with_skip()
+
+    def _postfilter(self, width: int, depth: int) -> SirenConfig:
+        """A network that sees :data:`SEEN_LEVELS` levels, what is left, and :data:`NEIGHBOURS`.
+
+        The neighbours in the first channel only.
+        """
+        inputs = (min(SEEN_LEVELS, self.levels()) + 1) * self.channels + len(NEIGHBOURS)
+        return SirenConfig(inputs, self.channels, width, depth, OWN_FREQUENCY, OWN_FREQUENCY)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the open profile."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "colours": (self.channels, self.channels),
+            "coarsest": self.coarsest_shape(),
+        }
+        for level, bands in enumerate(self.band_shapes()):
+            for name, shape in zip(ORIENTATIONS, bands, strict=True):
+                shapes[f"levels.{level}.{name}"] = shape
+        networks = (("common", self.shared_shapes()), ("correction", self.own_shapes()))
+        for network, parameters in networks:
+            shapes |= {f"{network}.{name}": shape for name, shape in parameters.items()}
+        return shapes
+
+    def count(self) -> int:
+        """Number of latents."""
+        return self.channels * self.height * self.width
+
+    def header_entries(self) -> dict[str, Any]:
+        """What a file's header says of the field."""
+        return {"step": self.step, "neurons": self.neurons, "common": self.common}

@@ -1,0 +1,19 @@
+"""Quantisation steps by index: a step is 2^(-index / steps per octave)."""
+
+import math
+
+#: Steps per octave of a network's weights, whose index lies in 0..FINEST_WEIGHT_STEP (a byte).
+WEIGHT_STEPS_PER_OCTAVE, FINEST_WEIGHT_STEP = 12, 255
+#: Steps per octave of latents, and the coarsest and the finest index that a header may hold.
+LATENT_STEPS_PER_OCTAVE, COARSEST_LATENT_STEP, FINEST_LATENT_STEP = 24, -96, 400
+
+
+def step_size(index: int, per_octave: int) -> float:
+    """The quantisation step that ``index`` stands for."""
+    return float(2.0 ** (-index / per_octave))
+
+
+def nearest_weight_step(size: float) -> int:
+    """The index of the step of weights nearest to ``size`` (above 0)."""
+    index = round(-WEIGHT_STEPS_PER_OCTAVE * math.log2(size))
+    return min(max(index, 0), FINEST_WEIGHT_STEP)

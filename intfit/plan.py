@@ -1,0 +1,202 @@
+"""Settings made concrete: every choice of a fit, for a medium of a given size."""
+
+import math
+from dataclasses import dataclass
+
+from .defaults import (
+    DOUBLING_QUALITY,
+    FEWEST_BITS,
+    LR_POWER,
+    MEDIUM_DEFAULTS,
+    MIDDLE_QUALITY,
+    NARROWEST,
+    POSTFILTER_BATCH,
+    POSTFILTER_LR,
+    POSTFILTER_PIXELS,
+    POSTFILTER_STEPS,
+    PUBLISHED_SCHEDULES,
+    SECONDS,
+    STEP_RANGE,
+    TENSOR_BYTES,
+    UNIFORM_SHARE,
+    USUAL_BITS,
+    MediumDefaults,
+    step_seconds,
+    widest_network,
+)
+from .errors import UsageError
+from .schedules import RatioSchedule
+from .settings import (
+    Goal,
+    Precision,
+    Profile,
+    SelectionName,
+    Settings,
+    TeacherName,
+    check_settings,
+    goal_of,
+    searches_size,
+)
+
+#: The most examples that a teacher ranks in one pass or draws from in one table; a larger signal
+#: is worked on in pools of so many. (The INT paper's chunk for images of 8192 x 8192.)
+POOL = 1 << 19
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every choice made. ``steps`` is None where ``max_time`` seconds bound the fit.
+
+    ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
+    in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes.
+    """
+
+    width: int
+    depth: int
+    omega: float
+    omega_first: float
+    lr: float
+    beta2: float
+    steps: int | None
+    max_time: float | None
+    goal: Goal | None
+    stops_at_goal: bool
+    teacher: TeacherName
+    selection: SelectionName
+    ratio: float
+    ratio_schedule: RatioSchedule
+    interval_schedule: str
+    batch: int
+    seed: int
+    profile: Profile
+    precision: Precision
+    rd_lambda: float
+    target_size: int | None
+
+    @property
+    def teacher_name(self) -> str:
+        """Teacher and selection, as a file's header keeps them."""
+        return f"{self.teacher}-{self.selection}" if self.teacher == "int" else self.teacher
+
+
+def make_plan(
+    settings: Settings,
+    *,
+    kind: str,
+    n: int,
+    features: tuple[int, int],
+    size: int | None = None,
+    overhead: int = 0,
+) -> Plan:
+    """Settings made concrete for a medium of ``n`` examples of ``features`` inputs and outputs.
+
+    ``size`` bounds the bytes of the file, of which ``overhead`` are not payload.
+
+    Raises:
+        UsageError: if the settings contradict each other, or no network fits into ``size``.
+    """
+    check_settings(settings)
+    defaults = MEDIUM_DEFAULTS[kind]
+    latent = settings.field == "latent"
+    depth = settings.depth or defaults.depth
+    selection = settings.selection or "proportional"
+    draws = settings.teacher == "int" and selection == "proportional"
+    ranks = settings.teacher in PUBLISHED_SCHEDULES and not draws
+    batch = n if settings.teacher == "full" else settings.batch
+    batch = batch or (min(n, POOL) if ranks else POSTFILTER_BATCH if latent else defaults.batch)
+    seconds = settings.max_time or SECONDS[settings.effort]
+    if size is not None and not latent:
+        width = _width_within(size - overhead, size, defaults, depth, features)
+    else:
+        width = settings.width or _width(settings, defaults, n, depth, seconds)
+    steps = settings.steps
+    lr = defaults.lr * min(defaults.lr_most, defaults.lr_width / width) ** LR_POWER
+    if latent:
+        steps, lr = steps or _postfilter_steps(settings.effort, n), POSTFILTER_LR
+    elif steps is None and settings.max_time is None:
+        # A teacher that ranks learns from 0.6 of its batch on average, and scores all of it now
+        # and then.
+        each = step_seconds(width, depth, batch * (0.9 if ranks else 1))
+        steps = max(STEP_RANGE[0], min(STEP_RANGE[1], round(seconds / each)))
+    # The table to draw from is rebuilt after draws in proportion to its examples: its share of the
+    # time is the same however large the signal.
+    redraws = f"every:{max(1, int(defaults.redraw * min(n, POOL) / batch))}"
+    usual_ratio, usual_schedule, usual_intervals = (
+        PUBLISHED_SCHEDULES[settings.teacher] if ranks else (UNIFORM_SHARE, "constant", redraws)
+    )
+    ratio_schedule = settings.ratio_schedule or usual_schedule
+    first_ratio = 1.0 if ratio_schedule == "reverse-cosine" else usual_ratio  # the one that falls
+    omega_first = defaults.omega_first * (n if defaults.follows_length else 1)
+    return Plan(
+        width=width,
+        depth=depth,
+        omega=settings.omega or defaults.omega,
+        omega_first=settings.omega_first or omega_first,
+        lr=settings.lr or lr,
+        beta2=defaults.beta2,
+        steps=steps,
+        max_time=settings.max_time,
+        goal=goal_of(settings),
+        stops_at_goal=not searches_size(settings),
+        teacher=settings.teacher,
+        selection=selection,
+        ratio=settings.ratio or first_ratio,
+        ratio_schedule=ratio_schedule,
+        interval_schedule=settings.interval_schedule or usual_intervals,
+        batch=batch,
+        seed=settings.seed,
+        profile=settings.profile,
+        precision=settings.precision or "float32",
+        rd_lambda=defaults.rd_lambda,
+        target_size=size,
+    )
+
+
+def count_weights(width: int, depth: int, features: tuple[int, int]) -> int:
+    """Parameters of a SIREN of these sizes, with ``features`` inputs and outputs."""
+    inputs, outputs = features
+    return (inputs + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * outputs
+
+
+def _postfilter_steps(effort: int, n: int) -> int:
+    """Training steps of the post-filter of a picture of ``n`` pixels."""
+    steps = POSTFILTER_STEPS[effort]
+    return min(steps, max(POSTFILTER_STEPS[3], round(steps * n / POSTFILTER_PIXELS)))
+
+
+def _width(settings: Settings, defaults: MediumDefaults, n: int, depth: int, seconds: float) -> int:
+    """The width whose network has about the medium's weights at the quality that is set.
+
+    Narrower where ``seconds`` are too few for it.
+    """
+    quality = MIDDLE_QUALITY if settings.quality is None else settings.quality
+    weights = defaults.weights * (n / defaults.per) ** defaults.power
+    weights *= 2 ** ((quality - MIDDLE_QUALITY) / DOUBLING_QUALITY)
+    exact = math.sqrt(weights / max(depth - 1, 1))
+    narrowest, widest = defaults.widths
+    # even, and a multiple of 8 (for the vector units) where that is no coarse step
+    multiple = 8 if exact >= 64 else 4 if exact >= 32 else 2
+    width = int(min(max(multiple * round(exact / multiple), narrowest), widest))
+    return min(width, widest_network(defaults, depth, seconds))
+
+
+def _width_within(
+    payload: int, size: int, defaults: MediumDefaults, depth: int, features: tuple[int, int]
+) -> int:
+    """The widest network that ``payload`` bytes hold at about :data:`USUAL_BITS` a weight.
+
+    Raises:
+        UsageError: if ``size``, the bytes of the file, is too small for any network.
+    """
+    room = payload - TENSOR_BYTES * 2 * (depth + 1)
+
+    def needed(width: int, bits: float) -> float:
+        return count_weights(width, depth, features) * bits / 8
+
+    if room < needed(NARROWEST, FEWEST_BITS):
+        least = math.ceil(needed(NARROWEST, FEWEST_BITS) + size - room)
+        raise UsageError(f"{size} bytes are too few: the smallest file possible here has {least}")
+    width = NARROWEST
+    while width < defaults.widths[1] and needed(width + 1, USUAL_BITS) <= room:
+        width += 1
+    return width
