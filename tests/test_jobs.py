@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -126,34 +127,52 @@ def test_a_failure_stops_what_has_not_begun_if_asked(intfit, pictures):
     assert not list(Path().glob("*.safetensors"))
 
 
-def test_a_worker_that_is_killed_is_replaced(started, pictures):
-    child = started("encode", *pictures, "-j", "2", *LASTING, "1.5")
-    workers = awaited(lambda: processes(child.pid, "multiprocessing.spawn"), 2)
-    os.kill(workers[0], signal.SIGKILL)
+@pytest.fixture
+def workers(monkeypatch) -> Iterator[Callable[[int], list[int]]]:
+    """Waits for so many worker processes to have started; their identifiers.
+
+    Python imports ``sitecustomize`` when it starts: here one that tells of workers, through a pipe.
+    """
+    Path("start").mkdir()
+    pipe = Path("start", "pipe").absolute()
+    os.mkfifo(pipe)
+    Path("start", "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if '--multiprocessing-fork' in sys.argv:\n"
+        f"    with open({str(pipe)!r}, 'w') as pipe: pipe.write(f'{{os.getpid()}}\\n')\n"
+    )
+    path = [str(Path("start").absolute()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    with os.fdopen(os.open(pipe, os.O_RDWR)) as told:  # open to write, too: it never ends
+        yield lambda count: [int(told.readline()) for _ in range(count)]
+    shutil.rmtree("start")
+
+
+def test_a_worker_that_is_killed_is_replaced(workers, started, pictures):
+    child = started("encode", *pictures, "-j", "2", *LASTING, "1")
+    os.kill(workers(2)[0], signal.SIGKILL)
     _, err = child.communicate(timeout=100)
     assert child.returncode == 0, err
     assert err.count("trying once more") == 1
-    assert sorted(Path().iterdir()) == sorted(
+    assert sorted(Path().glob("*.*")) == sorted(
         Path(name + end) for name in pictures for end in ("", ".safetensors")
     )
 
 
-def test_an_interrupt_ends_the_workers_and_leaves_nothing(started, pictures):
-    assert sorted(Path().iterdir()) == [Path(name) for name in pictures]
+def test_an_interrupt_ends_the_workers_and_leaves_nothing(workers, started, pictures):
     child = started("encode", *pictures, "-j", "2", *LASTING, "60")
-    awaited(lambda: processes(child.pid, "multiprocessing.spawn"), 2)
-    time.sleep(0.5)
+    workers(2)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does
     out, err = child.communicate(timeout=20)  # workers hold these for as long as they live
     assert child.returncode == 130
     assert "Traceback" not in err
     assert out == ""
-    assert sorted(Path().iterdir()) == [Path(name) for name in pictures]
+    assert sorted(Path().glob("*.*")) == [Path(name) for name in pictures]
 
 
-def test_workers_end_with_their_parent(started, pictures):
+def test_workers_end_with_their_parent(workers, started, pictures):
     child = started("encode", *pictures, "-j", "2", *LASTING, "60")
-    awaited(lambda: processes(child.pid, "multiprocessing.spawn"), 2)
+    workers(2)
     child.kill()
     child.communicate(timeout=20)  # they hold its standard error for as long as they live
 
@@ -167,7 +186,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("ray") / "log"
     options = ("--head", "--block", "--num-cpus=2", "--include-dashboard=false", f"--port={port}",
-               "--disable-usage-stats", "--object-store-beta2=100000000")  # fmt: skip
+               "--disable-usage-stats", "--object-store-memory=100000000")  # fmt: skip
     with log.open("wb") as told:
         head = subprocess.Popen(
             [str(Path(sys.executable).with_name("ray")), "start", *options],
@@ -189,6 +208,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str
             head.wait(timeout=60)
 
 
+@pytest.mark.cluster
 def test_a_cluster_that_loses_a_worker_loses_no_file(cluster, started, pictures):
     head, address = cluster
     child = started(
@@ -207,6 +227,7 @@ def test_a_cluster_that_loses_a_worker_loses_no_file(cluster, started, pictures)
     )
 
 
+@pytest.mark.cluster
 def test_an_interrupt_ends_what_runs_on_a_cluster(cluster, started, pictures):
     head, address = cluster
     child = started("encode", *pictures, "--cluster", address, *LASTING, "60")

@@ -7,15 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import IntfitError, UsageError
-from ..jobs import files as batch
 from ..jobs import tasks
-from ..jobs.files import Job
+from ..jobs.files import Job, decoded_name, is_nameless
+from ..jobs.parallelism import Parallelism
 from ..jobs.phrases import format_duration, format_size, printable
 from ..jobs.tasks import Product
-from . import options as opt
+from . import options
+from .errors import report_errors
 from .options import OUTPUT, option
 from .report import Reporter
-from .run import Spread, guarded, plan_jobs, run
+from .run import plan_jobs, run
 
 DECODED_KEYS = (
     "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_out", "seconds",
@@ -92,9 +93,9 @@ def decode(
     files: Annotated[
         list[str] | None, typer.Argument(help="Files that encode wrote; - is stdin.")
     ] = None,
-    output: opt.Output = None,
-    output_dir: opt.OutputDir = None,
-    files_from: opt.FilesFrom = None,
+    output: options.Output = None,
+    output_dir: options.OutputDir = None,
+    files_from: options.FilesFrom = None,
     format_: Annotated[
         str | None,
         option(
@@ -104,9 +105,9 @@ def decode(
             metavar="EXT",
         ),
     ] = None,
-    force: opt.Force = False,
-    skip_existing: opt.SkipExisting = False,
-    keep_going: opt.KeepGoing = True,
+    force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
+    keep_going: options.KeepGoing = True,
     scale: Annotated[
         float | None, option("--scale", panel=IMAGE, text="Times the native size.")
     ] = None,
@@ -134,14 +135,14 @@ def decode(
     voxel: Annotated[
         float | None, option("--voxel", panel=MESH, text="Side of a cell, in the mesh's units.")
     ] = None,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    jobs_text: opt.Jobs = None,
-    cluster: opt.Cluster = None,
-    as_json: opt.Json = False,
-    verbose: opt.Verbose = False,
-    quiet: opt.Quiet = False,
-    debug: opt.Debug = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    jobs_text: options.Jobs = None,
+    cluster: options.Cluster = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
 ) -> None:
     """Render each file back to an image, a recording or a mesh.
 
@@ -156,10 +157,10 @@ def decode(
     suffix = "." + format_.lstrip(".").lower() if format_ else None
 
     def renamed(source: Path) -> Path:
-        return batch.decoded_name(source, suffix or native_suffix(source))
+        return decoded_name(source, suffix or native_suffix(source))
 
-    with guarded(report, debug):
-        spread = Spread.parse(jobs_text, cluster, threads)
+    with report_errors(report, debug):
+        parallelism = Parallelism.parse(jobs_text, cluster, threads)
         wanted = target_options(
             scale, size_text, region, sample_rate, start, seconds, resolution, voxel
         )
@@ -179,7 +180,7 @@ def decode(
 
         run(
             jobs,
-            partial(tasks.decode, wanted=wanted, device=device, threads=spread.threads),
+            partial(tasks.decode, wanted=wanted, device=device, threads=parallelism.threads),
             suffix=lambda job: suffix or (job.target.suffix if job.target else ""),
             summary=summary,
             keys=DECODED_KEYS,
@@ -188,7 +189,7 @@ def decode(
             keep_going=keep_going,
             skip_existing=skip_existing,
             debug=debug,
-            spread=spread,
+            parallelism=parallelism,
             device=device,
         )
 
@@ -202,7 +203,7 @@ def native_suffix(source: Path) -> str:
     from ..coding import container
     from ..media import medium
 
-    if batch.nameless(source):
+    if is_nameless(source):
         return ""  # reading a pipe would empty it
     try:
         module = medium(container.read_layout(source).header.medium)

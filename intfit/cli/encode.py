@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from ..jobs import files as batch
 from ..jobs import tasks
-from ..jobs.files import Job
+from ..jobs.files import Job, encoded_name, place_output, refuse_collisions, write_output
+from ..jobs.parallelism import Parallelism
 from ..jobs.phrases import printable
-from ..jobs.tasks import Product, Selected
+from ..jobs.tasks import Product, SelectionMap
 from ..settings import Settings, check_settings, searches_size
-from . import options as opt
+from . import options
+from .errors import report_errors
 from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
 from .report import Reporter
-from .run import Spread, guarded, plan_jobs, run
+from .run import plan_jobs, run
 
 ENCODED_KEYS = (
     "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_raw", "bytes_out",
@@ -31,22 +32,22 @@ def encode(
     files: Annotated[
         list[str] | None, typer.Argument(help="Images, recordings or meshes; - is stdin.")
     ] = None,
-    output: opt.Output = None,
-    output_dir: opt.OutputDir = None,
-    files_from: opt.FilesFrom = None,
-    force: opt.Force = False,
-    skip_existing: opt.SkipExisting = False,
-    keep_going: opt.KeepGoing = True,
+    output: options.Output = None,
+    output_dir: options.OutputDir = None,
+    files_from: options.FilesFrom = None,
+    force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
+    keep_going: options.KeepGoing = True,
     profile: Annotated[
-        opt.ProfileChoice,
+        options.ProfileChoice,
         option(
             "--profile",
             panel=OUTPUT,
             text="packed: small. open: named tensors that any safetensors reader can use.",
         ),
-    ] = opt.ProfileChoice.packed,
+    ] = options.ProfileChoice.packed,
     precision: Annotated[
-        opt.PrecisionChoice | None,
+        options.PrecisionChoice | None,
         option("--precision", panel=OUTPUT, text="Of the weights, open profile (float32)."),
     ] = None,
     save_selection: Annotated[
@@ -62,7 +63,8 @@ def encode(
         bool, option("--dry-run", panel=OUTPUT, text="Say what would be done; write nothing.")
     ] = False,
     kind: Annotated[
-        opt.Kind | None, option("--kind", panel=FIT, text="What the input is; sniffed otherwise.")
+        options.Kind | None,
+        option("--kind", panel=FIT, text="What the input is; sniffed otherwise."),
     ] = None,
     effort: Annotated[
         int,
@@ -132,7 +134,7 @@ def encode(
     ] = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     field: Annotated[
-        opt.FieldChoice,
+        options.FieldChoice,
         option(
             "--field",
             panel=NETWORK,
@@ -140,20 +142,20 @@ def encode(
             "siren: a plain SIREN, fitted step by step. auto: latent for images and recordings, "
             "unless an option is given that only a fit has; siren for meshes.",
         ),
-    ] = opt.FieldChoice.auto,
-    width: opt.Width = None,
-    depth: opt.Depth = None,
+    ] = options.FieldChoice.auto,
+    width: options.Width = None,
+    depth: options.Depth = None,
     omega: Annotated[
         float | None, option("--omega", panel=NETWORK, text="Frequency of the inner sines.")
     ] = None,
-    omega_first: opt.OmegaFirst = None,
-    lr: opt.LearningRate = None,
+    omega_first: options.OmegaFirst = None,
+    lr: options.LearningRate = None,
     teacher: Annotated[
-        opt.TeacherChoice,
+        options.TeacherChoice,
         option("--teacher", panel=TEACHER, text="Who chooses the examples of each step."),
-    ] = opt.TeacherChoice.int,
+    ] = options.TeacherChoice.int,
     selection: Annotated[
-        opt.SelectionChoice | None,
+        options.SelectionChoice | None,
         option(
             "--selection",
             panel=TEACHER,
@@ -171,7 +173,7 @@ def encode(
         ),
     ] = None,
     ratio_schedule: Annotated[
-        opt.RatioChoice | None,
+        options.RatioChoice | None,
         option(
             "--ratio-schedule",
             panel=TEACHER,
@@ -192,17 +194,17 @@ def encode(
         int | None,
         option("--batch", panel=TEACHER, text="Examples a step; for top, the pool it ranks."),
     ] = None,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    jobs_text: opt.Jobs = None,
-    cluster: opt.Cluster = None,
-    as_json: opt.Json = False,
-    verbose: opt.Verbose = False,
-    quiet: opt.Quiet = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    jobs_text: options.Jobs = None,
+    cluster: options.Cluster = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     no_progress: Annotated[
         bool, option("--no-progress", panel=MESSAGES, text="No progress display.")
     ] = False,
-    debug: opt.Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Turn each image, recording or mesh into a neural field.
 
@@ -219,10 +221,10 @@ def encode(
       curl -s URL | intfit encode - -o picture.safetensors
     """
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
-    with guarded(report, debug):
+    with report_errors(report, debug):
         size = None if target_size is None else parse_size(target_size)
-        spread = Spread.parse(jobs_text, cluster, threads)
-    chosen = opt.chosen_field(field)
+        parallelism = Parallelism.parse(jobs_text, cluster, threads)
+    chosen = options.chosen_field(field)
     if chosen is None and save_selection:
         chosen = "siren"  # the only one that selects
     settings = Settings(
@@ -234,9 +236,9 @@ def encode(
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
         interval_schedule=interval_schedule, batch=examples, seed=seed, profile=profile.value,
         precision=precision.value if precision else None, device=device,
-        threads=spread.threads,
+        threads=parallelism.threads,
     )  # fmt: skip
-    with guarded(report, debug):
+    with report_errors(report, debug):
         check_settings(settings)
         if save_selection and settings.field == "latent":
             raise UsageError("--save-selection is for --field siren: latents need no fit")
@@ -247,16 +249,16 @@ def encode(
             files_from,
             output,
             output_dir,
-            renamed=batch.encoded_name,
+            renamed=encoded_name,
             as_json=as_json,
             dry_run=dry_run,
         )
         maps = [map_job(job, save_selection) for job in jobs] if save_selection else []
-        batch.refuse_collisions(maps)
+        refuse_collisions(maps)
 
-        def selected(job: Job, found: Selected) -> None:
+        def selected(job: Job, found: SelectionMap) -> None:
             place = map_job(job, save_selection, found.step, found.suffix)
-            batch.write(place, found.picture, force=force)
+            write_output(place, found.picture, force=force)
 
         def summary(job: Job, made: Product) -> None:
             if made.data is not None:
@@ -267,7 +269,7 @@ def encode(
             report.say(made.plan)
 
         with report.progress(
-            show=not no_progress, total=len(jobs), several=spread.several
+            show=not no_progress, total=len(jobs), several=parallelism.several
         ) as display:
             run(
                 jobs,
@@ -286,7 +288,7 @@ def encode(
                 keep_going=keep_going,
                 skip_existing=skip_existing,
                 debug=debug,
-                spread=spread,
+                parallelism=parallelism,
                 device=device,
                 display=display,
                 selected=selected,
@@ -311,4 +313,4 @@ def map_job(job: Job, folder: Path | None, step: int = 0, suffix: str = "") -> J
     assert folder is not None
     source = job.source or Path("stdin")
     name = f"{source.name}.step-{step:06d}{suffix}"
-    return Job(job.source, batch.place(source, Path(name), folder))
+    return Job(job.source, place_output(source, Path(name), folder))

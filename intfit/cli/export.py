@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from ..jobs import files as batch
 from ..jobs import tasks
-from ..jobs.files import Job
+from ..jobs.files import Job, exported_name
 from ..jobs.phrases import format_size, printable
 from ..jobs.tasks import Product
-from . import options as opt
+from . import options
+from .errors import report_errors
 from .report import Reporter
-from .run import guarded, plan_jobs, run
+from .run import plan_jobs, run
 
 EXPORTED_KEYS = ("input", "output", "ok", "error", "skipped", "bytes_in", "bytes_out")
 """The keys of `export --json`, in order; null where one is not known."""
@@ -21,16 +21,16 @@ def export(
     files: Annotated[
         list[str] | None, typer.Argument(help="Files that encode wrote; - is stdin.")
     ] = None,
-    output: opt.Output = None,
-    output_dir: opt.OutputDir = None,
-    files_from: opt.FilesFrom = None,
-    force: opt.Force = False,
-    skip_existing: opt.SkipExisting = False,
-    keep_going: opt.KeepGoing = True,
-    as_json: opt.Json = False,
-    verbose: opt.Verbose = False,
-    quiet: opt.Quiet = False,
-    debug: opt.Debug = False,
+    output: options.Output = None,
+    output_dir: options.OutputDir = None,
+    files_from: options.FilesFrom = None,
+    force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
+    keep_going: options.KeepGoing = True,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
 ) -> None:
     """Unpack each file's network into plain named float32 tensors.
 
@@ -41,9 +41,9 @@ def export(
       intfit export photo.png.safetensors -o weights.safetensors
     """
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
-    with guarded(report, debug):
+    with report_errors(report, debug):
         jobs = plan_jobs(
-            files or [], files_from, output, output_dir, renamed=batch.exported_name,
+            files or [], files_from, output, output_dir, renamed=exported_name,
             as_json=as_json,
         )  # fmt: skip
 

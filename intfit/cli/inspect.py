@@ -11,13 +11,12 @@ from ..coding import container
 from ..coding.header import KINDS
 from ..coding.tensors import payload_of
 from ..errors import IntfitError, UsageError
-from ..jobs import files as batch
-from ..jobs.files import Job
+from ..jobs.files import Job, read_input
 from ..jobs.phrases import METRICS, format_metric, format_size, printable
-from . import options as opt
+from . import options
+from .errors import EXPECTED_ERRORS, explain, report_errors
 from .options import MESSAGES, option
 from .report import Reporter
-from .run import MENDABLE, explain, guarded
 
 INFO_KEYS = (
     "input",
@@ -54,9 +53,9 @@ def describe(facts: dict[str, Any], kind: str) -> str:
 
 def info(
     files: Annotated[list[str] | None, typer.Argument(help="Files that encode wrote.")] = None,
-    as_json: opt.Json = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Show what is in each file; reads its header only, unless -v asks what takes how much.
 
@@ -66,7 +65,7 @@ def info(
     """
     report = Reporter(as_json=as_json)
     worst = 0
-    with guarded(report, debug):
+    with report_errors(report, debug):
         if not files:
             raise UsageError("no input: name files")
         for name in files:
@@ -76,7 +75,7 @@ def info(
                 layout = container.read_layout(Path(name))
                 config = read_config(layout.header)
                 parts = breakdown(Path(name), config) if verbose else None
-            except MENDABLE as error:
+            except EXPECTED_ERRORS as error:
                 code, message = explain(error, debug=debug)
                 worst = max(worst, code)
                 line |= {"ok": False, "error": message}
@@ -105,7 +104,7 @@ def info(
 
 def breakdown(path: Path, config: Config) -> dict[str, float]:
     """Bytes that the header and each part of a file take; reads all of it."""
-    layout, stored = container.load(batch.read(Job(path, None)))
+    layout, stored = container.load(read_input(Job(path, None)))
     sizes: dict[str, float] = {"header": layout.start}
     payload = payload_of(stored)
     if payload is None:
@@ -161,12 +160,12 @@ def verify(
     min_iou: Annotated[float | None, limit("iou", lowest=True)] = None,
     max_mean_distance: Annotated[float | None, limit("mean_distance", lowest=False)] = None,
     max_distance: Annotated[float | None, limit("max_distance", lowest=False)] = None,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
     as_json: Annotated[
         bool, option("--json", panel=MESSAGES, text="One JSON object on stdout.")
     ] = False,
-    debug: opt.Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Decode a file at its original's resolution and measure the difference.
 
@@ -192,7 +191,7 @@ def verify(
     line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
     try:
         kind, found = measured(file, against, device, threads, given=[*lowest, *highest])
-    except MENDABLE as error:
+    except EXPECTED_ERRORS as error:
         code, message = explain(error, debug=debug)
         report.error(f"{printable(file)}: {message}")
         report.record(line | {"ok": False, "error": message})
@@ -222,9 +221,9 @@ def measured(
     from .. import api as pipeline
     from ..media import medium
 
-    data = batch.read(Job(Path(file), None))
+    data = read_input(Job(Path(file), None))
     try:
-        original = batch.read(Job(Path(against), None))
+        original = read_input(Job(Path(against), None))
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
     loaded = pipeline.load(data, device=device, threads=threads)

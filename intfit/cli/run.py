@@ -1,124 +1,36 @@
-"""All jobs of a call, and the one place where errors become a line and an exit code."""
+"""All files of a call: read, worked on, written, and reported in order."""
 
-import os
 import sys
-import traceback
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from ..errors import IntfitError, UsageError
-from ..jobs import files as batch
-from ..jobs import pool as workers
-from ..jobs.files import STREAM, Job
+from ..errors import UsageError
+from ..jobs.files import (
+    STREAM,
+    Job,
+    check_output,
+    collect_inputs,
+    is_nameless,
+    place_output,
+    read_input,
+    refuse_collisions,
+    write_output,
+)
+from ..jobs.parallelism import ONE_AT_A_TIME, Parallelism
 from ..jobs.phrases import printable
-from ..jobs.pool import Crew, Failed, Listener, Lost, Pool, Task
-from ..jobs.tasks import Planned, Product, Selected, Standing, Work
+from ..jobs.pool import Failed, Task, WorkerLost
+from ..jobs.tasks import FitBegins, FitProgress, Product, SelectionMap, Work
+from .errors import EXPECTED_ERRORS, explain
 from .report import Display, Reporter
 
 
-def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
-    """The one place where errors become an exit code and a line; a traceback too for ``debug``.
-
-    2 for a request that makes no sense, 1 for what else a person can mend; anything else is a
-    fault of this program and is raised again.
-    """
-    if debug:
-        traceback.print_exception(error)
-    if isinstance(error, IntfitError):
-        return (2 if isinstance(error, UsageError) else 1), str(error)
-    # torch raises a RuntimeError where an allocation fails
-    text = str(error)
-    exhausted = "out of memory" in text or "can't allocate memory" in text
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and exhausted):
-        return 1, "out of memory: a smaller --batch, --width or resolution needs less"
-    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-        return 1, (error.strerror or text) + (f": {error.filename!r}" if error.filename else "")
-    raise error
-
-
-MENDABLE = (IntfitError, OSError, MemoryError, RuntimeError)
-
-
-@contextmanager
-def guarded(report: Reporter, debug: bool) -> Iterator[None]:
-    """Turn an error outside any one input into its line and exit code."""
-    try:
-        yield
-    except typer.Exit:  # a RuntimeError to Python, and no error to us
-        raise
-    except BrokenPipeError:
-        # nobody reads our output any more: leave as quietly as any filter
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
-    except MENDABLE as error:
-        code, message = explain(error, debug=debug)
-        report.error(message)
-        raise typer.Exit(code) from None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How many files are worked on at once, None for as many as there is room for, and where."""
-
-    jobs: int | None
-    cluster: str | None
-    threads: int | None
-
-    @classmethod
-    def parse(cls, jobs: str | None, cluster: str | None, threads: int | None) -> "Spread":
-        """Of ``--jobs``, ``--cluster`` and ``--threads``.
-
-        Beside others a file has one thread unless it was given more: the bytes of a fit depend on
-        how many there are, and must not depend on how many files there happen to be.
-
-        Raises:
-            UsageError: if ``jobs`` is neither a number nor ``auto``.
-        """
-        if jobs is None and cluster is not None:
-            jobs = "auto"
-        count = workers.parse_jobs(jobs)
-        alone = cluster is None and count == 1
-        return cls(count, cluster, threads if alone else threads or 1)
-
-    @property
-    def several(self) -> bool:
-        return self.cluster is not None or self.jobs != 1
-
-    def outcomes(
-        self,
-        work: Work,
-        tasks: Iterator[tuple[int, Task]],
-        listener: Listener,
-        *,
-        total: int,
-        device: str,
-    ) -> Generator[tuple[int, Product | Failed]]:
-        """What became of each task, as they come in."""
-        if self.cluster is not None:
-            from ..jobs.ray_cluster import Cluster
-
-            on_gpu = device.startswith("cuda")
-            crew: Crew = Cluster(
-                work, self.cluster, most=self.jobs, threads=self.threads or 1, on_gpu=on_gpu
-            )
-        elif self.several:
-            crew = Pool(work, min(self.jobs or workers.cores(), total))
-        else:
-            return workers.here(work, tasks, listener)
-        return workers.dispatch(crew, tasks, listener)
-
-
-ALONE = Spread(1, None, None)
-
-
-class InTurn:
+class OrderedOutput:
     """Says what there is to say of each input when its turn comes: in the order of the inputs."""
 
     def __init__(self) -> None:
@@ -162,10 +74,10 @@ def run(
     keep_going: bool,
     skip_existing: bool,
     debug: bool,
-    spread: Spread = ALONE,
+    parallelism: Parallelism = ONE_AT_A_TIME,
     device: str = "cpu",
     display: Display | None = None,
-    selected: Callable[[Job, Selected], None] | None = None,
+    selected: Callable[[Job, SelectionMap], None] | None = None,
 ) -> None:
     """Do ``work`` for every job; one failure does not stop the rest unless it should.
 
@@ -174,7 +86,7 @@ def run(
     the ``summary``, is said in the order of the jobs. Exits with the gravest code of all.
     """
     worst = 0
-    turn = InTurn()
+    turn = OrderedOutput()
 
     def settle(position: int, outcome: Callable[[Job], dict[str, Any]]) -> None:
         nonlocal worst
@@ -185,7 +97,7 @@ def run(
             line |= outcome(job)
         except BrokenPipeError:
             raise
-        except MENDABLE as error:
+        except EXPECTED_ERRORS as error:
             code, message = explain(error, debug=debug)
             worst = max(worst, code)
             line |= {"output": None, "ok": False, "error": message}
@@ -206,24 +118,24 @@ def run(
                 settle(position, lambda job: {"skipped": True})
                 continue
             try:
-                batch.ready(job, force=force)
+                check_output(job, force=force)
                 if display is not None:
                     display.begin(position, job.source_name)
-                task = batch.read(job), suffix(job)
-            except MENDABLE as error:
+                task = read_input(job), suffix(job)
+            except EXPECTED_ERRORS as error:
                 settle(position, partial(fail, error))
                 continue
             yield position, task
 
-    def listen(position: int, event: Planned | Standing | Selected | Lost) -> None:
+    def listen(position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost) -> None:
         job = jobs[position]
-        if isinstance(event, Selected):
+        if isinstance(event, SelectionMap):
             assert selected is not None
             selected(job, event)
-        elif isinstance(event, Lost):
+        elif isinstance(event, WorkerLost):
             again = f"{printable(job.source_name)}: its worker {event.reason}; trying once more"
             turn.say(position, partial(report.say, again))
-        elif isinstance(event, Planned):
+        elif isinstance(event, FitBegins):
             turn.say(position, partial(report.detail, event.line))
             if display is not None:
                 display.update(position, 0.0, "fitting")
@@ -234,11 +146,11 @@ def run(
         if isinstance(outcome, Failed):
             raise outcome.error
         if outcome.data is not None:
-            batch.write(job, outcome.data, force=force)
+            write_output(job, outcome.data, force=force)
         turn.say(position, partial(summary, job, outcome))
         return outcome.values
 
-    found = spread.outcomes(work, tasks(), listen, total=len(jobs), device=device)
+    found = parallelism.outcomes(work, tasks(), listen, total=len(jobs), device=device)
     try:
         with closing(found):
             for position, outcome in found:
@@ -270,7 +182,7 @@ def plan_jobs(
     Raises:
         UsageError: if the options contradict each other, or two outputs collide.
     """
-    names = batch.inputs(files, files_from)
+    names = collect_inputs(files, files_from)
     if output is not None and output_dir is not None:
         raise UsageError("-o and --output-dir both say where to write: give one")
     if output is not None and (len(names) != 1 or files_from is not None):
@@ -284,12 +196,12 @@ def plan_jobs(
             if output_dir is not None:
                 raise UsageError("standard input has no name: -o says where to write it")
             target = None
-        elif batch.nameless(source):
+        elif is_nameless(source):
             raise UsageError(f"{name!r} is a pipe and has no name: -o says where to write")
         else:
-            target = batch.place(source, renamed(source), output_dir)
+            target = place_output(source, renamed(source), output_dir)
         jobs.append(Job(source, target))
-    batch.refuse_collisions(jobs)
+    refuse_collisions(jobs)
     if any(job.target is None for job in jobs) and not dry_run:
         if as_json:
             raise UsageError("--json writes to stdout, and so does -o -: give a file to write")

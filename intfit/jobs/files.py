@@ -32,7 +32,7 @@ class Job:
         return STREAM if self.target is None else str(self.target)
 
 
-def listed(files_from: str) -> list[str]:
+def read_list(files_from: str) -> list[str]:
     """The paths in a list file, one a line (or separated by NUL, as ``find -print0`` does).
 
     Raises:
@@ -47,7 +47,7 @@ def listed(files_from: str) -> list[str]:
     return [name for name in names if name]
 
 
-def inputs(files: Sequence[str], files_from: str | None) -> list[str]:
+def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     """Every input named, in order, each once.
 
     Raises:
@@ -55,7 +55,7 @@ def inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     """
     if files_from == STREAM and STREAM in files:
         raise UsageError("standard input is either the list (--files-from -) or a medium (-)")
-    names = list(files) + (listed(files_from) if files_from is not None else [])
+    names = list(files) + (read_list(files_from) if files_from is not None else [])
     if not names:
         if files_from is not None:
             return []
@@ -63,7 +63,7 @@ def inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def nameless(source: Path) -> bool:
+def is_nameless(source: Path) -> bool:
     """Whether ``source`` is a pipe or a device, as ``<(command)`` is."""
     return source.exists() and not source.is_file() and not source.is_dir()
 
@@ -84,7 +84,7 @@ def decoded_name(source: Path, suffix: str) -> Path:
     return source.parent / (Path(name).stem + ".decoded" + suffix)
 
 
-def place(source: Path, renamed: Path, output_dir: Path | None) -> Path:
+def place_output(source: Path, renamed: Path, output_dir: Path | None) -> Path:
     """Where an output called ``renamed``, beside ``source``, goes.
 
     Under ``output_dir`` the sub-folders of a relative path are kept; those of a path outside the
@@ -114,7 +114,7 @@ def refuse_collisions(jobs: Sequence[Job]) -> None:
             )
 
 
-def read(job: Job) -> bytes:
+def read_input(job: Job) -> bytes:
     """The bytes of a job's input.
 
     Raises:
@@ -132,7 +132,7 @@ def read(job: Job) -> bytes:
         raise IntfitError(f"cannot be read: {error.strerror}") from None
 
 
-def ready(job: Job, *, force: bool) -> None:
+def check_output(job: Job, *, force: bool) -> None:
     """Check, before any work is done, that the output may and can be written.
 
     Raises:
@@ -154,7 +154,9 @@ def ready(job: Job, *, force: bool) -> None:
                     f"{job.target_name!r} exists: -f overwrites it, --skip-existing passes over it"
                 )
         folder = target.resolve().parent
-        while not folder.exists():  # `write` makes what is missing, once there is something in it
+        while (
+            not folder.exists()
+        ):  # `write_output` makes what is missing, once there is something in it
             folder = folder.parent
         if not folder.is_dir():
             raise IntfitError(f"cannot write {job.target_name!r}: {str(folder)!r} is not a folder")
@@ -164,7 +166,7 @@ def ready(job: Job, *, force: bool) -> None:
         raise IntfitError(f"cannot write {job.target_name!r}: {error.strerror}") from None
 
 
-def write(job: Job, data: bytes, *, force: bool) -> None:
+def write_output(job: Job, data: bytes, *, force: bool) -> None:
     """Write a job's output, whole or not at all: a temporary file beside it, then a rename.
 
     Raises:

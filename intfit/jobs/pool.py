@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from ..errors import IntfitError, UsageError
-from .tasks import Planned, Product, Selected, Standing, Work
+from .tasks import FitBegins, FitProgress, Product, SelectionMap, Work
 
 MOST = 1024
 
@@ -34,22 +34,24 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Lost:
+class WorkerLost:
     """A task whose worker is gone; ``reason`` completes "its worker"."""
 
     reason: str
 
 
-Event = Planned | Standing | Selected | Product | Failed | Lost
+Event = FitBegins | FitProgress | SelectionMap | Product | Failed | WorkerLost
 
 
 class Listener(Protocol):
     """Told what there is to say of the task at a position."""
 
-    def __call__(self, position: int, event: Planned | Standing | Selected | Lost) -> None: ...
+    def __call__(
+        self, position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost
+    ) -> None: ...
 
 
-class Crew(Protocol):
+class Workers(Protocol):
     """Workers, wherever they are. Tasks go by their position among the inputs."""
 
     def free(self) -> bool:
@@ -82,7 +84,7 @@ def parse_jobs(text: str | None) -> int | None:
     return number
 
 
-def cores() -> int:
+def count_cores() -> int:
     """The CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -97,7 +99,7 @@ def attempt(work: Work, task: Task, tell: Any) -> Product | Failed:
         return Failed(error)
 
 
-def portable(outcome: Product | Failed) -> Product | Failed:
+def make_portable(outcome: Product | Failed) -> Product | Failed:
     """The outcome as it can travel: with the traceback as text, and of a type that survives."""
     if isinstance(outcome, Product):
         return outcome
@@ -110,7 +112,7 @@ def portable(outcome: Product | Failed) -> Product | Failed:
     return outcome
 
 
-def here(
+def run_here(
     work: Work, tasks: Iterator[tuple[int, Task]], listener: Listener
 ) -> Generator[tuple[int, Product | Failed]]:
     """The outcome of each task, done in this process, one after another."""
@@ -119,9 +121,9 @@ def here(
 
 
 def dispatch(
-    crew: Crew, tasks: Iterator[tuple[int, Task]], listener: Listener
+    workers: Workers, tasks: Iterator[tuple[int, Task]], listener: Listener
 ) -> Generator[tuple[int, Product | Failed]]:
-    """The outcome of each task, as they come in; the crew is dismissed at the end.
+    """The outcome of each task, as they come in; and end the workers.
 
     ``tasks`` is advanced only when a worker is free. A task whose worker is lost gets another one,
     once. One whose ``listener`` raises an error ends with that.
@@ -131,19 +133,19 @@ def dispatch(
     lost: set[int] = set()
     try:
         while True:
-            while crew.free() and (entry := again.pop() if again else next(tasks, None)):
+            while workers.free() and (entry := again.pop() if again else next(tasks, None)):
                 position, task = entry
                 running[position] = task
-                crew.start(position, task)
+                workers.start(position, task)
             if not running:
                 return
-            for position, event in crew.wait():
+            for position, event in workers.wait():
                 if position not in running:
                     continue
                 if isinstance(event, Product | Failed):
                     del running[position]
                     yield position, event
-                elif isinstance(event, Lost) and position in lost:
+                elif isinstance(event, WorkerLost) and position in lost:
                     del running[position]
                     told = f"its worker {event.reason}, twice: if memory is short, lower --jobs"
                     yield position, Failed(IntfitError(told))
@@ -152,18 +154,18 @@ def dispatch(
                         listener(position, event)
                     except Exception as error:
                         del running[position]
-                        crew.drop(position)
+                        workers.drop(position)
                         yield position, Failed(error)
                         continue
-                    if isinstance(event, Lost):
+                    if isinstance(event, WorkerLost):
                         lost.add(position)
                         again.append((position, running.pop(position)))
     finally:
-        crew.close()
+        workers.close()
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
+def hold_interrupts() -> Iterator[None]:
     """Hold an interrupt back until the end; processes started inside never see any.
 
     A terminal sends Ctrl-C to workers too: they would die of it with a traceback each, where it is
@@ -199,16 +201,18 @@ class Pool:
 
     def start(self, position: int, task: Task) -> None:
         idle = next((pipe for pipe in self._processes if pipe not in self._busy), None)
-        pipe = idle or self._hire()
+        pipe = idle or self._start_worker()
         self._busy[pipe] = position
         with contextlib.suppress(OSError):  # it is gone: `wait` finds out
             pipe.send(task)
 
-    def _hire(self) -> connection.Connection:
+    def _start_worker(self) -> connection.Connection:
         resource_tracker.ensure_running()  # its start would let interrupts in again
-        with uninterrupted():
+        with hold_interrupts():
             ours, theirs = self._context.Pipe()
-            process = self._context.Process(target=serve, args=(theirs, self._work), daemon=True)
+            process = self._context.Process(
+                target=run_worker, args=(theirs, self._work), daemon=True
+            )
             process.start()
             theirs.close()
             self._processes[ours] = process
@@ -223,7 +227,7 @@ class Pool:
                 event = pipe.recv()
             except (EOFError, OSError):
                 position = self._busy[pipe]
-                yield position, Lost(self._dismiss(pipe))
+                yield position, WorkerLost(self._remove_worker(pipe))
                 continue
             position = self._busy[pipe]
             if isinstance(event, Product | Failed):
@@ -234,9 +238,9 @@ class Pool:
         for pipe, at in list(self._busy.items()):
             if at == position:
                 self._processes[pipe].kill()
-                self._dismiss(pipe)
+                self._remove_worker(pipe)
 
-    def _dismiss(self, pipe: connection.Connection) -> str:
+    def _remove_worker(self, pipe: connection.Connection) -> str:
         """Bury a worker that has gone; how it died."""
         process = self._processes.pop(pipe)
         self._busy.pop(pipe, None)
@@ -250,14 +254,14 @@ class Pool:
         return how
 
     def close(self) -> None:
-        with uninterrupted():
+        with hold_interrupts():
             for process in self._processes.values():
                 process.kill()  # it holds nothing that would be lost
             for pipe in list(self._processes):
-                self._dismiss(pipe)
+                self._remove_worker(pipe)
 
 
-def serve(pipe: connection.Connection, work: Work) -> None:
+def run_worker(pipe: connection.Connection, work: Work) -> None:
     """What a worker process does: tasks, one after another, until its parent is gone."""
     parent = parent_process()
     assert parent is not None
@@ -269,4 +273,4 @@ def serve(pipe: connection.Connection, work: Work) -> None:
     threading.Thread(target=follow, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send(portable(attempt(work, pipe.recv(), pipe.send)))
+            pipe.send(make_portable(attempt(work, pipe.recv(), pipe.send)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import IntfitError, UsageError
-from .pool import Event, Failed, Lost, Task, attempt, portable, uninterrupted
+from .pool import Event, Failed, Task, WorkerLost, attempt, hold_interrupts, make_portable
 from .tasks import Product, Work
 
 #: Seconds that the head of a cluster may take to answer.
@@ -26,7 +26,7 @@ def stream(work: Work, task: Task, version: str) -> Iterator[Event]:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def run() -> None:
-        events.put(portable(attempt(work, task, events.put)))
+        events.put(make_portable(attempt(work, task, events.put)))
 
     threading.Thread(target=run, daemon=True).start()
     event: Event | None = None
@@ -100,8 +100,8 @@ class Cluster:
                     IntfitError(f"the cluster cannot run intfit {__version__}: {reason}")
                 )
             except (errors.RayError, StopIteration) as error:
-                event = Lost(f"was lost ({type(error).__name__})")
-            if isinstance(event, Product | Failed | Lost):
+                event = WorkerLost(f"was lost ({type(error).__name__})")
+            if isinstance(event, Product | Failed | WorkerLost):
                 del self._running[told]
             yield position, event
 
@@ -112,7 +112,7 @@ class Cluster:
                 self._ray.cancel(told, force=True)
 
     def close(self) -> None:
-        with uninterrupted():
+        with hold_interrupts():
             self._ray.shutdown()  # the cluster ends what this program still has running
 
 

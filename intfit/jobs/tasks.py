@@ -26,14 +26,14 @@ MAPS = 10
 
 
 @dataclass(frozen=True)
-class Planned:
+class FitBegins:
     """A field has been chosen, and the fit begins; ``line`` says which."""
 
     line: str
 
 
 @dataclass(frozen=True)
-class Standing:
+class FitProgress:
     """Where a fit stands: the share done, in [0, 1], and its figures as a person reads them."""
 
     fraction: float
@@ -41,7 +41,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectionMap:
     """A map of what the teacher chose at ``step``: a file's bytes and its suffix."""
 
     step: int
@@ -63,7 +63,7 @@ class Product:
 
 
 #: Told what there is to say while a task runs.
-Tell = Callable[[Planned | Standing | Selected], None]
+Tell = Callable[[FitBegins | FitProgress | SelectionMap], None]
 #: What is done for one file: its bytes, the suffix that hints at a format, whom to tell.
 Work = Callable[[bytes, str, Tell], Product]
 
@@ -100,10 +100,10 @@ def encode(
     def fit_begins(prepared: "Prepared") -> None:
         nonlocal metric
         metric = prepared.signal.metric
-        tell(Planned(describe_plan(prepared)))
+        tell(FitBegins(describe_plan(prepared)))
 
     def report_progress(progress: "Progress") -> None:
-        tell(Standing(progress.fraction, describe_progress(progress, metric)))
+        tell(FitProgress(progress.fraction, describe_progress(progress, metric)))
 
     def draw_maps(teacher: "Teacher", prepared: "Prepared") -> "Teacher":
         return observe_selection(teacher, prepared, tell)
@@ -120,7 +120,7 @@ def observe_selection(teacher: "Teacher", prepared: "Prepared", tell: Tell) -> "
 
     def draw(step: int, moment: float, indices: "Tensor") -> None:
         draw_selection = medium(prepared.kind).draw_selection
-        tell(Selected(step, *draw_selection(prepared.signal, indices.numpy())))
+        tell(SelectionMap(step, *draw_selection(prepared.signal, indices.numpy())))
 
     moments = [part / MAPS for part in range(MAPS)]
     return SelectionObserver(teacher, prepared.signal.n, moments, draw)

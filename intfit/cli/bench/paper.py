@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...jobs import files as batch
-from ...jobs.files import Job
+from ...jobs.files import Job, read_input
 from ...jobs.phrases import printable
 from ...settings import Settings
-from .. import options as opt
+from .. import options
+from ..errors import report_errors
 from ..options import FIT, OUTPUT, option
 from ..report import Reporter
-from ..run import guarded
 
 if TYPE_CHECKING:
     from ...bench.teachers import Run
@@ -46,10 +45,10 @@ def paper(
         Path | None,
         option("--plot", panel=OUTPUT, text="Draw the 1-D functions: .png, .svg, .pdf."),
     ] = None,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    cpu_time: opt.CpuTime = False,
-    debug: opt.Debug = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    cpu_time: options.CpuTime = False,
+    debug: options.Debug = False,
 ) -> None:
     """Repeat the tables of the INT paper beside the published figures.
 
@@ -66,14 +65,14 @@ def paper(
         device, threads = "cpu", 1
     now = time.process_time if cpu_time else time.monotonic
     settings = Settings(seed=seed, device=device, threads=threads)
-    with guarded(report, debug):
+    with report_errors(report, debug):
         from ...bench import paper as bench
         from ...bench import plots, toy
 
         if plot is not None:
             plots.check(plot)
         size = scale.value
-        given = {name: batch.read(Job(Path(name), None)) for name in files or ()}
+        given = {name: read_input(Job(Path(name), None)) for name in files or ()}
         sources = bench.inputs(given, size)
 
         ready = bench.ready(sources["image"], "image", size, settings)

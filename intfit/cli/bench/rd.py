@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import IntfitError, UsageError
-from ...jobs import files as batch
-from ...jobs.files import Job
+from ...jobs.files import Job, read_input, write_output
 from ...jobs.phrases import RATES, format_metric, printable
 from ...settings import Settings, check_settings
-from .. import options as opt
+from .. import options
+from ..errors import report_errors
 from ..options import FIT, OUTPUT, Sectioned, option
 from ..report import Reporter
-from ..run import guarded
 from .paper import paper
 from .speed import speed
 from .teachers import teachers
@@ -58,8 +57,8 @@ def rd(
     ] = "20,40,60,80",
     effort: Annotated[int, option("-e", "--effort", panel=FIT, text="Of intfit: 1 to 9.")] = 5,
     field: Annotated[
-        opt.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
-    ] = opt.FieldChoice.auto,
+        options.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
+    ] = options.FieldChoice.auto,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
         Path | None, option("--plot", panel=OUTPUT, text="Draw the curves: .png, .svg, .pdf.")
@@ -71,9 +70,9 @@ def rd(
         Path | None,
         option("--cache", panel=OUTPUT, text="Keep results here, so that a run can go on."),
     ] = None,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    debug: opt.Debug = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    debug: options.Debug = False,
 ) -> None:
     """Compare rate and distortion with the codecs people use.
 
@@ -86,7 +85,7 @@ def rd(
       intfit bench rd kodim04.png --against jpeg,webp --plot rd.png
     """
     report = Reporter()
-    with guarded(report, debug):
+    with report_errors(report, debug):
         from ...bench import rd as bench
 
         known = {name for names in bench.RIVALS.values() for name in names}
@@ -99,7 +98,7 @@ def rd(
             raise UsageError(f"--qualities {qualities!r} is not of the form 20,40,60") from None
         settings = Settings(
             effort=effort,
-            field=opt.chosen_field(field),
+            field=options.chosen_field(field),
             seed=seed,
             device=device,
             threads=threads,
@@ -110,7 +109,7 @@ def rd(
         failed = False
         for name in files:
             try:
-                data = batch.read(Job(Path(name), None))
+                data = read_input(Job(Path(name), None))
                 kind, stream = bench.points(
                     data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
                     cache=bench.Cache(cache or _cache_folder()),
@@ -153,7 +152,7 @@ def rd(
                 for point in found
             ]
             text = json.dumps(lines, indent=1).encode()
-            batch.write(Job(None, json_file), text, force=True)
+            write_output(Job(None, json_file), text, force=True)
         if plot is not None and results:
             bench.plot(results, plot)
         if failed:

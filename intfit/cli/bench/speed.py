@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import UsageError
-from ...jobs import files as batch
-from ...jobs.files import Job
+from ...jobs.files import Job, read_input
 from ...settings import MAX_DEPTH, MAX_WIDTH
-from .. import options as opt
+from .. import options
+from ..errors import report_errors
 from ..options import FIT, option
 from ..report import Reporter
-from ..run import guarded
 
 if TYPE_CHECKING:
     from ...bench.speed import Cost
@@ -45,9 +44,9 @@ def speed(
         float,
         option("--tolerance", panel=FIT, text="What a ratio may fall by, in %.", min=0, max=100),
     ] = 15.0,
-    threads: opt.Threads = None,
-    as_json: opt.Json = False,
-    debug: opt.Debug = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
 ) -> None:
     """Measure what a step of a fit costs on this CPU.
 
@@ -62,9 +61,9 @@ def speed(
       intfit bench speed --compare baseline.json
     """
     report = Reporter(as_json=as_json)
-    with guarded(report, debug):
+    with report_errors(report, debug):
         wanted = _shapes(shapes)
-        text = None if compare is None else batch.read(Job(compare, None)).decode(errors="replace")
+        text = None if compare is None else read_input(Job(compare, None)).decode(errors="replace")
         import torch
 
         from ...bench import speed as bench

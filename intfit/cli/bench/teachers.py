@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import IntfitError, UsageError
-from ...jobs import files as batch
-from ...jobs.files import Job
+from ...jobs.files import Job, read_input
 from ...jobs.phrases import format_metric, printable
 from ...settings import Settings
-from .. import options as opt
+from .. import options
+from ..errors import report_errors
 from ..options import FIT, MESSAGES, OUTPUT, TEACHER, option
 from ..report import Reporter
-from ..run import guarded
 
 if TYPE_CHECKING:
     from ...bench.teachers import Run, Summary
@@ -62,10 +61,10 @@ def teachers(
     seeds: Annotated[
         int, option("--seeds", panel=FIT, text="So many, from --seed on.", min=1, max=1000)
     ] = 1,
-    width: opt.Width = None,
-    depth: opt.Depth = None,
-    omega_first: opt.OmegaFirst = None,
-    lr: opt.LearningRate = None,
+    width: options.Width = None,
+    depth: options.Depth = None,
+    omega_first: options.OmegaFirst = None,
+    lr: options.LearningRate = None,
     plot: Annotated[
         Path | None,
         option(
@@ -76,14 +75,14 @@ def teachers(
             metavar="FILE",
         ),
     ] = None,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    cpu_time: opt.CpuTime = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    cpu_time: options.CpuTime = False,
     as_json: Annotated[
         bool,
         option("--json", panel=MESSAGES, text="One JSON object a point of a curve, on stdout."),
     ] = False,
-    debug: opt.Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Compare the teachers: same network, same weights to start from, same seconds.
 
@@ -105,7 +104,7 @@ def teachers(
         width=width, depth=depth, omega_first=omega_first, lr=lr, seed=seed,
         profile="open", device=device, threads=threads,
     )  # fmt: skip
-    with guarded(report, debug):
+    with report_errors(report, debug):
         shares = _numbers("--budgets", budgets, low=0.01, high=1)
         qualities = _numbers("--reach", reach, low=-200, high=200) if reach else []
         from ...api import prepare
@@ -118,7 +117,7 @@ def teachers(
         wanted = list(dict.fromkeys([*wanted, *(bench.GRID if grid else ())]))
         for name in files:
             try:
-                data = batch.read(Job(Path(name), None))
+                data = read_input(Job(Path(name), None))
                 data = bench.halved(data) if half else data
                 ready = prepare(data, settings, suffix=Path(name).suffix)
                 metric = ready.signal.metric

@@ -1,0 +1,52 @@
+"""The one place where errors become a line and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from ..errors import IntfitError, UsageError
+from .report import Reporter
+
+#: What may go wrong with one input, or with the machine, without being a fault of this program.
+EXPECTED_ERRORS = (IntfitError, OSError, MemoryError, RuntimeError)
+
+
+def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
+    """The exit code of an error and a line that says what to do; for ``debug``, a traceback too.
+
+    2 for a request that makes no sense, 1 for what else a person can mend; anything else is a
+    fault of this program and is raised again.
+    """
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, IntfitError):
+        return (2 if isinstance(error, UsageError) else 1), str(error)
+    # torch raises a RuntimeError where an allocation fails
+    text = str(error)
+    exhausted = "out of memory" in text or "can't allocate memory" in text
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and exhausted):
+        return 1, "out of memory: a smaller --batch, --width or resolution needs less"
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        return 1, (error.strerror or text) + (f": {error.filename!r}" if error.filename else "")
+    raise error
+
+
+@contextmanager
+def report_errors(report: Reporter, debug: bool) -> Iterator[None]:
+    """Turn an error outside any one input into its line and exit code."""
+    try:
+        yield
+    except typer.Exit:  # a RuntimeError to Python, and no error to us
+        raise
+    except BrokenPipeError:
+        # nobody reads our output any more: leave as quietly as any filter
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+    except EXPECTED_ERRORS as error:
+        code, message = explain(error, debug=debug)
+        report.error(message)
+        raise typer.Exit(code) from None
