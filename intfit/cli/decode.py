@@ -16,7 +16,7 @@ from . import options
 from .errors import report_errors
 from .options import OUTPUT, option
 from .report import Reporter
-from .run import plan_jobs, run
+from .run import RunOptions, plan_jobs, run
 
 DECODED_KEYS = (
     "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_out", "seconds",
@@ -168,7 +168,7 @@ def decode(
             files or [], files_from, output, output_dir, renamed=renamed, as_json=as_json
         )
 
-        def summary(job: Job, made: Product) -> None:
+        def summarise(job: Job, made: Product) -> None:
             line = made.values
             report.say(
                 f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}  "
@@ -181,14 +181,9 @@ def decode(
         run(
             jobs,
             partial(tasks.decode, wanted=wanted, device=device, threads=parallelism.threads),
+            RunOptions(report, DECODED_KEYS, force, keep_going, skip_existing, debug),
             suffix=lambda job: suffix or (job.target.suffix if job.target else ""),
-            summary=summary,
-            keys=DECODED_KEYS,
-            report=report,
-            force=force,
-            keep_going=keep_going,
-            skip_existing=skip_existing,
-            debug=debug,
+            summarise=summarise,
             parallelism=parallelism,
             device=device,
         )

@@ -18,7 +18,7 @@ from . import options
 from .errors import report_errors
 from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
 from .report import Reporter
-from .run import plan_jobs, run
+from .run import RunOptions, plan_jobs, run
 
 ENCODED_KEYS = (
     "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_raw", "bytes_out",
@@ -256,11 +256,11 @@ def encode(
         maps = [map_job(job, save_selection) for job in jobs] if save_selection else []
         refuse_collisions(maps)
 
-        def selected(job: Job, found: SelectionMap) -> None:
-            place = map_job(job, save_selection, found.step, found.suffix)
-            write_output(place, found.picture, force=force)
+        def keep_map(job: Job, made: SelectionMap) -> None:
+            place = map_job(job, save_selection, made.step, made.suffix)
+            write_output(place, made.picture, force=force)
 
-        def summary(job: Job, made: Product) -> None:
+        def summarise(job: Job, made: Product) -> None:
             if made.data is not None:
                 report.encoded(job.source_name, job.target_name, made.values)
                 return
@@ -280,18 +280,13 @@ def encode(
                     dry_run=dry_run,
                     maps=save_selection is not None,
                 ),
+                RunOptions(report, ENCODED_KEYS, force, keep_going, skip_existing, debug),
                 suffix=lambda job: job.source.suffix if job.source else "",
-                summary=summary,
-                keys=ENCODED_KEYS,
-                report=report,
-                force=force,
-                keep_going=keep_going,
-                skip_existing=skip_existing,
-                debug=debug,
+                summarise=summarise,
                 parallelism=parallelism,
                 device=device,
                 display=display,
-                selected=selected,
+                keep_map=keep_map,
             )
 
 

@@ -11,7 +11,7 @@ from ..jobs.tasks import Product
 from . import options
 from .errors import report_errors
 from .report import Reporter
-from .run import plan_jobs, run
+from .run import RunOptions, plan_jobs, run
 
 EXPORTED_KEYS = ("input", "output", "ok", "error", "skipped", "bytes_in", "bytes_out")
 """The keys of `export --json`, in order; null where one is not known."""
@@ -47,7 +47,7 @@ def export(
             as_json=as_json,
         )  # fmt: skip
 
-        def summary(job: Job, made: Product) -> None:
+        def summarise(job: Job, made: Product) -> None:
             before, after = made.values["bytes_in"], made.values["bytes_out"]
             report.say(
                 f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}  "
@@ -57,12 +57,7 @@ def export(
         run(
             jobs,
             tasks.export,
+            RunOptions(report, EXPORTED_KEYS, force, keep_going, skip_existing, debug),
             suffix=lambda job: "",
-            summary=summary,
-            keys=EXPORTED_KEYS,
-            report=report,
-            force=force,
-            keep_going=keep_going,
-            skip_existing=skip_existing,
-            debug=debug,
+            summarise=summarise,
         )

@@ -4,6 +4,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class OrderedOutput:
             self._turn += 1
             self._speak(self._turn)
 
-    def rest(self) -> None:
+    def flush(self) -> None:
         """What is left of those that have ended, without those between: the run is over."""
         for position in sorted(self._ended):
             self._speak(position)
@@ -62,109 +63,143 @@ class OrderedOutput:
             speak()
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """What to do about outputs that exist and inputs that fail, and how to report.
+
+    ``keys`` are those of a JSON line, in order.
+    """
+
+    report: Reporter
+    keys: Sequence[str]
+    force: bool = False
+    keep_going: bool = True
+    skip_existing: bool = False
+    debug: bool = False
+
+
 def run(
     jobs: Sequence[Job],
     work: Work,
+    options: RunOptions,
     *,
     suffix: Callable[[Job], str],
-    summary: Callable[[Job, Product], None],
-    keys: Sequence[str],
-    report: Reporter,
-    force: bool,
-    keep_going: bool,
-    skip_existing: bool,
-    debug: bool,
+    summarise: Callable[[Job, Product], None],
     parallelism: Parallelism = ONE_AT_A_TIME,
     device: str = "cpu",
     display: Display | None = None,
-    selected: Callable[[Job, SelectionMap], None] | None = None,
+    keep_map: Callable[[Job, SelectionMap], None] | None = None,
 ) -> None:
     """Do ``work`` for every job; one failure does not stop the rest unless it should.
 
     ``work`` may be done elsewhere, and for several at once: it gets a job's bytes and ``suffix``.
     All else is done here: outputs are written as they come in, and what there is to say, such as
-    the ``summary``, is said in the order of the jobs. Exits with the gravest code of all.
+    ``summarise`` says it, is said in the order of the jobs. Exits with the gravest code of all.
     """
-    worst = 0
-    turn = OrderedOutput()
+    runner = _Runner(jobs, options, suffix, summarise, display, keep_map)
+    outcomes = parallelism.outcomes(
+        work, runner.tasks(), runner.hear, total=len(jobs), device=device
+    )
+    try:
+        with closing(outcomes):
+            for position, outcome in outcomes:
+                runner.finish(position, outcome)
+    except KeyboardInterrupt:
+        runner.output.flush()
+        raise
+    if runner.exit_code:
+        raise typer.Exit(runner.exit_code)
 
-    def settle(position: int, outcome: Callable[[Job], dict[str, Any]]) -> None:
-        nonlocal worst
-        job = jobs[position]
-        line: dict[str, Any] = dict.fromkeys(keys)
-        line |= {"input": job.source_name, "output": job.target_name, "ok": True, "skipped": False}
-        try:
-            line |= outcome(job)
-        except BrokenPipeError:
-            raise
-        except EXPECTED_ERRORS as error:
-            code, message = explain(error, debug=debug)
-            worst = max(worst, code)
-            line |= {"output": None, "ok": False, "error": message}
-            told = f"{printable(job.source_name)}: {message}"
-            turn.say(position, partial(report.error, told))
-        turn.say(position, partial(report.record, line))
-        turn.end(position)
-        if display is not None:
-            display.end(position)
 
-    def tasks() -> Iterator[tuple[int, Task]]:
-        for position, job in enumerate(jobs):
-            if worst and not keep_going:
+class _Runner:
+    """The jobs of a call: hands them out as tasks, hears of them, and finishes them."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        options: RunOptions,
+        suffix: Callable[[Job], str],
+        summarise: Callable[[Job, Product], None],
+        display: Display | None,
+        keep_map: Callable[[Job, SelectionMap], None] | None,
+    ) -> None:
+        self._jobs, self._options, self._report = jobs, options, options.report
+        self._suffix, self._summarise = suffix, summarise
+        self._display, self._keep_map = display, keep_map
+        self.output = OrderedOutput()
+        self.exit_code = 0
+
+    def tasks(self) -> Iterator[tuple[int, Task]]:
+        """The position and the task of every job that can be begun."""
+        options = self._options
+        for position, job in enumerate(self._jobs):
+            if self.exit_code and not options.keep_going:
                 return
-            if skip_existing and job.target is not None and job.target.exists():
-                told = f"{printable(job.target_name)} exists: skipped"
-                turn.say(position, partial(report.detail, told))
-                settle(position, lambda job: {"skipped": True})
+            if options.skip_existing and job.target is not None and job.target.exists():
+                message = f"{printable(job.target_name)} exists: skipped"
+                self.output.say(position, partial(self._report.detail, message))
+                self._end(position, {"skipped": True})
                 continue
             try:
-                check_output(job, force=force)
-                if display is not None:
-                    display.begin(position, job.source_name)
-                task = read_input(job), suffix(job)
+                check_output(job, force=options.force)
+                if self._display is not None:
+                    self._display.begin(position, job.source_name)
+                task = read_input(job), self._suffix(job)
             except EXPECTED_ERRORS as error:
-                settle(position, partial(fail, error))
+                self._fail(position, error)
                 continue
             yield position, task
 
-    def listen(position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost) -> None:
-        job = jobs[position]
+    def hear(
+        self, position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost
+    ) -> None:
+        """Pass on what is heard of a job while it is worked on."""
+        job = self._jobs[position]
         if isinstance(event, SelectionMap):
-            assert selected is not None
-            selected(job, event)
+            assert self._keep_map is not None
+            self._keep_map(job, event)
         elif isinstance(event, WorkerLost):
-            again = f"{printable(job.source_name)}: its worker {event.reason}; trying once more"
-            turn.say(position, partial(report.say, again))
+            message = f"{printable(job.source_name)}: its worker {event.reason}; trying once more"
+            self.output.say(position, partial(self._report.say, message))
         elif isinstance(event, FitBegins):
-            turn.say(position, partial(report.detail, event.line))
-            if display is not None:
-                display.update(position, 0.0, "fitting")
-        elif display is not None:
-            display.update(position, event.fraction, event.figures)
+            self.output.say(position, partial(self._report.detail, event.line))
+            if self._display is not None:
+                self._display.update(position, 0.0, "fitting")
+        elif self._display is not None:
+            self._display.update(position, event.fraction, event.figures)
 
-    def finish(position: int, outcome: Product | Failed, job: Job) -> dict[str, Any]:
+    def finish(self, position: int, outcome: Product | Failed) -> None:
+        """Write what was made of a job, or report why nothing was."""
         if isinstance(outcome, Failed):
-            raise outcome.error
-        if outcome.data is not None:
-            write_output(job, outcome.data, force=force)
-        turn.say(position, partial(summary, job, outcome))
-        return outcome.values
+            self._fail(position, outcome.error)
+            return
+        job = self._jobs[position]
+        try:
+            if outcome.data is not None:
+                write_output(job, outcome.data, force=self._options.force)
+        except BrokenPipeError:
+            raise
+        except EXPECTED_ERRORS as error:
+            self._fail(position, error)
+            return
+        self.output.say(position, partial(self._summarise, job, outcome))
+        self._end(position, outcome.values)
 
-    found = parallelism.outcomes(work, tasks(), listen, total=len(jobs), device=device)
-    try:
-        with closing(found):
-            for position, outcome in found:
-                settle(position, partial(finish, position, outcome))
-    except KeyboardInterrupt:
-        turn.rest()
-        raise
-    if worst:
-        raise typer.Exit(worst)
+    def _fail(self, position: int, error: Exception) -> None:
+        code, message = explain(error, debug=self._options.debug)
+        self.exit_code = max(self.exit_code, code)
+        line = f"{printable(self._jobs[position].source_name)}: {message}"
+        self.output.say(position, partial(self._report.error, line))
+        self._end(position, {"output": None, "ok": False, "error": message})
 
-
-def fail(error: Exception, job: Job) -> dict[str, Any]:
-    """Raise ``error``."""
-    raise error
+    def _end(self, position: int, values: dict[str, Any]) -> None:
+        job = self._jobs[position]
+        line: dict[str, Any] = dict.fromkeys(self._options.keys)
+        line |= {"input": job.source_name, "output": job.target_name, "ok": True, "skipped": False}
+        self.output.say(position, partial(self._report.record, line | values))
+        self.output.end(position)
+        if self._display is not None:
+            self._display.end(position)
 
 
 def plan_jobs(
