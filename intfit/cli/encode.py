@@ -261,7 +261,7 @@ def encode(
             write_output(place, made.picture, force=force)
 
         def summarise(job: Job, made: Product) -> None:
-            if made.data is not None:
+            if not made.plan:
                 report.encoded(job.source_name, job.target_name, made.values)
                 return
             names = f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}"

@@ -11,15 +11,14 @@ import typer
 from ..errors import IntfitError, UsageError
 from .report import Reporter
 
-#: What may go wrong with one input, or with the machine, without being a fault of this program.
-EXPECTED_ERRORS = (IntfitError, OSError, MemoryError, RuntimeError)
-
 
 def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
     """The exit code of an error and a line that says what to do; for ``debug``, a traceback too.
 
-    2 for a request that makes no sense, 1 for what else a person can mend; anything else is a
-    fault of this program and is raised again.
+    2 for a request that makes no sense, 1 for all else.
+
+    Raises:
+        BrokenPipeError: again, where that is the error: it ends the program.
     """
     if debug:
         traceback.print_exception(error)
@@ -30,9 +29,12 @@ def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
     exhausted = "out of memory" in text or "can't allocate memory" in text
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and exhausted):
         return 1, "out of memory: a smaller --batch, --width or resolution needs less"
-    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError):
+        raise error
+    if isinstance(error, OSError):
         return 1, (error.strerror or text) + (f": {error.filename!r}" if error.filename else "")
-    raise error
+    where = "" if debug else "; --debug shows where"
+    return 1, f"a fault of intfit, {type(error).__name__}: {text}{where}"
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def report_errors(report: Reporter, debug: bool) -> Iterator[None]:
         # nobody reads our output any more: leave as quietly as any filter
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except EXPECTED_ERRORS as error:
+    except Exception as error:
         code, message = explain(error, debug=debug)
         report.error(message)
         raise typer.Exit(code) from None

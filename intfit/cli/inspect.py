@@ -14,7 +14,7 @@ from ..errors import IntfitError, UsageError
 from ..jobs.files import Job, read_input
 from ..jobs.phrases import METRICS, format_metric, format_size, printable
 from . import options
-from .errors import EXPECTED_ERRORS, explain, report_errors
+from .errors import explain, report_errors
 from .options import MESSAGES, option
 from .report import Reporter
 
@@ -75,7 +75,7 @@ def info(
                 layout = container.read_layout(Path(name))
                 config = read_config(layout.header)
                 parts = breakdown(Path(name), config) if verbose else None
-            except EXPECTED_ERRORS as error:
+            except Exception as error:
                 code, message = explain(error, debug=debug)
                 worst = max(worst, code)
                 line |= {"ok": False, "error": message}
@@ -191,7 +191,7 @@ def verify(
     line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
     try:
         kind, found = measured(file, against, device, threads, given=[*lowest, *highest])
-    except EXPECTED_ERRORS as error:
+    except Exception as error:
         code, message = explain(error, debug=debug)
         report.error(f"{printable(file)}: {message}")
         report.record(line | {"ok": False, "error": message})

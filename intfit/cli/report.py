@@ -21,6 +21,8 @@ from ..jobs.phrases import (
 
 #: The most characters of a name in the progress display.
 NAME_WIDTH = 24
+#: The most characters of a message.
+LONGEST_MESSAGE = 350
 
 
 class Reporter:
@@ -51,8 +53,11 @@ class Reporter:
             self._line(text)
 
     def error(self, text: str) -> None:
-        """One line, always."""
-        self._line("intfit: " + " ".join(text.split()))
+        """One line of bounded length, always: a hostile file may have written part of it."""
+        line = " ".join(text.split())
+        if len(line) > LONGEST_MESSAGE:
+            line = line[:LONGEST_MESSAGE] + "…"
+        self._line("intfit: " + printable(line))
 
     def record(self, keys: Mapping[str, Any]) -> None:
         """One JSON object on a line of standard output, where ``--json`` asked for it."""
@@ -80,7 +85,8 @@ class Reporter:
     def notes(self, notes: Iterable[str]) -> None:
         """What was converted, dropped or not kept."""
         for note in notes:
-            self.say(f"  note: {note}")
+            text = note if len(note) <= LONGEST_MESSAGE else note[:LONGEST_MESSAGE] + "…"
+            self.say(f"  note: {printable(text)}")
 
     @contextmanager
     def progress(self, *, show: bool, total: int, several: bool) -> Iterator["Display | None"]:

@@ -4,7 +4,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..jobs.files import (
     STREAM,
     Job,
+    OutputExistsError,
     check_output,
     collect_inputs,
     is_nameless,
@@ -27,7 +28,7 @@ from ..jobs.parallelism import ONE_AT_A_TIME, Parallelism
 from ..jobs.phrases import printable
 from ..jobs.pool import Failed, Task, WorkerLost
 from ..jobs.tasks import FitBegins, FitProgress, Product, SelectionMap, Work
-from .errors import EXPECTED_ERRORS, explain
+from .errors import explain
 from .report import Display, Reporter
 
 
@@ -128,6 +129,8 @@ class _Runner:
         self._display, self._keep_map = display, keep_map
         self.output = OrderedOutput()
         self.exit_code = 0
+        #: Jobs whose output is there and empty, and so may be overwritten.
+        self._empty: set[int] = set()
 
     def tasks(self) -> Iterator[tuple[int, Task]]:
         """The position and the task of every job that can be begun."""
@@ -135,20 +138,34 @@ class _Runner:
         for position, job in enumerate(self._jobs):
             if self.exit_code and not options.keep_going:
                 return
-            if options.skip_existing and job.target is not None and job.target.exists():
-                message = f"{printable(job.target_name)} exists: skipped"
-                self.output.say(position, partial(self._report.detail, message))
-                self._end(position, {"skipped": True})
-                continue
             try:
-                check_output(job, force=options.force)
+                if options.skip_existing and self._is_done(position, job):
+                    continue
+                check_output(job, force=options.force or position in self._empty)
                 if self._display is not None:
                     self._display.begin(position, job.source_name)
                 task = read_input(job), self._suffix(job)
-            except EXPECTED_ERRORS as error:
+            except Exception as error:  # whatever it is, the other files are not to suffer
                 self._fail(position, error)
                 continue
             yield position, task
+
+    def _is_done(self, position: int, job: Job) -> bool:
+        """Whether the output is there, in which case the job ends; an empty one does not count."""
+        if job.target is None or not job.target.is_file():
+            return False
+        if not job.target.stat().st_size:
+            message = f"{printable(job.target_name)} exists, but is empty: made anew"
+            self.output.say(position, partial(self._report.say, message))
+            self._empty.add(position)
+            return False
+        self._skip(position)
+        return True
+
+    def _skip(self, position: int) -> None:
+        message = f"{printable(self._jobs[position].target_name)} exists: skipped"
+        self.output.say(position, partial(self._report.detail, message))
+        self._end(position, {"skipped": True})
 
     def hear(
         self, position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost
@@ -176,13 +193,22 @@ class _Runner:
         job = self._jobs[position]
         try:
             if outcome.data is not None:
-                write_output(job, outcome.data, force=self._options.force)
+                force = self._options.force or position in self._empty
+                write_output(job, outcome.data, force=force)
+        except OutputExistsError as error:
+            if self._options.skip_existing:
+                self._skip(position)
+            else:
+                self._fail(position, error)
+            return
         except BrokenPipeError:
             raise
-        except EXPECTED_ERRORS as error:
+        except Exception as error:
             self._fail(position, error)
             return
-        self.output.say(position, partial(self._summarise, job, outcome))
+        # its turn to be reported may be far away: the output's bytes are not kept until then
+        made = replace(outcome, data=None)
+        self.output.say(position, partial(self._summarise, job, made))
         self._end(position, outcome.values)
 
     def _fail(self, position: int, error: Exception) -> None:
@@ -240,6 +266,6 @@ def plan_jobs(
     if any(job.target is None for job in jobs) and not dry_run:
         if as_json:
             raise UsageError("--json writes to stdout, and so does -o -: give a file to write")
-        if sys.stdout.isatty():
+        if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("stdout is a terminal: -o FILE, or redirect it")
     return jobs

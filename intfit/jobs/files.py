@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
+from .interrupts import hold_interrupts
 
 #: The name of standard input and standard output on the command line.
 STREAM = "-"
@@ -63,9 +64,16 @@ def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+class OutputExistsError(IntfitError):
+    """An output that exists, and may not be overwritten."""
+
+
 def is_nameless(source: Path) -> bool:
     """Whether ``source`` is a pipe or a device, as ``<(command)`` is."""
-    return source.exists() and not source.is_file() and not source.is_dir()
+    try:
+        return source.exists() and not source.is_file() and not source.is_dir()
+    except OSError:  # a name too long, a folder closed to us: an error when its turn comes
+        return False
 
 
 def encoded_name(source: Path) -> Path:
@@ -79,9 +87,14 @@ def exported_name(source: Path) -> Path:
 
 
 def decoded_name(source: Path, suffix: str) -> Path:
-    """``photo.png.safetensors`` becomes ``photo.decoded`` with ``suffix``."""
+    """``photo.png.safetensors`` becomes ``photo.decoded.png``.
+
+    With another ``suffix`` it keeps the original's, ``photo.jpg.decoded.png``: outputs of one
+    folder do not collide.
+    """
     name = source.name.removesuffix(SUFFIX)
-    return source.parent / (Path(name).stem + ".decoded" + suffix)
+    stem = Path(name).stem if Path(name).suffix.lower() == suffix.lower() else name
+    return source.parent / (stem + ".decoded" + suffix)
 
 
 def place_output(source: Path, renamed: Path, output_dir: Path | None) -> Path:
@@ -121,6 +134,8 @@ def read_input(job: Job) -> bytes:
         IntfitError: if it cannot be read.
     """
     if job.source is None:
+        if sys.stdin is None:
+            raise IntfitError("standard input is closed")
         return sys.stdin.buffer.read()
     try:
         if job.source.is_dir():
@@ -150,55 +165,81 @@ def check_output(job: Job, *, force: bool) -> None:
             if not target.is_file():
                 return  # a device or a pipe: nothing to overwrite
             if not force:
-                raise IntfitError(
+                raise OutputExistsError(
                     f"{job.target_name!r} exists: -f overwrites it, --skip-existing passes over it"
                 )
         folder = target.resolve().parent
-        while (
-            not folder.exists()
-        ):  # `write_output` makes what is missing, once there is something in it
+        while not folder.exists():  # what is missing is made once there is something to write
             folder = folder.parent
         if not folder.is_dir():
             raise IntfitError(f"cannot write {job.target_name!r}: {str(folder)!r} is not a folder")
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise IntfitError(f"cannot write {job.target_name!r}: {error.strerror}") from None
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise IntfitError(f"cannot write {job.target_name!r}: {reason}") from None
 
 
 def write_output(job: Job, data: bytes, *, force: bool) -> None:
-    """Write a job's output, whole or not at all: a temporary file beside it, then a rename.
+    """Write a job's output, whole or not at all.
+
+    To a temporary file beside it, which then takes its name in one step.
 
     Raises:
-        IntfitError: if it cannot be written, or has come to exist meanwhile and ``force`` is off.
+        OutputExistsError: if it has come to exist meanwhile and ``force`` is off.
+        IntfitError: if it cannot be written.
     """
     if job.target is None:
+        if sys.stdout is None:
+            raise IntfitError("standard output is closed")
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    target = job.target.resolve()  # a link is written through, not replaced
+    temporary: str | None = None
     try:
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        target = job.target.resolve()  # a link is written through, not replaced
+        exists = target.exists()
+        if exists and not stat.S_ISREG(target.stat().st_mode):
             target.write_bytes(data)
             return
+        mode = stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask()
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".intfit-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            exists = target.exists()
-            os.chmod(name, stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask())
-            if not force and target.exists():
-                raise IntfitError(f"{job.target_name!r} has appeared meanwhile: -f overwrites it")
-            os.replace(name, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
+        with hold_interrupts():  # or one between this call and the assignment would leave the file
+            handle, temporary = tempfile.mkstemp(
+                dir=target.parent, prefix=".intfit-", suffix=".tmp"
+            )
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        if force:
+            os.replace(temporary, target)
+            temporary = None
+        elif not _take_name(temporary, target):
+            raise OutputExistsError(f"{job.target_name!r} has appeared meanwhile: -f overwrites it")
+    except (OSError, RuntimeError) as error:  # pathlib raises the latter for a loop of links
+        if isinstance(error, BrokenPipeError):
             raise
-    except OSError as error:
-        raise IntfitError(f"cannot write {job.target_name!r}: {error.strerror}") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise IntfitError(f"cannot write {job.target_name!r}: {reason}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _take_name(temporary: str, target: Path) -> bool:
+    """Give a file's content the name ``target``, unless that exists; whether it did."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if target.exists():
+            return False
+        Path(temporary).rename(target)
+    return True
 
 
 def _umask() -> int:

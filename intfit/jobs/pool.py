@@ -9,18 +9,23 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.process import BaseProcess
-from types import FrameType
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import IntfitError, UsageError
+from .interrupts import ENDING, hold_interrupts
 from .tasks import FitBegins, FitProgress, Product, SelectionMap, Work
 
 MOST = 1024
+#: A worker that is busy and takes no processor time over so many looks, so many seconds apart, is
+#: taken to hang. (Looks are counted, not seconds: the whole program may have been stopped.)
+LOOKS, LOOK_SECONDS = 12, 5.0
 
 #: An input's bytes, and the suffix that hints at a format.
 Task = tuple[bytes, str]
@@ -164,25 +169,6 @@ def dispatch(
         workers.close()
 
 
-@contextlib.contextmanager
-def hold_interrupts() -> Iterator[None]:
-    """Hold an interrupt back until the end; processes started inside never see any.
-
-    A terminal sends Ctrl-C to workers too: they would die of it with a traceback each, where it is
-    for their parent to end them.
-    """
-    held: list[FrameType | None] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: held.append(frame))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-        if held and callable(handler):
-            handler(signal.SIGINT, held[0])
-
-
 class Pool:
     """At most ``count`` processes on this machine, started as they are needed.
 
@@ -195,6 +181,9 @@ class Pool:
         self._context = get_context("spawn")  # torch does not survive a fork
         self._processes: dict[connection.Connection, BaseProcess] = {}
         self._busy: dict[connection.Connection, int] = {}
+        #: Of each busy worker: its processor time when it last moved, and the looks since then.
+        self._idle_looks: dict[connection.Connection, tuple[int | None, int]] = {}
+        self._looked = time.monotonic()
 
     def free(self) -> bool:
         return len(self._busy) < self._count
@@ -219,7 +208,8 @@ class Pool:
         return ours
 
     def wait(self) -> Iterator[tuple[int, Event]]:
-        for pipe in connection.wait(list(self._busy)):
+        yield from self._find_hung()
+        for pipe in connection.wait(list(self._busy), timeout=LOOK_SECONDS):
             assert isinstance(pipe, connection.Connection)
             if pipe not in self._busy:
                 continue
@@ -234,6 +224,21 @@ class Pool:
                 del self._busy[pipe]
             yield position, event
 
+    def _find_hung(self) -> Iterator[tuple[int, Event]]:
+        """End the workers that hang."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for pipe, position in list(self._busy.items()):
+            used = _processor_ticks(self._processes[pipe].pid)
+            before, looks = self._idle_looks.get(pipe, (None, 0))
+            looks = looks + 1 if used is not None and used == before else 0
+            self._idle_looks[pipe] = used, looks
+            if looks >= LOOKS:
+                self._processes[pipe].kill()
+                self._remove_worker(pipe)
+                yield position, WorkerLost("hung")
+
     def drop(self, position: int) -> None:
         for pipe, at in list(self._busy.items()):
             if at == position:
@@ -244,6 +249,7 @@ class Pool:
         """Bury a worker that has gone; how it died."""
         process = self._processes.pop(pipe)
         self._busy.pop(pipe, None)
+        self._idle_looks.pop(pipe, None)
         process.join(timeout=1)
         process.kill()
         process.join()
@@ -261,10 +267,21 @@ class Pool:
                 self._remove_worker(pipe)
 
 
+def _processor_ticks(pid: int | None) -> int | None:
+    """The processor time that a process has used, in clock ticks; None where none can tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def run_worker(pipe: connection.Connection, work: Work) -> None:
     """What a worker process does: tasks, one after another, until its parent is gone."""
     parent = parent_process()
     assert parent is not None
+    for number in ENDING:  # it is for the parent to end it
+        signal.signal(number, signal.SIG_IGN)
 
     def follow() -> None:
         connection.wait([parent.sentinel])

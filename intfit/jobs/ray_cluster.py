@@ -9,7 +9,8 @@ from typing import Any
 
 from .. import __version__
 from ..errors import IntfitError, UsageError
-from .pool import Event, Failed, Task, WorkerLost, attempt, hold_interrupts, make_portable
+from .interrupts import hold_interrupts
+from .pool import Event, Failed, Task, WorkerLost, attempt, make_portable
 from .tasks import Product, Work
 
 #: Seconds that the head of a cluster may take to answer.
