@@ -19,11 +19,10 @@ from .errors import FileFormatError, MediaError, UsageError
 from .media import medium, sniff
 from .networks.architecture import Config, LatentConfig, LatentsConfig, SirenConfig, architecture
 from .settings import GOALS, Goal, Plan, Settings, check, field_of, of_a_fit, plan
-from .signals import Evaluate, Floats, Grid
+from .signals import Evaluate, Floats, Grid, Signal
 
 if TYPE_CHECKING:
     from .teachers import Teacher
-    from .training.examples import PointSignal
     from .training.loop import Progress
 
 #: Called now and then while fitting, with where the fit stands.
@@ -35,7 +34,7 @@ class Prepared:
     """An input that has been read and a network chosen for it, before any fitting."""
 
     kind: str
-    signal: "Grid | PointSignal"
+    signal: Signal
     settings: Settings
     plan: Plan
     config: Config
@@ -105,7 +104,7 @@ def prepare(
     if not data:
         raise MediaError("the file is empty")
     kind = kind or sniff(data, suffix)
-    signal: Grid | PointSignal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
+    signal: Signal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
     flag = next((name for name in GOALS if getattr(settings, name) is not None), None)
     if flag is not None and GOALS[flag] not in REACHABLE[signal.metric]:
         raise UsageError(f"--{flag.replace('_', '-')} is not for a medium of this kind, {kind}")
@@ -116,7 +115,7 @@ def prepare(
     return planned(kind, signal, settings)
 
 
-def planned(kind: str, signal: "Grid | PointSignal", settings: Settings) -> Prepared:
+def planned(kind: str, signal: Signal, settings: Settings) -> Prepared:
     """A network chosen for a signal."""
     settings = replace(settings, field=field_of(settings, kind, signal.out_features))
     size = _target_size(settings, kind, signal)
@@ -164,7 +163,7 @@ def _device(name: str, threads: int | None, *, fits: bool) -> str:
     return str(chosen) if fits else "cpu"
 
 
-def _target_size(settings: Settings, kind: str, signal: "Grid | PointSignal") -> int | None:
+def _target_size(settings: Settings, kind: str, signal: Signal) -> int | None:
     """The bytes that the file may have, whichever way they were asked for."""
     unit, each = medium(kind).rate(signal.facts, 1)
     for name, wanted in (("bpp", settings.target_bpp), ("kbps", settings.target_kbps)):

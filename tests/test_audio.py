@@ -15,7 +15,6 @@ from intfit.media import audio
 from intfit.media.audio import Target
 from intfit.signals import Grid
 
-CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
 TINY = ("--steps", 2, "--width", 8, "--depth", 2, "--batch", 64)
 #: Native and lower rates: small and large ratios, whole and not.
@@ -39,13 +38,13 @@ def rendered(evaluate: Callable, facts: dict, **target: object) -> np.ndarray:
 
 def perfect(signal: Grid) -> Callable[[torch.Tensor], torch.Tensor]:
     """A field that knows the targets by heart, at the sample centres and nowhere else."""
-    examples = signal.to(CPU).examples
+    targets = torch.from_numpy(signal.targets())
 
     def evaluate(coords: torch.Tensor) -> torch.Tensor:
         position = ((coords.double() + 1) * signal.n - 1) / 2
         index = position.round().long()
         assert (position - index).abs().max() < 0.01, "not at the centre of a sample"
-        return examples(index[:, 0])[1]
+        return targets[index[:, 0]]
 
     return evaluate
 

@@ -17,6 +17,7 @@ from intfit import api as pipeline
 from intfit.errors import MediaError
 from intfit.media import mesh
 from intfit.media.mesh import Target
+from intfit.training.examples import examples_of
 
 #: A padded cube of side 4.4 away from the origin.
 CENTRE, UNIT = [10.0, -3.0, 5.0], 2.2
@@ -126,20 +127,21 @@ def test_the_pool_holds_signed_distances_negative_inside(inside_out):
     unit = signal.facts["unit"]
     for points, targets in (
         (signal.points, signal.targets),
-        (signal.check_points, signal.check_targets),
+        (signal.evaluation_points, signal.evaluation_targets),
     ):
-        assert points.abs().max() <= 1.5
-        true = np.linalg.norm(points.numpy() * unit, axis=1) - 2
+        assert np.abs(points).max() <= 1.5
+        true = np.linalg.norm(points.astype(np.float64) * unit, axis=1) - 2
         away = np.abs(true) > 0.02  # facets lie up to 0.01 within the ball
         assert away.sum() > 1000
-        np.testing.assert_array_equal(np.sign(targets[:, 0].numpy())[away], np.sign(true)[away])
-    true = np.linalg.norm(signal.points.numpy() * unit, axis=1) - 2
+        np.testing.assert_array_equal(np.sign(targets[:, 0])[away], np.sign(true)[away])
+    true = np.linalg.norm(signal.points.astype(np.float64) * unit, axis=1) - 2
     wanted = np.clip(true / unit / mesh.CLAMP, -1, 1)
     np.testing.assert_allclose(signal.targets[:, 0], wanted, atol=0.02 / unit / mesh.CLAMP)
-    nearest_first = signal.importance[signal.targets[:, 0].abs().argsort()]
+    importance = examples_of(signal, torch.device("cpu")).importance
+    nearest_first = importance[np.abs(signal.targets[:, 0]).argsort()]
     assert (nearest_first.diff() <= 0).all()
     assert nearest_first[0] > 6 * nearest_first[-1]
-    assert signal.importance.mean() == pytest.approx(1, rel=1e-5)
+    assert importance.mean() == pytest.approx(1, rel=1e-5)
 
 
 def test_the_longest_side_and_its_padding_span_the_unit_cube():
@@ -148,10 +150,10 @@ def test_the_longest_side_and_its_padding_span_the_unit_cube():
     half = np.array([2, 1, 0.5])
     np.testing.assert_allclose(signal.facts["centre"], CENTRE)
     np.testing.assert_allclose(np.array(signal.facts["extent"]) * 2.2, half + 0.2, atol=2e-4)
-    inside = signal.check_targets[:, 0] < 0
-    reach = signal.check_points[inside].abs().amax(dim=0).numpy() * signal.facts["unit"]
+    inside = signal.evaluation_targets[:, 0] < 0
+    reach = np.abs(signal.evaluation_points[inside]).max(axis=0) * signal.facts["unit"]
     np.testing.assert_allclose(reach, half, atol=0.02)
-    span = signal.check_points.abs().amax(dim=0).numpy() * signal.facts["unit"]
+    span = np.abs(signal.evaluation_points).max(axis=0) * signal.facts["unit"]
     np.testing.assert_allclose(span, half + 0.2, atol=0.02)
 
 

@@ -22,6 +22,7 @@ from ..settings import SCHEDULES, Plan, Settings, plan
 from ..teachers import Around, Score, Teacher, make_teacher
 from ..teachers.observing import Witness
 from ..training import loop as fitting
+from ..training.examples import examples_of
 
 #: Compared where nothing else is asked for. ``constant+dense`` and ``step+incremental`` are INT as
 #: published; its full batch is the paper's baseline, uniform draws are the honest one.
@@ -174,7 +175,7 @@ def fitted(
     settings, chosen = _planned(ready, changes)
     config, device = ready.config, torch.device(ready.device)
     assert isinstance(config, SirenConfig)
-    signal = ready.signal.to(device)
+    signal = examples_of(ready.signal, device)
     siren = Siren(config, generator=torch.Generator().manual_seed(seed)).to(device)
     draws = torch.Generator(device).manual_seed(seed)
     taught = make_teacher(
@@ -197,7 +198,7 @@ def fitted(
     held = None
     if values:
         everything = torch.arange(signal.n, device=device)
-        chunks = (signal.examples(part)[0] for part in everything.split(fitting.CHUNK))
+        chunks = (signal.gather(part)[0] for part in everything.split(fitting.CHUNK))
         held = torch.cat([fitting.evaluate(siren, chunk).cpu() for chunk in chunks])
     return Run(name, seed, share, tuple(points), kept, held)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from ..signals import Evaluate, Grid, centres
+from ..signals import Evaluate, Grid, cell_centres
 
 DEFAULT_SUFFIX = ".wav"
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
@@ -158,7 +158,7 @@ def _evaluate(
     for first in range(0, count, CHUNK):
         last = min(first + CHUNK, count)
         begin, end = start + first * cell, start + last * cell
-        t = centres(begin, end, last - first, size=size, longest=size)
+        t = cell_centres(begin, end, last - first, size=size, longest=size)
         # Mirrored at both ends: beyond them the field was never fitted.
         t = np.where(np.abs(t) > 1, (2 * np.sign(t) - t).clip(-1, 1), t)
         values[first:last] = evaluate(t[:, None]).clip(-1, 1)

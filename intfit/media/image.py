@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from .. import metrics
 from ..coding.header import CHANNELS
 from ..errors import MediaError, UsageError
-from ..signals import Evaluate, Grid, centres
+from ..signals import Evaluate, Grid, cell_centres
 
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
@@ -286,8 +286,8 @@ def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray
     columns, rows = _output_size(facts, target)
     across, down = max(1, math.ceil(w / columns)), max(1, math.ceil(h / rows))
     longest = max(width, height)
-    xs = centres(x, x + w, columns * across, size=width, longest=longest)
-    ys = centres(y, y + h, rows * down, size=height, longest=longest)
+    xs = cell_centres(x, x + w, columns * across, size=width, longest=longest)
+    ys = cell_centres(y, y + h, rows * down, size=height, longest=longest)
     deep = facts["mode"] in ("I;16", "F")
     channels = CHANNELS[facts["mode"]]
     low, high = span(facts)

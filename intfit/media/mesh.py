@@ -9,15 +9,12 @@ from typing import Any
 
 import igl
 import numpy as np
-import torch
 import trimesh
 from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from ..signals import Evaluate
-from ..training.examples import Evaluate as EvaluateTensor
-from ..training.examples import PointSignal
+from ..signals import DistanceSamples, Evaluate
 
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
@@ -144,7 +141,7 @@ def _inside(points: Array, vertices: Array, faces: NDArray[np.int64]) -> NDArray
     return np.asarray(np.abs(winding) > 0.5)
 
 
-def read(data: bytes, *, suffix: str = "", pool: int = 1 << 18, seed: int = 0) -> PointSignal:
+def read(data: bytes, *, suffix: str = "", pool: int = 1 << 18, seed: int = 0) -> DistanceSamples:
     """A pool of ``pool`` signed-distance samples of a mesh file.
 
     Raises:
@@ -180,25 +177,21 @@ def read(data: bytes, *, suffix: str = "", pool: int = 1 << 18, seed: int = 0) -
         "faces": len(faces),
     }
 
-    def distance(evaluate: EvaluateTensor, device: torch.device) -> float:
-        def values(points: NDArray[np.float32]) -> NDArray[np.float32]:
-            found: NDArray[np.float32] = evaluate(torch.from_numpy(points).to(device)).cpu().numpy()
-            return found
-
+    def measure_distance(evaluate: Evaluate) -> float:
         try:
-            decoded = render(values, facts, Target())
+            decoded = render(evaluate, facts, Target())
         except MediaError:  # no surface
             return 100.0
         return _apart(decoded, vertices * unit + centre, faces)[0]
 
-    return PointSignal(
-        torch.from_numpy(points.astype(np.float32)),
-        torch.from_numpy(targets[:, None].astype(np.float32)),
-        torch.from_numpy(check.astype(np.float32)),
-        torch.from_numpy(occupancy[:, None].astype(np.float32)),
-        torch.from_numpy(_on(vertices, faces, ON, rng).astype(np.float32)),
+    return DistanceSamples(
+        points.astype(np.float32),
+        targets[:, None].astype(np.float32),
+        check.astype(np.float32),
+        occupancy[:, None].astype(np.float32),
+        _on(vertices, faces, ON, rng).astype(np.float32),
         clamp=100 * CLAMP * unit / float(np.linalg.norm(high - low)),
-        distance=distance,
+        measure_distance=measure_distance,
         facts=facts,
         notes=(*notes, NOT_KEPT),
     )
@@ -445,8 +438,8 @@ def write(
     return exported.encode() if isinstance(exported, str) else bytes(exported), notes
 
 
-def draw_selection(signal: PointSignal, indices: NDArray[np.int64]) -> tuple[bytes, str]:
+def draw_selection(signal: DistanceSamples, indices: NDArray[np.int64]) -> tuple[bytes, str]:
     """A PLY point cloud of the samples at ``indices``, in the mesh's place; and its suffix."""
-    points = signal.points[indices].double().cpu().numpy() * signal.facts["unit"]
+    points = signal.points[indices].astype(np.float64) * signal.facts["unit"]
     exported = trimesh.PointCloud(points + np.array(signal.facts["centre"])).export(file_type="ply")
     return bytes(exported), ".ply"

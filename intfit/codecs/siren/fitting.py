@@ -15,6 +15,7 @@ from ...signals import Evaluate, Floats
 from ...teachers import make_teacher
 from ...training import loop as fitting
 from ...training import quantisation as rate
+from ...training.examples import examples_of
 from ...training.quantisation import Rounding
 from .width_search import COST, search
 
@@ -67,7 +68,7 @@ def fit_prepared(
     """The second half of :func:`.encode`."""
     device, chosen, config = torch.device(prepared.device), prepared.plan, prepared.config
     assert isinstance(config, SirenConfig)
-    signal = prepared.signal.to(device)
+    signal = examples_of(prepared.signal, device)
     # Parameters are drawn on the CPU, so that every device starts from the same field.
     field = Siren(config, generator=torch.Generator().manual_seed(chosen.seed)).to(device)
     glances = torch.Generator(device).manual_seed(chosen.seed + 1)
@@ -87,7 +88,7 @@ def fit_prepared(
         rounding.append(Rounding(field, steps))
         return rounding[-1]
 
-    room = frame(prepared.kind, signal.facts)
+    room = frame(prepared.kind, prepared.signal.facts)
     progress = None
     packed = chosen.profile == "packed"
     for progress in fitting.fit(

@@ -17,7 +17,7 @@ from ...signals import Floats
 from ...teachers import make_teacher
 from ...training import loop as fitting
 from ...training import quantisation as rate
-from ...training.examples import Drawn
+from ...training.examples import UniformEvaluation
 from . import payload as pyramid
 from . import postfilter as correction
 from .field import Tensors, unmixing
@@ -55,7 +55,7 @@ class Correction(Siren):
 
 
 @dataclass(frozen=True)
-class Errors(Drawn):
+class Errors(UniformEvaluation):
     """A signal: what is seen at pixels ``[n, F]``, and the error that rounding left ``[n, C]``."""
 
     seen: Tensor
@@ -79,7 +79,7 @@ class Errors(Drawn):
     def out_features(self) -> int:
         return self.targets.shape[1]
 
-    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.seen.index_select(0, indices).float(), self.targets.index_select(0, indices)
 
     def to(self, device: torch.device) -> "Errors":
