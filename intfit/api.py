@@ -277,7 +277,7 @@ def described(
     return Encoded(
         data=data,
         kind=prepared.kind,
-        samples=module.samples_in(signal.facts),
+        samples=module.count_samples(signal.facts),
         raw_size=module.raw_size(signal.facts),
         rate_name=unit,
         rate=bits,
@@ -435,7 +435,7 @@ def verify(loaded: Loaded, original: bytes, *, suffix: str = "") -> dict[str, fl
     """
     module = medium(loaded.kind)
     try:
-        measure = module.comparison(original, loaded.facts, suffix=suffix)
+        measure = module.compare_with(original, loaded.facts, suffix=suffix)
     except MediaError as error:
         raise MediaError(f"the original: {error}") from None
     result: dict[str, float | None] = measure(render(loaded, module.Target()))

@@ -120,7 +120,7 @@ def inputs(files: Mapping[str, bytes], scale: Scale) -> dict[Part, tuple[str, by
 
 
 def _pixels(data: bytes) -> int:
-    return image.samples_in(image.samples(data)[1])
+    return image.count_samples(image.samples(data)[1])
 
 
 def _excerpt(data: bytes) -> bytes:

@@ -227,15 +227,13 @@ def _points(
     cache: Cache,
 ) -> Iterator[Point | str]:
     module = medium(kind)
-    _, facts, *_ = (
-        module.samples(data) if kind != "mesh" else (None, module.read(data, suffix=suffix).facts)
-    )
+    facts = module.read(data, suffix=suffix).facts
     measure: list[Any] = []
 
     def point(codec: str, setting: str, coded: Coded) -> Point:
         size, decoded = coded
         if not measure:
-            measure.append(module.comparison(data, facts, suffix=suffix))
+            measure.append(module.compare_with(data, facts, suffix=suffix))
         unit, rate = module.rate(facts, size)
         return Point(codec, setting, size, unit, rate, measure[0](decoded))
 

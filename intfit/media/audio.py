@@ -96,7 +96,7 @@ def _rounded_up(value: float) -> float:
     return rounded if rounded >= value else round(value + 10.0**-digits, digits)
 
 
-def read(data: bytes, **_: Any) -> Grid:
+def read(data: bytes, *, suffix: str = "", seed: int = 0) -> Grid:
     """The examples of a recording: one a frame, all channels together.
 
     Raises:
@@ -132,7 +132,7 @@ def check_facts(facts: dict[str, Any]) -> None:
         raise MediaError("damaged: the header does not describe a recording")
 
 
-def samples_in(facts: dict[str, Any]) -> int:
+def count_samples(facts: dict[str, Any]) -> int:
     """Samples of each channel."""
     return int(facts["frames"])
 
@@ -201,7 +201,7 @@ def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray
     return np.asarray(decimated[MARGIN : MARGIN + count], np.float32)
 
 
-def comparison(
+def compare_with(
     data: bytes, facts: dict[str, Any], *, suffix: str = ""
 ) -> Callable[[NDArray[Any]], dict[str, float | None]]:
     """Measures SNR and log-spectral distance (dB) of ``[N, C]`` against the original in ``data``.

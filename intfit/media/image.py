@@ -192,7 +192,7 @@ def span(facts: dict[str, Any]) -> tuple[float, float]:
     return 0.0, 65535.0 if facts["mode"] == "I;16" else 255.0
 
 
-def read(data: bytes, **_: Any) -> Grid:
+def read(data: bytes, *, suffix: str = "", seed: int = 0) -> Grid:
     """The examples of an image file: one a pixel, alpha as a channel.
 
     Raises:
@@ -244,7 +244,7 @@ def _palette_is_sound(palette: str, channels: int) -> bool:
     return 0 < size <= 256 * channels and size % channels == 0
 
 
-def samples_in(facts: dict[str, Any]) -> int:
+def count_samples(facts: dict[str, Any]) -> int:
     """Pixels."""
     return int(facts["height"] * facts["width"])
 
@@ -252,12 +252,12 @@ def samples_in(facts: dict[str, Any]) -> int:
 def raw_size(facts: dict[str, Any]) -> int:
     """Bytes of the pixels, uncompressed."""
     bits = {"1": 1, "I;16": 16, "F": 32, "P": 8, "PA": 8}.get(facts["mode"])
-    return -(-samples_in(facts) * (bits or 8 * CHANNELS[facts["mode"]]) // 8)
+    return -(-count_samples(facts) * (bits or 8 * CHANNELS[facts["mode"]]) // 8)
 
 
 def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
     """Bits a pixel of a file of ``size`` bytes."""
-    return "bpp", 8 * size / samples_in(facts)
+    return "bpp", 8 * size / count_samples(facts)
 
 
 def _output_size(facts: dict[str, Any], target: Target) -> tuple[int, int]:
@@ -309,7 +309,7 @@ def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray
     return pixels.astype(np.uint16) if facts["mode"] == "I;16" else pixels
 
 
-def comparison(
+def compare_with(
     data: bytes, facts: dict[str, Any], *, suffix: str = ""
 ) -> Callable[[NDArray[Any]], dict[str, float | None]]:
     """Measures PSNR (dB) and SSIM of pixels ``[H, W, C]`` against the original in ``data``.

@@ -244,7 +244,7 @@ def check_facts(facts: dict[str, Any]) -> None:
         raise MediaError("damaged: the header does not describe a surface")
 
 
-def samples_in(facts: dict[str, Any]) -> int:
+def count_samples(facts: dict[str, Any]) -> int:
     """Faces of the original; 0 where a header does not say."""
     faces = facts.get("faces")
     return faces if type(faces) is int and faces > 0 else 0
@@ -257,7 +257,7 @@ def raw_size(facts: dict[str, Any]) -> int:
 
 def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
     """Bytes for a thousand of the original's faces, of a file of ``size`` bytes."""
-    return "bytes_per_1000_faces", 1000 * size / max(1, samples_in(facts))
+    return "bytes_per_1000_faces", 1000 * size / max(1, count_samples(facts))
 
 
 def _grid(facts: dict[str, Any], target: Target) -> tuple[NDArray[np.int64], float]:
@@ -364,7 +364,7 @@ def without_fragments(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     return mesh
 
 
-def comparison(
+def compare_with(
     data: bytes, facts: dict[str, Any], *, suffix: str = ""
 ) -> Callable[[trimesh.Trimesh], dict[str, float | None]]:
     """Measures how far a surface is from the original in ``data``.
