@@ -146,7 +146,7 @@ def test_a_recording_of_any_length_comes_back(frames, channels):
     found = encoded(samples, quality=100)
     back = rendered(found.data)
     assert back.shape == samples.shape
-    original, _ = audio.samples(wav(samples))
+    original, _ = audio.read_samples(wav(samples))
     assert metrics.snr(original, back) == pytest.approx(found.distortion, abs=0.1)
     assert found.distortion > 25
 

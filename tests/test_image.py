@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 
 from intfit.media import image
 from intfit.media.image import Target
+from intfit.media.pixels import read_pixels, value_range
 from intfit.signals import Grid
 
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
@@ -139,7 +140,7 @@ def test_alpha_is_fitted_as_a_channel_of_its_own():
 def test_a_colour_declared_transparent_becomes_alpha():
     picture = photo(30, 20)
     key = picture.getpixel((4, 5))
-    pixels, facts, _ = image.samples(file_of(picture, transparency=key))
+    pixels, facts, _ = read_pixels(file_of(picture, transparency=key))
     assert facts["mode"] == "RGBA"
     assert (pixels[5, 4, 3], pixels[0, 0, 3]) == (0, 255)
 
@@ -150,7 +151,7 @@ def test_cmyk_is_converted_and_a_note_says_so(intfit):
     run = intfit("encode", "press.tif", *TINY)
     assert run.code == 0
     assert "colour mode CMYK converted to RGB" in run.err
-    pixels, facts, _ = image.samples(Path("press.tif").read_bytes())
+    pixels, facts, _ = read_pixels(Path("press.tif").read_bytes())
     assert facts["mode"] == "RGB"
     np.testing.assert_array_equal(pixels, np.asarray(picture.convert("RGB")))
 
@@ -172,9 +173,9 @@ def png_of_16_bits(pixels: np.ndarray) -> bytes:
 
 def test_colour_of_16_bits_is_read_as_8_and_a_note_says_so():
     deep = np.asarray(photo(6, 4)).astype(np.uint16) * 257
-    pixels, facts, notes = image.samples(png_of_16_bits(deep))
+    pixels, facts, notes = read_pixels(png_of_16_bits(deep))
     assert notes == ("16-bit colour read as 8-bit",)
-    assert image.span(facts) == (0, 255)
+    assert value_range(facts) == (0, 255)
     np.testing.assert_array_equal(pixels, np.asarray(photo(6, 4)))
 
 
@@ -199,7 +200,7 @@ def oriented(value: int) -> Image.Exif:
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_a_picture_is_turned_upright_by_its_exif_orientation(orientation):
     picture = photo(30, 20)
-    pixels, facts, _ = image.samples(file_of(picture, exif=oriented(orientation)))
+    pixels, facts, _ = read_pixels(file_of(picture, exif=oriented(orientation)))
     upright = UPRIGHT[orientation](np.asarray(picture))
     assert (facts["height"], facts["width"]) == upright.shape[:2]
     np.testing.assert_array_equal(pixels, upright)
@@ -232,7 +233,7 @@ def exchanged(picture: Image.Image) -> np.ndarray:
 @pytest.mark.parametrize("alpha", [False, True])
 def test_colours_are_converted_to_srgb_by_the_profile_and_a_note_says_so(alpha):
     picture = with_alpha(photo(30, 20)) if alpha else photo(30, 20)
-    pixels, facts, notes = image.samples(file_of(picture, icc_profile=swapped_profile()))
+    pixels, facts, notes = read_pixels(file_of(picture, icc_profile=swapped_profile()))
     assert notes == ("colours converted from 'Swap built-in' to sRGB",)
     assert facts["mode"] == picture.mode
     # lcms rounds in between
@@ -241,7 +242,7 @@ def test_colours_are_converted_to_srgb_by_the_profile_and_a_note_says_so(alpha):
 
 def test_an_srgb_picture_is_taken_as_it_is():
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    pixels, _, notes = image.samples(file_of(photo(30, 20), icc_profile=srgb))
+    pixels, _, notes = read_pixels(file_of(photo(30, 20), icc_profile=srgb))
     assert notes == ()
     np.testing.assert_array_equal(pixels, np.asarray(photo(30, 20)))
 
@@ -251,7 +252,7 @@ def test_converting_colours_does_not_lose_the_orientation(suffix):
     picture = Image.new("RGB", (30, 20), (200, 40, 90))
     picture.paste((60, 220, 90), (0, 0, 30, 10))
     data = file_of(picture, suffix, icc_profile=swapped_profile(), exif=oriented(6))
-    pixels, facts, _ = image.samples(data)
+    pixels, facts, _ = read_pixels(data)
     assert (facts["width"], facts["height"]) == (20, 30)
     # the top of the stored picture is the right of the upright one
     np.testing.assert_allclose(pixels[15, [5, 15]], [[40, 200, 90], [220, 60, 90]], atol=8)
@@ -261,7 +262,7 @@ def test_converting_colours_does_not_lose_the_transparent_colour():
     picture = photo(30, 20)
     key = picture.getpixel((4, 5))
     data = file_of(picture, transparency=key, icc_profile=swapped_profile())
-    pixels, facts, _ = image.samples(data)
+    pixels, facts, _ = read_pixels(data)
     assert facts["mode"] == "RGBA"
     assert (pixels[5, 4, 3], pixels[0, 0, 3]) == (0, 255)
 

@@ -17,6 +17,7 @@ import soxr
 from ..api import Prepared, prepare
 from ..errors import MediaError, UsageError
 from ..media import audio, image, sniff
+from ..media.pixels import read_pixels
 from ..settings import Settings
 from . import synthetic
 from .teachers import BASELINE, Run, fitted, halved
@@ -120,12 +121,12 @@ def inputs(files: Mapping[str, bytes], scale: Scale) -> dict[Part, tuple[str, by
 
 
 def _pixels(data: bytes) -> int:
-    return image.count_samples(image.samples(data)[1])
+    return image.count_samples(read_pixels(data)[1])
 
 
 def _excerpt(data: bytes) -> bytes:
     """The loudest two seconds of a recording, mono at 16 kHz: a WAV."""
-    values, facts = audio.samples(data)
+    values, facts = audio.read_samples(data)
     if not len(values):
         raise MediaError("a recording of zero length has nothing to fit")
     wave = soxr.resample(values.mean(axis=1), facts["sample_rate"], RATE)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..api import Prepared
 from ..errors import UsageError
 from ..media import image
+from ..media.pixels import read_pixels
 from ..networks.architecture import SirenConfig
 from ..networks.siren import Siren
 from ..schedules import RatioSchedule, interval_at
@@ -129,7 +130,7 @@ def halved(data: bytes) -> bytes:
     Raises:
         MediaError: if the input is no image that can be read.
     """
-    pixels, facts, _ = image.samples(data)
+    pixels, facts, _ = read_pixels(data)
     height, width, channels = (pixels.shape[0] // 2, pixels.shape[1] // 2, pixels.shape[2])
     blocks = pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, channels)
     means = blocks.mean(axis=(1, 3), dtype=np.float64)
