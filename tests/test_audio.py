@@ -10,6 +10,8 @@ import pytest
 import soundfile
 import torch
 from conftest import on_arrays, tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from intfit.media import audio
 from intfit.media.audio import Target
@@ -116,6 +118,26 @@ def test_a_perfect_field_restores_every_sample(subtype, tolerance):
     restored, rate = soundfile.read(io.BytesIO(after))
     assert rate == 8000
     np.testing.assert_allclose(restored, before, rtol=0, atol=tolerance)
+
+
+@given(
+    subtype=st.sampled_from(["PCM_U8", "PCM_16", "PCM_24", "FLOAT"]),
+    frames=st.integers(2, 3000),
+    channels=st.integers(1, 8),
+    rate=st.sampled_from([8000, 11025, 44100, 48000, 192000]),
+    seed=st.integers(0, 1 << 16),
+)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_samples_of_any_count_and_type_come_back_from_a_perfect_field(
+    subtype, frames, channels, rate, seed
+):
+    wave = np.random.default_rng(seed).uniform(-1, 1, (frames, channels))
+    data = file_of(wave, rate, subtype)
+    before, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    signal = audio.read(data)
+    assert (signal.n, signal.out_features, signal.facts["sample_rate"]) == (frames, channels, rate)
+    decoded = rendered(perfect(signal), signal.facts)
+    np.testing.assert_allclose(decoded, before, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("peak", [1e-4, 0.02, 1.0, 2.5])

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import on_arrays, photo
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from intfit.coding.header import CHANNELS
 from intfit.media import image
 from intfit.media.image import Target
 from intfit.media.pixels import read_pixels, value_range
@@ -116,6 +119,31 @@ def test_a_perfect_field_restores_every_pixel_in_its_mode(name):
     before, after = np.asarray(before), np.asarray(after)
     tolerance = 1e-6 * np.ptp(before) if before.dtype == np.float32 else 0
     np.testing.assert_allclose(after, before, rtol=0, atol=tolerance)
+
+
+@given(
+    mode=st.sampled_from(["L", "LA", "RGB", "RGBA", "I;16", "F"]),
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    seed=st.integers(0, 1 << 16),
+)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_pixels_of_any_size_and_type_come_back_from_a_perfect_field(mode, width, height, seed):
+    rng = np.random.default_rng(seed)
+    shape = (height, width, CHANNELS[mode])
+    if mode == "F":
+        pixels = rng.normal(scale=10.0 ** rng.integers(-3, 4), size=shape).astype(np.float32)
+    else:
+        depth = np.uint16 if mode == "I;16" else np.uint8
+        pixels = rng.integers(0, np.iinfo(depth).max, shape, dtype=depth, endpoint=True)
+    assume((pixels != pixels[:1, :1]).any())
+    picture = Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels)
+    signal = image.read(file_of(picture, ".tif"))
+    assert (signal.shape, signal.facts["mode"]) == ((height, width), mode)
+    decoded = rendered(perfect(signal), signal.facts)
+    assert decoded.dtype == pixels.dtype
+    tolerance = 1e-6 * np.ptp(pixels) if mode == "F" else 0
+    np.testing.assert_allclose(decoded, pixels, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", PICTURES)
