@@ -21,7 +21,7 @@ Evaluate = Callable[[Floats], Floats]
 class Grid:
     """Samples on a regular grid: an image of shape ``(H, W)`` or a recording of shape ``(N,)``.
 
-    ``values`` is ``[n, c]`` in the medium's own number type, row by row;
+    ``values`` is ``[n, c]`` in a compact number type, row by row;
     ``values * scale + offset`` lies in [-1, 1]. ``facts`` is what the file's header keeps to write
     the medium back (JSON values); ``notes`` tells the person what was converted or is not kept.
     """

@@ -24,7 +24,7 @@ CHUNK = 1 << 16
 MARGIN = 256
 #: The most samples, over all channels, that `decode` makes: 4 GiB of float32.
 MAX_SAMPLES = 1 << 30
-#: The highest rate, in Hz, that libsndfile's Vorbis encoder takes without crashing.
+#: Above this rate, in Hz, the Vorbis encoder that libsndfile calls crashes.
 MAX_VORBIS_RATE = 200_000
 #: libsndfile's names of formats whose usual suffix is another.
 _FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".snd": "AU"}
