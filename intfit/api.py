@@ -5,7 +5,7 @@ time than importing it takes.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,7 @@ from .errors import FileFormatError, MediaError, UsageError
 from .media import medium, sniff
 from .plan import make_plan
 from .settings import GOAL_METRICS, Settings, check_settings, flag
-from .signals import Evaluate, Floats, Grid
-
-if TYPE_CHECKING:
-    from .training.examples import PointSignal
+from .signals import Evaluate, Floats, Signal
 
 #: The metrics that a goal can be given in, by the medium's own.
 REACHABLE = {"psnr": {"psnr"}, "snr": {"psnr", "snr"}, "iou": {"mean_distance"}}
@@ -120,7 +117,7 @@ def encode(
     return Encoded(
         data=encoding.data,
         kind=prepared.kind,
-        samples=module.samples_in(signal.facts),
+        samples=module.count_samples(signal.facts),
         raw_size=module.raw_size(signal.facts),
         rate_name=rate_name,
         rate=rate,
@@ -149,7 +146,7 @@ def prepare(
     if not data:
         raise MediaError("the file is empty")
     kind = kind or sniff(data, suffix)
-    signal: Grid | PointSignal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
+    signal: Signal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
     goals = settings.changed(GOAL_METRICS)
     if goals and GOAL_METRICS[goals[0]] not in REACHABLE[signal.metric]:
         raise UsageError(f"{flag(goals[0])} is not for a medium of this kind, {kind}")
@@ -276,7 +273,7 @@ def verify(field: Field, original: bytes, *, suffix: str = "") -> dict[str, floa
     """
     module = medium(field.kind)
     try:
-        measure = module.comparison(original, field.facts, suffix=suffix)
+        measure = module.compare_with(original, field.facts, suffix=suffix)
     except MediaError as error:
         raise MediaError(f"the original: {error}") from None
     result: dict[str, float | None] = measure(render(field, module.Target()))

@@ -1,31 +1,29 @@
-"""Samples on a regular grid, as readers of images and recordings hand them on. Without torch.
+"""Signals: what a medium's reader hands to an encoder, in NumPy.
 
-Importing torch takes over a second, more than all that latents do; what they need is NumPy.
+Importing torch takes over a second, longer than the wavelet and MDCT codecs take to encode, and
+they need none of it. :mod:`.training.examples` turns a signal into examples to train on.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import torch
-
-    from .training.examples import GridSignal
-
 Floats = NDArray[np.float32]
 
-#: Coordinates ``[B, d]`` to values ``[B, c]``: all that a medium knows of a field.
+#: A field as media know it: coordinates ``[B, d]`` in [-1, 1] to values ``[B, c]`` in [-1, 1].
 Evaluate = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """An image ``(H, W)`` or a recording ``(N,)``.
+    """Samples on a regular grid: an image of shape ``(H, W)`` or a recording of shape ``(N,)``.
 
-    ``values`` is ``[n, c]`` in a compact type; ``values * scale + offset`` lies in [-1, 1].
+    ``values`` is ``[n, c]`` in a compact number type, row by row;
+    ``values * scale + offset`` lies in [-1, 1]. ``facts`` is what the file's header keeps to write
+    the medium back (JSON values); ``notes`` tells the person what was converted or is not kept.
     """
 
     shape: tuple[int, ...]
@@ -35,51 +33,83 @@ class Grid:
     metric: Literal["psnr", "snr"]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
-    loss: Literal["l2"] = field(default="l2", init=False)
 
     @property
     def n(self) -> int:
+        """Number of samples: pixels, or frames of all channels together."""
         return len(self.values)
 
     @property
     def in_features(self) -> int:
+        """Coordinates of a sample, d."""
         return len(self.shape)
 
     @property
     def out_features(self) -> int:
+        """Values of a sample, c."""
         return int(self.values.shape[1])
 
     def targets(self) -> Floats:
-        """All values ``[n, c]``, in [-1, 1]."""
+        """All values ``[n, c]``, scaled to [-1, 1]."""
         scaled = self.values.astype(np.float32)
         scaled *= np.float32(self.scale)
         scaled += np.float32(self.offset)
         return scaled
 
-    def to(self, device: "torch.device") -> "GridSignal":
-        """The examples of a fit, on ``device``."""
-        import torch
 
-        from .training.examples import GridSignal
+@dataclass(frozen=True)
+class DistanceSamples:
+    """A surface as a pool of points with their signed distances from it.
 
-        # indexing unsigned 16-bit tensors is not for every device
-        kept = self.values.astype(np.int32) if self.values.dtype == np.uint16 else self.values
-        return GridSignal(
-            self.shape,
-            torch.from_numpy(np.array(kept)).to(device),
-            self.scale,
-            self.offset,
-            self.metric,
-            self.facts,
-            self.notes,
-        )
+    ``points`` ``[n, 3]`` lie in the padded box, or a little outside, in coordinates whose longest
+    side spans [-1, 1]; ``targets`` ``[n, 1]`` are distances divided by the clamp, in [-1, 1],
+    negative inside. ``evaluation_points`` ``[m, 3]`` are held out, drawn uniformly over the padded
+    box; of them ``evaluation_targets`` ``[m, 1]`` tell only inside (-1) from outside (1).
+    ``surface_points`` ``[k, 3]`` lie on the surface: a field's mean absolute value there, times
+    ``clamp``, estimates the distance between the field's surface and this one. ``clamp`` is in %
+    of the box diagonal. ``measure_distance`` extracts a field's surface and gives its mean distance
+    from this one, both ways, in % of the diagonal. ``facts`` and ``notes`` are those of
+    :class:`Grid`.
+    """
+
+    points: Floats
+    targets: Floats
+    evaluation_points: Floats
+    evaluation_targets: Floats
+    surface_points: Floats
+    clamp: float
+    measure_distance: Callable[[Evaluate], float]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    shape: tuple[()] = field(default=(), init=False)
+    metric: Literal["iou"] = field(default="iou", init=False)
+
+    @property
+    def n(self) -> int:
+        """Number of points in the pool."""
+        return len(self.points)
+
+    @property
+    def in_features(self) -> int:
+        """Coordinates of a point."""
+        return 3
+
+    @property
+    def out_features(self) -> int:
+        """Values of a point: the distance."""
+        return 1
 
 
-def centres(start: float, stop: float, count: int, *, size: int, longest: int) -> Floats:
+#: What the reader of a medium gives.
+Signal = Grid | DistanceSamples
+
+
+def cell_centres(start: float, stop: float, count: int, *, size: int, longest: int) -> Floats:
     """Coordinates ``[count]`` of the centres of ``count`` equal cells of [start, stop).
 
-    ``start`` and ``stop`` are in native samples of an axis of ``size`` samples; the longest axis
-    of the medium has ``longest``. At ``count == stop - start`` these are the native centres.
+    ``start`` and ``stop`` count native samples along an axis of ``size`` samples; the medium's
+    longest axis has ``longest`` samples and spans [-1, 1]. With ``count == stop - start`` these are
+    the centres of the native samples.
     """
     cell = (stop - start) / count
     positions = np.arange(count, dtype=np.float64)

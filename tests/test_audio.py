@@ -10,12 +10,13 @@ import pytest
 import soundfile
 import torch
 from conftest import on_arrays, tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from intfit.media import audio
 from intfit.media.audio import Target
 from intfit.signals import Grid
 
-CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
 TINY = ("--steps", 2, "--width", 8, "--depth", 2, "--batch", 64)
 #: Native and lower rates: small and large ratios, whole and not.
@@ -39,13 +40,13 @@ def rendered(evaluate: Callable, facts: dict, **target: object) -> np.ndarray:
 
 def perfect(signal: Grid) -> Callable[[torch.Tensor], torch.Tensor]:
     """A field that knows the targets by heart, at the sample centres and nowhere else."""
-    examples = signal.to(CPU).examples
+    targets = torch.from_numpy(signal.targets())
 
     def evaluate(coords: torch.Tensor) -> torch.Tensor:
         position = ((coords.double() + 1) * signal.n - 1) / 2
         index = position.round().long()
         assert (position - index).abs().max() < 0.01, "not at the centre of a sample"
-        return examples(index[:, 0])[1]
+        return targets[index[:, 0]]
 
     return evaluate
 
@@ -117,6 +118,26 @@ def test_a_perfect_field_restores_every_sample(subtype, tolerance):
     restored, rate = soundfile.read(io.BytesIO(after))
     assert rate == 8000
     np.testing.assert_allclose(restored, before, rtol=0, atol=tolerance)
+
+
+@given(
+    subtype=st.sampled_from(["PCM_U8", "PCM_16", "PCM_24", "FLOAT"]),
+    frames=st.integers(2, 3000),
+    channels=st.integers(1, 8),
+    rate=st.sampled_from([8000, 11025, 44100, 48000, 192000]),
+    seed=st.integers(0, 1 << 16),
+)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_samples_of_any_count_and_type_come_back_from_a_perfect_field(
+    subtype, frames, channels, rate, seed
+):
+    wave = np.random.default_rng(seed).uniform(-1, 1, (frames, channels))
+    data = file_of(wave, rate, subtype)
+    before, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    signal = audio.read(data)
+    assert (signal.n, signal.out_features, signal.facts["sample_rate"]) == (frames, channels, rate)
+    decoded = rendered(perfect(signal), signal.facts)
+    np.testing.assert_allclose(decoded, before, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("peak", [1e-4, 0.02, 1.0, 2.5])

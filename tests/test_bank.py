@@ -13,14 +13,13 @@ from conftest import MEDIA
 
 from intfit import api as pipeline
 from intfit import metrics
-from intfit.codecs import latents
+from intfit.codecs import latents, read_config
 from intfit.codecs.mdct import payload as codec
 from intfit.codecs.mdct import transform as bank
+from intfit.codecs.mdct.config import LONGEST, SHORTEST, MdctConfig
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
 from intfit.media import audio
-from intfit.codecs import read_config
-from intfit.codecs.mdct.config import LONGEST, SHORTEST, MdctConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "bank.safetensors"
@@ -147,7 +146,7 @@ def test_a_recording_of_any_length_comes_back(frames, channels):
     found = encoded(samples, quality=100)
     back = rendered(found.data)
     assert back.shape == samples.shape
-    original, _ = audio.samples(wav(samples))
+    original, _ = audio.read_samples(wav(samples))
     assert metrics.snr(original, back) == pytest.approx(found.distortion, abs=0.1)
     assert found.distortion > 25
 

@@ -11,11 +11,11 @@ import torch
 from conftest import photo, png
 
 from intfit import api as pipeline
+from intfit.codecs import read_config
 from intfit.coding import container
 from intfit.coding import integers as entropy
 from intfit.coding import weights as payload
 from intfit.errors import FileFormatError, UsageError
-from intfit.codecs import read_config
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden"

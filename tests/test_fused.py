@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from intfit.codecs.wavelet.postfilter_fitting import Correction
 from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.codecs.wavelet.postfilter_fitting import Correction
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
 from intfit.training.gradients import fused

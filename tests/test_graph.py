@@ -14,6 +14,7 @@ from intfit.networks.siren import Siren
 from intfit.teachers import make_teacher
 from intfit.training import loop as fit
 from intfit.training.cuda_graph import Graphed
+from intfit.training.examples import examples_of
 from intfit.training.gradients.by_hand import Descent
 from intfit.training.optimizer import Adam
 from intfit.training.quantisation import Rounding
@@ -68,7 +69,7 @@ def learnt(kind, record=None):
     """The parameters after 40 steps of a small fit, the last ten of them rounded."""
     settings = Settings(field="siren", steps=40, width=16, depth=2, batch=256, device="cpu")
     ready = prepare(png(photo()), settings)
-    signal = ready.signal.to(torch.device("cpu"))
+    signal = examples_of(ready.signal, torch.device("cpu"))
     field = Siren(ready.config, generator=torch.Generator().manual_seed(0))
     optimizer = Adam(field.groups(1.0), 1e-3, beta2=0.99)
     gradient = Descent(field) if kind == "by hand" else partial(fit.by_autograd, field, None)

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import on_arrays, photo
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from intfit.coding.header import CHANNELS
 from intfit.media import image
 from intfit.media.image import Target
+from intfit.media.pixels import read_pixels, value_range
 from intfit.signals import Grid
 
-CPU = torch.device("cpu")
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
 TINY = ("--steps", 2, "--width", 8, "--depth", 2, "--batch", 64)
 
@@ -70,14 +73,14 @@ def opened(data: bytes) -> Image.Image:
 def perfect(signal: Grid) -> Callable[[torch.Tensor], torch.Tensor]:
     """A field that knows the targets by heart, at the pixel centres and nowhere else."""
     height, width = signal.shape
-    examples = signal.to(CPU).examples
+    targets = torch.from_numpy(signal.targets())
 
     def evaluate(coords: torch.Tensor) -> torch.Tensor:
         size = torch.tensor([height, width])
         position = (coords.double() * max(height, width) + size - 1) / 2
         index = position.round().long()
         assert (position - index).abs().max() < 1e-3, "not at the centre of a pixel"
-        return examples(index[:, 0] * width + index[:, 1])[1]
+        return targets[index[:, 0] * width + index[:, 1]]
 
     return evaluate
 
@@ -118,6 +121,31 @@ def test_a_perfect_field_restores_every_pixel_in_its_mode(name):
     np.testing.assert_allclose(after, before, rtol=0, atol=tolerance)
 
 
+@given(
+    mode=st.sampled_from(["L", "LA", "RGB", "RGBA", "I;16", "F"]),
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    seed=st.integers(0, 1 << 16),
+)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_pixels_of_any_size_and_type_come_back_from_a_perfect_field(mode, width, height, seed):
+    rng = np.random.default_rng(seed)
+    shape = (height, width, CHANNELS[mode])
+    if mode == "F":
+        pixels = rng.normal(scale=10.0 ** rng.integers(-3, 4), size=shape).astype(np.float32)
+    else:
+        depth = np.uint16 if mode == "I;16" else np.uint8
+        pixels = rng.integers(0, np.iinfo(depth).max, shape, dtype=depth, endpoint=True)
+    assume((pixels != pixels[:1, :1]).any())
+    picture = Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels)
+    signal = image.read(file_of(picture, ".tif"))
+    assert (signal.shape, signal.facts["mode"]) == ((height, width), mode)
+    decoded = rendered(perfect(signal), signal.facts)
+    assert decoded.dtype == pixels.dtype
+    tolerance = 1e-6 * np.ptp(pixels) if mode == "F" else 0
+    np.testing.assert_allclose(decoded, pixels, rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_mode_and_size_survive_encode_and_decode(intfit, name):
     suffix, make = PICTURES[name]
@@ -140,7 +168,7 @@ def test_alpha_is_fitted_as_a_channel_of_its_own():
 def test_a_colour_declared_transparent_becomes_alpha():
     picture = photo(30, 20)
     key = picture.getpixel((4, 5))
-    pixels, facts, _ = image.samples(file_of(picture, transparency=key))
+    pixels, facts, _ = read_pixels(file_of(picture, transparency=key))
     assert facts["mode"] == "RGBA"
     assert (pixels[5, 4, 3], pixels[0, 0, 3]) == (0, 255)
 
@@ -151,7 +179,7 @@ def test_cmyk_is_converted_and_a_note_says_so(intfit):
     run = intfit("encode", "press.tif", *TINY)
     assert run.code == 0
     assert "colour mode CMYK converted to RGB" in run.err
-    pixels, facts, _ = image.samples(Path("press.tif").read_bytes())
+    pixels, facts, _ = read_pixels(Path("press.tif").read_bytes())
     assert facts["mode"] == "RGB"
     np.testing.assert_array_equal(pixels, np.asarray(picture.convert("RGB")))
 
@@ -173,9 +201,9 @@ def png_of_16_bits(pixels: np.ndarray) -> bytes:
 
 def test_colour_of_16_bits_is_read_as_8_and_a_note_says_so():
     deep = np.asarray(photo(6, 4)).astype(np.uint16) * 257
-    pixels, facts, notes = image.samples(png_of_16_bits(deep))
+    pixels, facts, notes = read_pixels(png_of_16_bits(deep))
     assert notes == ("16-bit colour read as 8-bit",)
-    assert image.span(facts) == (0, 255)
+    assert value_range(facts) == (0, 255)
     np.testing.assert_array_equal(pixels, np.asarray(photo(6, 4)))
 
 
@@ -200,7 +228,7 @@ def oriented(value: int) -> Image.Exif:
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_a_picture_is_turned_upright_by_its_exif_orientation(orientation):
     picture = photo(30, 20)
-    pixels, facts, _ = image.samples(file_of(picture, exif=oriented(orientation)))
+    pixels, facts, _ = read_pixels(file_of(picture, exif=oriented(orientation)))
     upright = UPRIGHT[orientation](np.asarray(picture))
     assert (facts["height"], facts["width"]) == upright.shape[:2]
     np.testing.assert_array_equal(pixels, upright)
@@ -233,7 +261,7 @@ def exchanged(picture: Image.Image) -> np.ndarray:
 @pytest.mark.parametrize("alpha", [False, True])
 def test_colours_are_converted_to_srgb_by_the_profile_and_a_note_says_so(alpha):
     picture = with_alpha(photo(30, 20)) if alpha else photo(30, 20)
-    pixels, facts, notes = image.samples(file_of(picture, icc_profile=swapped_profile()))
+    pixels, facts, notes = read_pixels(file_of(picture, icc_profile=swapped_profile()))
     assert notes == ("colours converted from 'Swap built-in' to sRGB",)
     assert facts["mode"] == picture.mode
     # lcms rounds in between
@@ -242,7 +270,7 @@ def test_colours_are_converted_to_srgb_by_the_profile_and_a_note_says_so(alpha):
 
 def test_an_srgb_picture_is_taken_as_it_is():
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    pixels, _, notes = image.samples(file_of(photo(30, 20), icc_profile=srgb))
+    pixels, _, notes = read_pixels(file_of(photo(30, 20), icc_profile=srgb))
     assert notes == ()
     np.testing.assert_array_equal(pixels, np.asarray(photo(30, 20)))
 
@@ -252,7 +280,7 @@ def test_converting_colours_does_not_lose_the_orientation(suffix):
     picture = Image.new("RGB", (30, 20), (200, 40, 90))
     picture.paste((60, 220, 90), (0, 0, 30, 10))
     data = file_of(picture, suffix, icc_profile=swapped_profile(), exif=oriented(6))
-    pixels, facts, _ = image.samples(data)
+    pixels, facts, _ = read_pixels(data)
     assert (facts["width"], facts["height"]) == (20, 30)
     # the top of the stored picture is the right of the upright one
     np.testing.assert_allclose(pixels[15, [5, 15]], [[40, 200, 90], [220, 60, 90]], atol=8)
@@ -262,7 +290,7 @@ def test_converting_colours_does_not_lose_the_transparent_colour():
     picture = photo(30, 20)
     key = picture.getpixel((4, 5))
     data = file_of(picture, transparency=key, icc_profile=swapped_profile())
-    pixels, facts, _ = image.samples(data)
+    pixels, facts, _ = read_pixels(data)
     assert facts["mode"] == "RGBA"
     assert (pixels[5, 4, 3], pixels[0, 0, 3]) == (0, 255)
 

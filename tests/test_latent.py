@@ -17,9 +17,9 @@ from intfit import metrics
 from intfit.codecs.wavelet import context_model as context
 from intfit.codecs.wavelet import field as latent
 from intfit.codecs.wavelet import lifting as wavelet
+from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
-from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "latent.safetensors"

@@ -16,7 +16,11 @@ from conftest import on_arrays
 from intfit import api as pipeline
 from intfit.errors import MediaError
 from intfit.media import mesh
+from intfit.media.isosurface import sample_grid
 from intfit.media.mesh import Target
+from intfit.media.sampling import CLAMP, PADDING
+from intfit.media.triangles import read_triangles
+from intfit.training.examples import examples_of
 
 #: A padded cube of side 4.4 away from the origin.
 CENTRE, UNIT = [10.0, -3.0, 5.0], 2.2
@@ -29,7 +33,7 @@ def facts_of(extent: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> dict:
 
 def field(distance: Distance) -> Distance:
     """What a perfect fit to a signed distance ``[B]`` gives: clamped, and divided by the clamp."""
-    return lambda points: (distance(points) / mesh.CLAMP).clamp(-1, 1)[:, None]
+    return lambda points: (distance(points) / CLAMP).clamp(-1, 1)[:, None]
 
 
 def sphere(radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Distance:
@@ -70,7 +74,7 @@ def test_every_format_gives_the_same_surface_named_or_not(suffix, named):
     data = body.export(file_type=kind, **options)
     data = data.encode() if isinstance(data, str) else data
     assert mesh.accepts(data, Path(f"a{suffix}").suffix if named else "")
-    vertices, faces, notes = mesh.surface(data, Path(f"a{suffix}").suffix if named else "")
+    vertices, faces, notes = read_triangles(data, Path(f"a{suffix}").suffix if named else "")
     assert notes == []
     assert len(faces) == 12
     np.testing.assert_allclose(np.unique(vertices, axis=0), np.unique(body.vertices, axis=0))
@@ -84,7 +88,7 @@ def test_a_scene_is_merged_with_every_part_in_its_place():
         box((2, 2, 2), (0, 0, 0)),
         transform=trimesh.transformations.translation_matrix((10, 0, -4)),
     )
-    vertices, faces, _ = mesh.surface(scene.export(file_type="glb"), ".glb")
+    vertices, faces, _ = read_triangles(scene.export(file_type="glb"), ".glb")
     np.testing.assert_allclose(vertices.min(axis=0), [-0.5, -1, -5])
     np.testing.assert_allclose(vertices.max(axis=0), [11, 1, 0.5])
     assert trimesh.Trimesh(vertices, faces, process=False).volume == pytest.approx(1 + 8)
@@ -99,7 +103,7 @@ def test_a_scene_is_merged_with_every_part_in_its_place():
     ids=[".obj", ".off"],
 )
 def test_polygons_become_triangles_and_unused_vertices_do_not_count(suffix, text):
-    vertices, faces, _ = mesh.surface(text, suffix)
+    vertices, faces, _ = read_triangles(text, suffix)
     assert len(faces) == 2
     np.testing.assert_array_equal(vertices.max(axis=0), [2, 2, 0])
     assert trimesh.Trimesh(vertices, faces, process=False).area == pytest.approx(4)
@@ -107,7 +111,7 @@ def test_polygons_become_triangles_and_unused_vertices_do_not_count(suffix, text
 
 def test_degenerate_and_repeated_triangles_are_dropped_and_counted():
     text = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 2 0 0\nf 1 2 3\nf 3 1 2\nf 1 2 4\n"
-    _, faces, notes = mesh.surface(text, ".obj")
+    _, faces, notes = read_triangles(text, ".obj")
     assert len(faces) == 1
     assert notes == ["2 degenerate or repeated faces dropped"]
 
@@ -121,25 +125,26 @@ def test_the_pool_holds_signed_distances_negative_inside(inside_out):
         assert body.volume < 0
     signal = mesh.read(body.export(file_type="obj").encode(), suffix=".obj", pool=1 << 13)
     assert signal.n == 1 << 13
-    assert signal.facts["unit"] == pytest.approx(2 * (1 + 2 * mesh.PADDING), rel=1e-3)
+    assert signal.facts["unit"] == pytest.approx(2 * (1 + 2 * PADDING), rel=1e-3)
     np.testing.assert_allclose(signal.facts["centre"], CENTRE, atol=1e-6)
     unit = signal.facts["unit"]
     for points, targets in (
         (signal.points, signal.targets),
-        (signal.check_points, signal.check_targets),
+        (signal.evaluation_points, signal.evaluation_targets),
     ):
-        assert points.abs().max() <= 1.5
-        true = np.linalg.norm(points.numpy() * unit, axis=1) - 2
+        assert np.abs(points).max() <= 1.5
+        true = np.linalg.norm(points.astype(np.float64) * unit, axis=1) - 2
         away = np.abs(true) > 0.02  # facets lie up to 0.01 within the ball
         assert away.sum() > 1000
-        np.testing.assert_array_equal(np.sign(targets[:, 0].numpy())[away], np.sign(true)[away])
-    true = np.linalg.norm(signal.points.numpy() * unit, axis=1) - 2
-    wanted = np.clip(true / unit / mesh.CLAMP, -1, 1)
-    np.testing.assert_allclose(signal.targets[:, 0], wanted, atol=0.02 / unit / mesh.CLAMP)
-    nearest_first = signal.importance[signal.targets[:, 0].abs().argsort()]
+        np.testing.assert_array_equal(np.sign(targets[:, 0])[away], np.sign(true)[away])
+    true = np.linalg.norm(signal.points.astype(np.float64) * unit, axis=1) - 2
+    wanted = np.clip(true / unit / CLAMP, -1, 1)
+    np.testing.assert_allclose(signal.targets[:, 0], wanted, atol=0.02 / unit / CLAMP)
+    importance = examples_of(signal, torch.device("cpu")).importance
+    nearest_first = importance[np.abs(signal.targets[:, 0]).argsort()]
     assert (nearest_first.diff() <= 0).all()
     assert nearest_first[0] > 6 * nearest_first[-1]
-    assert signal.importance.mean() == pytest.approx(1, rel=1e-5)
+    assert importance.mean() == pytest.approx(1, rel=1e-5)
 
 
 def test_the_longest_side_and_its_padding_span_the_unit_cube():
@@ -148,10 +153,10 @@ def test_the_longest_side_and_its_padding_span_the_unit_cube():
     half = np.array([2, 1, 0.5])
     np.testing.assert_allclose(signal.facts["centre"], CENTRE)
     np.testing.assert_allclose(np.array(signal.facts["extent"]) * 2.2, half + 0.2, atol=2e-4)
-    inside = signal.check_targets[:, 0] < 0
-    reach = signal.check_points[inside].abs().amax(dim=0).numpy() * signal.facts["unit"]
+    inside = signal.evaluation_targets[:, 0] < 0
+    reach = np.abs(signal.evaluation_points[inside]).max(axis=0) * signal.facts["unit"]
     np.testing.assert_allclose(reach, half, atol=0.02)
-    span = signal.check_points.abs().amax(dim=0).numpy() * signal.facts["unit"]
+    span = np.abs(signal.evaluation_points).max(axis=0) * signal.facts["unit"]
     np.testing.assert_allclose(span, half + 0.2, atol=0.02)
 
 
@@ -201,7 +206,7 @@ def test_a_decoded_surface_is_closed_and_faces_outward(distance, extent, volume)
     ids=["ball", "torus", "slab"],
 )
 def test_decoding_coarse_to_fine_misses_nothing(distance, extent, resolution):
-    counts, cell = mesh._grid(facts_of(extent), Target(resolution=resolution))
+    counts, cell = mesh.choose_grid(facts_of(extent), Target(resolution=resolution))
     evaluated = 0
 
     def evaluate(points: torch.Tensor) -> torch.Tensor:
@@ -209,15 +214,15 @@ def test_decoding_coarse_to_fine_misses_nothing(distance, extent, resolution):
         evaluated += len(points)
         return field(distance)(points)
 
-    values = mesh.sample(on_arrays(evaluate), counts, cell)
+    values = sample_grid(on_arrays(evaluate), counts, cell)
     axes = [(torch.arange(count) + 0.5 - count / 2) * cell for count in counts.tolist()]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
     dense = field(distance)(grid).numpy().reshape(counts)
     wrong = int(np.count_nonzero((values < 0) != (dense < 0)))
     assert wrong == 0
-    if cell < mesh.CLAMP:
+    if cell < CLAMP:
         # marching cubes interpolates between neighbours on either side
-        near = np.abs(dense) < cell / mesh.CLAMP
+        near = np.abs(dense) < cell / CLAMP
         np.testing.assert_allclose(values[near], dense[near], atol=1e-4)
     if resolution == 160 and distance is not slab:
         assert evaluated < values.size / 2

@@ -16,6 +16,7 @@ from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
 from intfit.teachers import Uniform
 from intfit.training import loop as fit
+from intfit.training.examples import examples_of
 from intfit.training.gradients import by_hand as descent
 from intfit.training.gradients.base import Lesson
 from intfit.training.gradients.by_hand import Descent
@@ -169,7 +170,7 @@ class Waves(nn.Module):
 
 def test_any_field_can_be_fitted():
     ready = prepare(png(photo()), Settings(field="siren", steps=200, lr=0.02, device="cpu"))
-    signal = ready.signal.to(torch.device("cpu"))
+    signal = examples_of(ready.signal, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     teacher = Uniform(signal.n, batch=256, generator=generator)
     *_, last = fit.fit(Waves(), signal, teacher, ready.plan, generator=generator)

@@ -13,6 +13,7 @@ from intfit.schedules import interval_at, ratio_at
 from intfit.settings import Settings
 from intfit.teachers import Evos, Full, Nint, ProportionalInt, TopInt, Uniform
 from intfit.training import loop as fit
+from intfit.training.examples import examples_of
 from intfit.training.scoring import Look
 
 
@@ -228,8 +229,8 @@ def test_pulls_are_the_tangent_kernel_times_the_residuals():
     ready = prepare(png(photo(4, 3)), Settings(field="siren", width=8, depth=2))
     field = Siren(ready.config, generator=generator())
     everything = torch.arange(12)
-    signal = ready.signal.to(torch.device("cpu"))
-    coords, targets = signal.examples(everything)
+    signal = examples_of(ready.signal, torch.device("cpu"))
+    coords, targets = signal.gather(everything)
     parameters = list(field.parameters())
     rows = [
         torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters, retain_graph=True)])
@@ -251,7 +252,7 @@ def test_the_clock_of_a_fit_stands_still_while_the_caller_looks():
     teacher = Uniform(ready.signal.n, batch=64, generator=generator())
     began = time.monotonic()
     for progress in fit.fit(
-        field, ready.signal.to(torch.device("cpu")), teacher, plan, generator=generator()
+        field, examples_of(ready.signal, torch.device("cpu")), teacher, plan, generator=generator()
     ):
         time.sleep(0.5 if progress.fraction < 1 else 0)
     assert progress.seconds < 0.9

@@ -22,7 +22,7 @@ from intfit.networks.siren import Siren
 from intfit.settings import POOL
 from intfit.teachers import ProportionalInt
 from intfit.training import loop as fit
-from intfit.training.examples import GridSignal
+from intfit.training.examples import GridExamples
 from intfit.training.optimizer import Adam
 
 #: Width, depth and batch.
@@ -45,7 +45,7 @@ def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]
     width, depth, batch = shape
     config = SirenConfig(2, 3, width, depth, omega_first=60.0, omega=30.0)
     values = torch.randint(256, (512 * 768, 3), dtype=torch.uint8)
-    signal = GridSignal((512, 768), values, 2 / 255, -1.0, "psnr", {})
+    signal = GridExamples((512, 768), values, 2 / 255, -1.0, "psnr")
     field = Siren(config, generator=torch.Generator().manual_seed(0))
     optimizer = Adam(field.groups(1.0), 1e-6, beta2=0.99)
     gradient = partial(fit.by_autograd, field, None)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from intfit.codecs.wavelet import field as latent
 from intfit.codecs.wavelet import payload as pyramid
 from intfit.codecs.wavelet.postfilter import Seen
-from intfit.media import image
+from intfit.media.pixels import read_pixels
 from intfit.networks.architecture import COMMON, NEIGHBOURS, WaveletConfig
 
 STEPS = range(0, 140, 20)
@@ -51,7 +51,7 @@ class Network(nn.Module):
 
 def examples(path: Path, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """What is seen ``[KEPT, F]`` and what is missing ``[KEPT, 3]``, in steps, at some pixels."""
-    pixels, *_ = image.samples(path.read_bytes())
+    pixels, *_ = read_pixels(path.read_bytes())
     values = pixels[..., :3].astype(np.float32) / np.float32(127.5) - 1
     config = WaveletConfig(3, *values.shape[:2], step)
     exact = latent.analysed(values, config, latent.colours(values))

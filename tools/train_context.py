@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from intfit.codecs.wavelet import context_model as context
 from intfit.codecs.wavelet import field as latent
-from intfit.media import image
 from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.media.pixels import read_pixels
 
 STEPS, BATCH, LR, HIDDEN = 4000, 8000, 0.01, 24
 #: Quantisation steps of the pictures, and the share of a half step that is rounded to zero.
@@ -52,7 +52,7 @@ def bits(outputs: Tensor, values: Tensor) -> Tensor:
 
 def examples(path: Path, size: float, shrink: int) -> list[tuple[int, int, Tensor, Tensor]]:
     """Group, pass, magnitudes around and magnitudes, of every pass over a picture."""
-    pixels, *_ = image.samples(path.read_bytes())
+    pixels, *_ = read_pixels(path.read_bytes())
     pixels = pixels[: pixels.shape[0] // shrink * shrink, : pixels.shape[1] // shrink * shrink, :3]
     tall, wide, channels = pixels.shape
     pixels = pixels.reshape(tall // shrink, shrink, wide // shrink, shrink, channels).mean((1, 3))

@@ -18,6 +18,7 @@ from ..api import prepare
 from ..codecs.protocol import Prepared
 from ..errors import MediaError, UsageError
 from ..media import audio, image, sniff
+from ..media.pixels import read_pixels
 from ..settings import Settings
 from . import synthetic
 from .teachers import BASELINE, Run, fitted, halved
@@ -121,12 +122,12 @@ def inputs(files: Mapping[str, bytes], scale: Scale) -> dict[Part, tuple[str, by
 
 
 def _pixels(data: bytes) -> int:
-    return image.samples_in(image.samples(data)[1])
+    return image.count_samples(read_pixels(data)[1])
 
 
 def _excerpt(data: bytes) -> bytes:
     """The loudest two seconds of a recording, mono at 16 kHz: a WAV."""
-    values, facts = audio.samples(data)
+    values, facts = audio.read_samples(data)
     if not len(values):
         raise MediaError("a recording of zero length has nothing to fit")
     wave = soxr.resample(values.mean(axis=1), facts["sample_rate"], RATE)

@@ -12,8 +12,7 @@ from PIL import Image
 from ..codecs.protocol import Prepared
 from ..errors import IntfitError, UsageError
 from ..media import medium
-from ..signals import Grid
-from ..training.examples import PointSignal
+from ..signals import DistanceSamples, Grid
 from .teachers import MOMENTS, Run
 from .toy import Moment
 
@@ -175,8 +174,8 @@ def _maps(figure: Any, ready: Prepared, runs: Sequence[Run]) -> None:
             title = f"{run.teacher}, {moment:.0%}"
             if indices is None:
                 axes.set_axis_off()
-            elif isinstance(ready.signal, PointSignal):
-                points = ready.signal.points[indices[:: max(1, len(indices) // 4000)]]
+            elif isinstance(ready.signal, DistanceSamples):
+                points = ready.signal.points[indices[:: max(1, len(indices) // 4000)].numpy()]
                 axes.scatter(points[:, 0], points[:, 1], s=0.3, color=OURS, linewidths=0)
                 axes.set(aspect="equal", xticks=[], yticks=[])
                 axes.set_title(title, pad=3)

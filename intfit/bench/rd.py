@@ -20,7 +20,9 @@ from .. import api as pipeline
 from .. import metrics
 from ..devices import choose_device
 from ..errors import IntfitError, MediaError, UsageError
-from ..media import audio, image, medium, mesh, sniff
+from ..media import audio, medium, sniff
+from ..media.pixels import read_pixels, to_pillow
+from ..media.triangles import read_triangles
 from ..settings import Settings
 
 #: The settings that rivals are run at; each curve keeps what no other point of it beats.
@@ -68,9 +70,9 @@ def _pillow(name: str, quality: int, data: bytes) -> Coded:
         "webp": {"method": 6},
         "avif": {"speed": 4},
     }
-    pixels, facts, _ = image.samples(data)
+    pixels, facts, _ = read_pixels(data)
     buffer = io.BytesIO()
-    original = image.restored(pixels, facts)
+    original = to_pillow(pixels, facts)
     original.save(buffer, name.upper(), quality=quality, **every[name])
     decoded = np.asarray(Image.open(buffer).convert(original.mode))
     return buffer.tell(), decoded.reshape(pixels.shape)
@@ -87,7 +89,7 @@ def _soundfile(name: str, level: float, data: bytes) -> Coded:
         "opus": ("OGG", "OPUS"),
     }
     container, subtype = formats[name]
-    values, facts = audio.samples(data)
+    values, facts = audio.read_samples(data)
     native = facts["sample_rate"]
     rate = 48000 if name == "opus" else native
     buffer = io.BytesIO()
@@ -95,8 +97,8 @@ def _soundfile(name: str, level: float, data: bytes) -> Coded:
     with soundfile.SoundFile(
         buffer, "w", rate, fed.shape[1], subtype, format=container, compression_level=level
     ) as file:
-        audio.fill(file, fed)
-    decoded, back = audio.samples(buffer.getvalue())
+        audio.write_blocks(file, fed)
+    decoded, back = audio.read_samples(buffer.getvalue())
     if back["sample_rate"] != native:
         decoded = soxr.resample(decoded, back["sample_rate"], native, quality="VHQ")
     return buffer.tell(), aligned(decoded, values)
@@ -127,7 +129,7 @@ def _draco(setting: tuple[float, int], data: bytes, suffix: str) -> Coded:
     import trimesh
 
     reduction, bits = setting
-    vertices, faces, _ = mesh.surface(data, suffix)
+    vertices, faces, _ = read_triangles(data, suffix)
     if reduction:
         vertices, faces = fast_simplification.simplify(
             vertices.astype(np.float32), faces.astype(np.int32), reduction
@@ -178,13 +180,16 @@ class Cache:
         return point
 
 
-def _code(*modules: str) -> str:
-    """A digest of this package's sources, or of some: results of older code are not taken."""
+def _code(*beginnings: str) -> str:
+    """A digest of this package's sources, so that results of older code are not taken.
+
+    Or only of those whose path within the package has one of the ``beginnings``.
+    """
     root = Path(__file__).parents[1]
     found = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root).as_posix()
-        if not modules or name in modules:
+        if name.startswith(beginnings or ""):
             found.update(path.read_bytes())
     return found.hexdigest()
 
@@ -227,15 +232,13 @@ def _points(
     cache: Cache,
 ) -> Iterator[Point | str]:
     module = medium(kind)
-    _, facts, *_ = (
-        module.samples(data) if kind != "mesh" else (None, module.read(data, suffix=suffix).facts)
-    )
+    facts = module.read(data, suffix=suffix).facts
     measure: list[Any] = []
 
     def point(codec: str, setting: str, coded: Coded) -> Point:
         size, decoded = coded
         if not measure:
-            measure.append(module.comparison(data, facts, suffix=suffix))
+            measure.append(module.compare_with(data, facts, suffix=suffix))
         unit, rate = module.rate(facts, size)
         return Point(codec, setting, size, unit, rate, measure[0](decoded))
 
@@ -251,7 +254,7 @@ def _points(
     digest = hashlib.sha256(data).hexdigest()
     described = json.dumps(asdict(settings), sort_keys=True)
     ours_made = f"{_code()} {torch.__version__} {choose_device(settings.device)}"
-    theirs = _code("bench/rd.py", "metrics.py", f"media/{kind}.py")
+    theirs = _code("bench/rd.py", "metrics.py", "media/")
     for quality in qualities:
         key = (digest, "intfit", ours_made, described, f"{quality:g}")
         yield cache.point(key, partial(ours, quality))

@@ -22,7 +22,7 @@ from ..plan import make_plan
 from ..settings import Settings
 from ..teachers import make_teacher
 from ..training import loop as fitting
-from ..training.examples import GridSignal
+from ..training.examples import GridExamples
 from ..training.gradients import by_hand as descent
 from ..training.optimizer import Adam
 from ..training.scoring import Look
@@ -78,7 +78,7 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> Cost:
     config = SirenConfig(len(PICTURE), 3, width, depth, omega_first=30.0, omega=30.0)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (math.prod(PICTURE), 3), generator=generator, dtype=torch.uint8)
-    signal = GridSignal(PICTURE, pixels, 2 / 255, -1.0, "psnr", {})
+    signal = GridExamples(PICTURE, pixels, 2 / 255, -1.0, "psnr")
     learn, choose, optimise = _ours(config, signal, batch)
     steps, draws = itertools.count(), signal.n // (2 * batch) or 1
     kind = descent.fast_kind(width)
@@ -88,7 +88,7 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> Cost:
         {
             "learn": lambda: learn(fixed),
             "choose": lambda: [choose(next(steps)) for _ in range(draws)],
-            "gather": lambda: signal.examples(fixed),
+            "gather": lambda: signal.gather(fixed),
             "adam": optimise,
             "matrix": _products(config, batch, kind),
             "sine": _sines(config, batch, kind),
@@ -145,7 +145,7 @@ def _multiply_adds(config: SirenConfig) -> int:
 
 
 def _ours(
-    config: SirenConfig, signal: GridSignal, batch: int
+    config: SirenConfig, signal: GridExamples, batch: int
 ) -> tuple[Callable[[Tensor], None], Callable[[int], Tensor], Callable[[], Any]]:
     """A fit's step on given examples, how it chooses them, and its optimizer's part."""
     settings = Settings(width=config.width, depth=config.depth, batch=batch)
@@ -217,9 +217,9 @@ class _Sine(nn.Module):
         return torch.sin(30 * x)
 
 
-def _plain(config: SirenConfig, signal: GridSignal, batch: int) -> Callable[[], None]:
+def _plain(config: SirenConfig, signal: GridExamples, batch: int) -> Callable[[], None]:
     """The plain loop's step: uniform draws from tables of floats, autograd, Adam as it comes."""
-    coords, targets = signal.examples(torch.arange(signal.n))
+    coords, targets = signal.gather(torch.arange(signal.n))
     sizes = (config.in_features, *[config.width] * config.depth)
     layers = [(nn.Linear(m, n), _Sine()) for m, n in itertools.pairwise(sizes)]
     network = nn.Sequential(*itertools.chain(*layers), nn.Linear(config.width, config.out_features))

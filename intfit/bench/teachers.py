@@ -16,6 +16,7 @@ from ..codecs.protocol import Prepared
 from ..defaults import PUBLISHED_SCHEDULES
 from ..errors import UsageError
 from ..media import image
+from ..media.pixels import read_pixels
 from ..networks.siren import Siren
 from ..plan import Plan, make_plan
 from ..schedules import RatioSchedule, interval_at
@@ -23,6 +24,7 @@ from ..settings import Settings
 from ..teachers import Around, Score, Teacher
 from ..teachers.observing import SelectionObserver
 from ..training import loop as fitting
+from ..training.examples import examples_of
 from ..training.session import start_session
 
 #: Compared where nothing else is asked for. ``constant+dense`` and ``step+incremental`` are INT as
@@ -130,7 +132,7 @@ def halved(data: bytes) -> bytes:
     Raises:
         MediaError: if the input is no image that can be read.
     """
-    pixels, facts, _ = image.samples(data)
+    pixels, facts, _ = read_pixels(data)
     height, width, channels = (pixels.shape[0] // 2, pixels.shape[1] // 2, pixels.shape[2])
     blocks = pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, channels)
     means = blocks.mean(axis=(1, 3), dtype=np.float64)
@@ -175,7 +177,7 @@ def fitted(
         changes["steps"] = max(1, round(given.steps * share))
     settings, chosen = _planned(ready, changes)
     network = Siren(ready.config, generator=torch.Generator().manual_seed(seed))
-    examples = ready.signal.to(torch.device(ready.device))
+    examples = examples_of(ready.signal, torch.device(ready.device))
     session = start_session(network, examples, chosen, ready.device)
     siren, signal, device = session.network, session.examples, torch.device(ready.device)
     timed = Timed(session.teacher, now)
@@ -196,7 +198,7 @@ def fitted(
     held = None
     if values:
         everything = torch.arange(signal.n, device=device)
-        chunks = (signal.examples(part)[0] for part in everything.split(fitting.CHUNK))
+        chunks = (signal.gather(part)[0] for part in everything.split(fitting.CHUNK))
         held = torch.cat([fitting.evaluate(siren, chunk).cpu() for chunk in chunks])
     return Run(name, seed, share, tuple(points), kept, held)
 

@@ -4,16 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..coding.container import Stored
-from ..coding.header import Header
-from ..coding.tensors import Tensors
 from ..plan import Plan
 from ..settings import FieldName, Goal, Settings
-from ..signals import Evaluate, Grid
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # NumPy and torch come with these, and a command's help needs neither
+    from ..coding.container import Stored
+    from ..coding.header import Header
+    from ..coding.tensors import Tensors
+    from ..signals import Evaluate, Signal
     from ..teachers import Teacher
-    from ..training.examples import PointSignal
     from ..training.loop import Progress
 
 #: How to get further than a fit did, for a note on a goal that was missed.
@@ -39,7 +38,7 @@ class Prepared:
 
     kind: str
     field: FieldName
-    signal: "Grid | PointSignal"
+    signal: "Signal"
     settings: Settings
     plan: Plan
     config: Any
@@ -94,7 +93,7 @@ class Codec(Protocol):
             UsageError: if the field is not for it, or a setting not for the field.
         """
 
-    def read_config(self, header: Header) -> Config:
+    def read_config(self, header: "Header") -> Config:
         """The architecture that a header describes, whose facts are sound.
 
         Raises:
@@ -111,14 +110,14 @@ class Codec(Protocol):
             IntfitError: if the fit fails, or no file is as small as the plan asks.
         """
 
-    def unpack(self, stored: Mapping[str, Stored], config: Any) -> Tensors:
+    def unpack(self, stored: "Mapping[str, Stored]", config: Any) -> "Tensors":
         """The tensors of a file in either profile, as :meth:`Config.shapes` lists them.
 
         Raises:
             FileFormatError: if it does not hold them.
         """
 
-    def decode(self, tensors: Tensors, config: Any, device: str) -> Evaluate:
+    def decode(self, tensors: "Tensors", config: Any, device: str) -> "Evaluate":
         """The field: NumPy coordinates ``[B, d]`` to values ``[B, c]``."""
 
     def parts(self, payload: bytes, config: Any) -> dict[str, float]:

@@ -1,33 +1,74 @@
-"""The media: which reader takes which bytes. A new medium is a module here and a line below."""
+"""The media: which module reads and writes which bytes.
 
-import importlib
-from types import ModuleType
+A new medium is a module that offers what :class:`.protocol.Medium` asks for, a loader below, and a
+line in :data:`~intfit.coding.header.KINDS`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ..coding.header import KINDS
 from ..errors import MediaError
+from ..signals import DistanceSamples, Grid
+from .protocol import AnyMedium, Medium
+
+if TYPE_CHECKING:
+    import trimesh
+    from numpy.typing import NDArray
+
+    from . import audio, image, mesh
+
+# Modules are imported when first needed: trimesh alone takes close to a second.
 
 
-def medium(kind: str) -> ModuleType:
-    """The module of a kind in :data:`KINDS`, loaded when first needed: trimesh takes a second.
+def _load_image() -> "Medium[Grid, image.Target, NDArray[Any]]":
+    from . import image
 
-    It has ``read`` (bytes to a signal), ``render`` (a field to samples), ``write`` (samples to
-    bytes), ``comparison`` (with an original), and what they need to agree on.
+    return image
+
+
+def _load_audio() -> "Medium[Grid, audio.Target, NDArray[Any]]":
+    from . import audio
+
+    return audio
+
+
+def _load_mesh() -> "Medium[DistanceSamples, mesh.Target, trimesh.Trimesh]":
+    from . import mesh
+
+    return mesh
+
+
+_LOADERS: dict[str, Callable[[], AnyMedium]] = {
+    "image": _load_image,
+    "audio": _load_audio,
+    "mesh": _load_mesh,
+}
+
+
+def medium(kind: str) -> AnyMedium:
+    """The module of a kind of medium, imported when first asked for.
+
+    Raises:
+        MediaError: if ``kind`` is not in :data:`~intfit.coding.header.KINDS`.
     """
     check_kind(kind)
-    return importlib.import_module(f".{kind}", __name__)
+    return _LOADERS[kind]()
 
 
 def check_kind(kind: str) -> None:
-    """Raise MediaError unless ``kind`` is in :data:`KINDS`."""
+    """Raise MediaError unless ``kind`` is in :data:`~intfit.coding.header.KINDS`."""
     if kind not in KINDS:
         raise MediaError(f"medium {kind[:80]!r} is not one this version knows")
 
 
 def sniff(data: bytes, suffix: str) -> str:
-    """The kind of these bytes. Content decides; ``suffix`` helps only where it does not tell.
+    """The kind of medium of these bytes.
+
+    Their content decides; ``suffix``, that of the file's name, helps only where it does not.
 
     Raises:
-        MediaError: if they are no medium.
+        MediaError: if they are no medium that can be read.
     """
     if not data:
         raise MediaError("the file is empty")

@@ -1,4 +1,4 @@
-"""Recordings: anything soundfile reads, channels, rate and sample type kept."""
+"""Recordings: anything soundfile reads; channels, rate and sample type are kept."""
 
 import io
 import math
@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
-from ..signals import Evaluate, Grid, centres
+from ..signals import Evaluate, Grid, cell_centres
 
 DEFAULT_SUFFIX = ".wav"
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
 METRICS = ("snr", "log_spectral_distance")
 #: Samples of a decode that are evaluated at once.
 CHUNK = 1 << 16
-#: Output samples decoded on either side of a requested part, for the low-pass filter to settle.
+#: Output samples decoded beyond either end of a part, so that the low-pass filter's edge effects
+#: lie outside it.
 MARGIN = 256
 #: The most samples, over all channels, that `decode` makes: 4 GiB of float32.
 MAX_SAMPLES = 1 << 30
-#: Above it the encoder libsndfile calls crashes.
+#: Above this rate, in Hz, the Vorbis encoder that libsndfile calls crashes.
 MAX_VORBIS_RATE = 200_000
+#: libsndfile's names of formats whose usual suffix is another.
 _FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".snd": "AU"}
 
 
@@ -37,16 +39,11 @@ class Target:
     duration: float | None = None
 
 
-def _format(suffix: str) -> str | None:
+def _find_format(suffix: str) -> str | None:
+    """Libsndfile's name of a format; None where it has none, or for RAW, which says no rate."""
     suffix = suffix.lower()
     name = _FORMATS.get(suffix, suffix[1:].upper())
     return name if name in soundfile.available_formats() and name != "RAW" else None
-
-
-def suffixes() -> frozenset[str]:
-    """Suffixes of the formats soundfile can write."""
-    names = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
-    return frozenset(names | set(_FORMATS))
 
 
 def accepts(data: bytes, suffix: str = "") -> bool:
@@ -59,7 +56,7 @@ def accepts(data: bytes, suffix: str = "") -> bool:
     return True
 
 
-def samples(data: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
+def read_samples(data: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Samples ``[N, C]``, full scale 1, and the facts of a recording.
 
     Raises:
@@ -82,13 +79,13 @@ def samples(data: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
         "channels": values.shape[1],
         "sample_rate": rate,
         "subtype": subtype,
-        "peak": _rounded_up(float(np.abs(values).max())) if values.size else 0.0,
+        "peak": _round_up(float(np.abs(values).max())) if values.size else 0.0,
     }
     return values, facts
 
 
-def _rounded_up(value: float) -> float:
-    """To six figures: short in the header, and nothing lies beyond it."""
+def _round_up(value: float) -> float:
+    """``value`` at six digits, which keep the header short, and never below itself."""
     if not value:
         return value
     digits = 6 - math.ceil(math.log10(value))
@@ -96,13 +93,13 @@ def _rounded_up(value: float) -> float:
     return rounded if rounded >= value else round(value + 10.0**-digits, digits)
 
 
-def read(data: bytes, **_: Any) -> Grid:
-    """The examples of a recording: one a frame, all channels together.
+def read(data: bytes, *, suffix: str = "", seed: int = 0) -> Grid:
+    """The samples of a recording, scaled to a peak of 1; those of all channels make one example.
 
     Raises:
-        MediaError: as :func:`samples`, and if it is empty or silent.
+        MediaError: as :func:`read_samples`, and if it is empty or silent.
     """
-    values, facts = samples(data)
+    values, facts = read_samples(data)
     if facts["frames"] < 2:
         raise MediaError("a recording of zero length has nothing to fit")
     if facts["peak"] == 0:
@@ -132,34 +129,37 @@ def check_facts(facts: dict[str, Any]) -> None:
         raise MediaError("damaged: the header does not describe a recording")
 
 
-def samples_in(facts: dict[str, Any]) -> int:
-    """Samples of each channel."""
+def count_samples(facts: dict[str, Any]) -> int:
+    """Samples of each channel of the original."""
     return int(facts["frames"])
 
 
 def raw_size(facts: dict[str, Any]) -> int:
-    """Bytes of the samples, uncompressed; 16 bits each where the sample type has no size."""
+    """Bytes of the original's samples, uncompressed; two each where their type has no size."""
     sizes = {"PCM_S8": 1, "PCM_U8": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
     return int(facts["frames"] * facts["channels"] * sizes.get(facts["subtype"], 2))
 
 
 def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
-    """Kilobits a second of a file of ``size`` bytes."""
+    """``kbps``, and the kilobits per second of a file of ``size`` bytes."""
     return "kbps", 8 * size * facts["sample_rate"] / facts["frames"] / 1000
 
 
-def _evaluate(
+def _evaluate_cells(
     evaluate: Evaluate, facts: dict[str, Any], start: float, stop: float, count: int
 ) -> NDArray[np.float32]:
-    """``count`` samples ``[count, C]`` at the centres of equal cells of [start, stop)."""
+    """Samples ``[count, C]`` at the centres of ``count`` equal cells of [start, stop).
+
+    ``start`` and ``stop`` count native samples; they may lie outside the recording.
+    """
     values = np.empty((count, facts["channels"]), np.float32)
     size = facts["frames"]
     cell = (stop - start) / count
     for first in range(0, count, CHUNK):
         last = min(first + CHUNK, count)
         begin, end = start + first * cell, start + last * cell
-        t = centres(begin, end, last - first, size=size, longest=size)
-        # Mirrored at both ends: beyond them the field was never fitted.
+        t = cell_centres(begin, end, last - first, size=size, longest=size)
+        # Times beyond either end are mirrored there: the field was not fitted to them.
         t = np.where(np.abs(t) > 1, (2 * np.sign(t) - t).clip(-1, 1), t)
         values[first:last] = evaluate(t[:, None]).clip(-1, 1)
     return values * np.float32(facts["peak"])
@@ -168,12 +168,13 @@ def _evaluate(
 def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray[np.float32]:
     """Samples ``[N', C]`` of the field at the target's rate.
 
-    A rate below the native one is evaluated at an odd multiple of itself, not below the native
-    rate, low-pass filtered and decimated, so that it does not alias: of an odd number of cells,
-    the middle one's centre is the output sample's.
+    Where that is below the native rate, the field is evaluated at an odd multiple of the target's
+    rate that is no less than the native one, low-pass filtered and decimated, so that the result
+    does not alias. The multiple is odd so that the middle of that many cells has its centre where
+    the output sample has.
 
     Raises:
-        UsageError: if the part lies outside the recording, or is absurdly long.
+        UsageError: if the part lies outside the recording, or exceeds :data:`MAX_SAMPLES`.
     """
     native = facts["sample_rate"]
     rate = target.sample_rate or native
@@ -190,26 +191,28 @@ def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray
     first = start * native
     if rate >= native:
         stop = first + count * native / rate
-        return _evaluate(evaluate, facts, first, stop, count)
+        return _evaluate_cells(evaluate, facts, first, stop, count)
     import soxr
 
     multiple = math.ceil(native / rate) | 1
     wanted = MARGIN + count + MARGIN
     begin = first - MARGIN * native / rate
-    fine = _evaluate(evaluate, facts, begin, begin + wanted * native / rate, wanted * multiple)
+    fine = _evaluate_cells(
+        evaluate, facts, begin, begin + wanted * native / rate, wanted * multiple
+    )
     decimated = soxr.resample(fine[multiple // 2 :], rate * multiple, rate, quality="VHQ")
     return np.asarray(decimated[MARGIN : MARGIN + count], np.float32)
 
 
-def comparison(
+def compare_with(
     data: bytes, facts: dict[str, Any], *, suffix: str = ""
 ) -> Callable[[NDArray[Any]], dict[str, float | None]]:
-    """Measures SNR and log-spectral distance (dB) of ``[N, C]`` against the original in ``data``.
+    """Read the original; the result takes ``[N, C]`` to SNR and log-spectral distance, in dB.
 
     Raises:
         MediaError: if the original cannot be read, or is not of the same length and rate.
     """
-    reference, original = samples(data)
+    reference, original = read_samples(data)
     if any(original[key] != facts[key] for key in ("frames", "channels", "sample_rate")):
         raise MediaError(
             f"the original has {original['frames']} samples of {original['channels']} channels at "
@@ -223,7 +226,7 @@ def comparison(
 
 
 def describe(values: NDArray[np.float32], facts: dict[str, Any], target: Target) -> str:
-    """What was rendered, in a phrase."""
+    """Duration and rate, in a phrase."""
     rate = target.sample_rate or facts["sample_rate"]
     return f"{len(values) / rate:.1f} s at {rate} Hz"
 
@@ -234,7 +237,7 @@ def check_format(suffix: str) -> str:
     Raises:
         MediaError: if it cannot write it.
     """
-    name = _format(suffix)
+    name = _find_format(suffix)
     if name is None:
         raise MediaError(f"cannot write audio as {suffix!r}: try .wav, .flac, .ogg or .mp3")
     return name
@@ -243,19 +246,19 @@ def check_format(suffix: str) -> str:
 def write(
     values: NDArray[np.float32], facts: dict[str, Any], target: Target, suffix: str
 ) -> tuple[bytes, tuple[str, ...]]:
-    """A recording of the format ``suffix`` names, of the original's sample type where it can be.
+    """A recording of the format ``suffix`` names, and notes on what it cannot hold.
 
-    And notes on what it cannot hold.
+    In the original's sample type, or the format's default where it does not hold that.
 
     Raises:
-        MediaError: if soundfile cannot write the format, or not this recording.
+        MediaError: if soundfile cannot write the format, or not this recording in it.
     """
     name = check_format(suffix)
     subtype = facts["subtype"]
     if suffix.lower() == ".opus":
         subtype = "OPUS"
     rate, reason = target.sample_rate or facts["sample_rate"], None
-    # libsndfile claims sample types that it cannot write (MP3 in WAV): then the format's own.
+    # libsndfile claims sample types that it cannot write, such as MP3 in WAV: trying tells.
     for kind in dict.fromkeys((subtype, soundfile.default_subtype(name))):
         if not soundfile.check_format(name, kind):
             continue
@@ -265,7 +268,7 @@ def write(
         try:
             channels = values.shape[1]
             with soundfile.SoundFile(buffer, "w", rate, channels, kind, format=name) as file:
-                fill(file, values)
+                write_blocks(file, values)
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             reason = getattr(error, "error_string", error)
             continue
@@ -274,8 +277,8 @@ def write(
     raise MediaError(f"cannot write this recording as {suffix!r}: {reason}")
 
 
-def fill(file: soundfile.SoundFile, values: NDArray[np.float32]) -> None:
-    """Write samples ``[N, C]`` in blocks: libvorbis keeps all that it is given on its stack."""
+def write_blocks(file: soundfile.SoundFile, values: NDArray[np.float32]) -> None:
+    """Write samples ``[N, C]`` block by block: libvorbis keeps what it is given on its stack."""
     for first in range(0, len(values), CHUNK):
         file.write(values[first : first + CHUNK])
 

@@ -1,27 +1,29 @@
-"""Signals: the examples a field is fitted to, and the facts needed to write the medium back."""
+"""Examples: what a field is trained on and measured on, as tensors on a device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .. import metrics
 from ..devices import precise
+from ..signals import DistanceSamples, Evaluate, Floats, Grid, Signal
 
 Metric = Literal["psnr", "snr", "iou", "mean_distance"]
 
-#: An error of a signed distance counts relative to the distance, plus this share of the clamp's.
-#: (Measured, bunny at -q 20 and 35: at 0.05 specks far off survive in both, at 0.15 in neither.)
-NEAR = 0.15
+#: The error of a signed distance is weighted by 1 / (this + its absolute value, in clamps). Smaller
+#: values leave specks of surface far from the true one; see docs/results.
+NEAR_SURFACE = 0.15
 
-#: Coordinates ``[B, d]`` to values ``[B, c]``: all that a medium knows of a field.
-Evaluate = Callable[[Tensor], Tensor]
+#: A field in training: coordinates ``[B, d]`` to values ``[B, c]``.
+EvaluateTensor = Callable[[Tensor], Tensor]
 
 
-class Signal(Protocol):
-    """Examples the teacher can choose from; media differ in how they store them."""
+class Examples(Protocol):
+    """Examples that a teacher chooses from; each kind of signal stores them in its own way."""
 
     @property
     def n(self) -> int:
@@ -29,84 +31,70 @@ class Signal(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The grid that the examples lie on, in order; ``()`` where there is none."""
-
-    @property
-    def in_features(self) -> int:
-        """Coordinates of an example, d."""
-
-    @property
-    def out_features(self) -> int:
-        """Values of an example, c."""
+        """The grid that the examples lie on, row by row; ``()`` where there is none."""
 
     @property
     def loss(self) -> Literal["l2", "l1"]:
-        """The distortion to minimise."""
+        """The loss to minimise."""
 
     @property
     def metric(self) -> Literal["psnr", "snr", "iou"]:
-        """The distortion to report."""
+        """The metric that distortion is reported in."""
 
     @property
     def importance(self) -> Tensor | None:
-        """How much each example's error counts, ``[n]``, on average 1; None: all alike."""
+        """Weight of each example's error, ``[n]``, with mean 1; None where all weigh the same."""
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the header keeps to write the medium back: JSON values."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the person should know: conversions made, things not kept."""
-
-    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates ``[B, d]`` and targets ``[B, c]``, in [-1, 1], of indices ``[B]``."""
 
-    def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """At most ``count`` examples that represent the medium without bias, to measure on."""
+    def draw_evaluation_examples(
+        self, count: int, *, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """At most ``count`` coordinates and targets that represent the medium without bias."""
 
     def measure(
         self,
-        evaluate: Evaluate,
+        evaluate: EvaluateTensor,
         *,
         count: int,
         generator: torch.Generator,
         metric: Metric | None = None,
     ) -> float:
-        """The distortion of a field, in the medium's metric or in ``metric``.
+        """The distortion of a field in ``metric``, by default the medium's own.
 
-        On at most ``count`` examples, or estimated from as many where it is none of examples.
+        Measured on at most ``count`` evaluation examples. The mean distance of surfaces is measured
+        exactly where ``count`` exceeds the number of surface points, and estimated below that.
         """
 
-    def to(self, device: torch.device) -> Self:
-        """The same signal with its tensors on ``device``."""
 
+class UniformEvaluation:
+    """A base of examples that are evaluated on a uniform draw of themselves."""
 
-class Drawn:
-    """A signal that is measured on its own examples, drawn evenly."""
-
-    def check(self: Signal, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self.examples(evenly(self.n, count, generator=generator))
+    def draw_evaluation_examples(
+        self: Examples, count: int, *, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return self.gather(draw_uniformly(self.n, count, generator=generator))
 
     def measure(
-        self: Signal,
-        evaluate: Evaluate,
+        self: Examples,
+        evaluate: EvaluateTensor,
         *,
         count: int,
         generator: torch.Generator,
         metric: Metric | None = None,
     ) -> float:
-        coords, targets = self.check(count, generator=generator)
+        coords, targets = self.draw_evaluation_examples(count, generator=generator)
         return quality(metric or self.metric, evaluate(coords), targets)
 
 
 @dataclass(frozen=True)
-class GridSignal(Drawn):
-    """Samples on a regular grid: an image ``(H, W)`` or a recording ``(N,)``.
+class GridExamples(UniformEvaluation):
+    """The samples of a :class:`~intfit.signals.Grid`.
 
-    ``values`` is ``[n, c]`` in a compact type; ``values * scale + offset`` lies in [-1, 1].
-    Coordinates are sample centres, in [-1, 1] along the longest axis, and are computed from
-    indices: a 24-megapixel image needs no table of them.
+    ``values`` is ``[n, c]`` in a compact number type; ``values * scale + offset`` lies in [-1, 1].
+    Coordinates are sample centres, in [-1, 1] along the longest axis. They are computed from
+    indices: an image of 24 megapixels needs no table of them.
     """
 
     shape: tuple[int, ...]
@@ -114,8 +102,6 @@ class GridSignal(Drawn):
     scale: float
     offset: float
     metric: Literal["psnr", "snr"]
-    facts: dict[str, Any]
-    notes: tuple[str, ...] = ()
     loss: Literal["l2"] = field(default="l2", init=False)
     importance: None = field(default=None, init=False)
 
@@ -123,15 +109,7 @@ class GridSignal(Drawn):
     def n(self) -> int:
         return self.values.shape[0]
 
-    @property
-    def in_features(self) -> int:
-        return len(self.shape)
-
-    @property
-    def out_features(self) -> int:
-        return self.values.shape[1]
-
-    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         longest = max(self.shape)
         axes: list[Tensor] = []
         rest = indices
@@ -143,33 +121,21 @@ class GridSignal(Drawn):
         targets = self.values.index_select(0, indices).float().mul_(self.scale).add_(self.offset)
         return torch.stack(axes[::-1], dim=-1), targets
 
-    def to(self, device: torch.device) -> "GridSignal":
-        values = self.values.to(device)
-        return GridSignal(
-            self.shape, values, self.scale, self.offset, self.metric, self.facts, self.notes
-        )
-
 
 @dataclass(frozen=True)
-class PointSignal:
-    """A pool of signed-distance samples of a surface, and uniform ones held out to measure on.
+class PointExamples:
+    """The points and signed distances of :class:`~intfit.signals.DistanceSamples`.
 
-    ``points`` ``[n, 3]``, ``targets`` ``[n, 1]``: distance over the clamp, negative inside.
-    ``check_points`` and ``check_targets`` are alike, drawn uniformly over the padded box;
-    ``surface`` ``[m, 3]`` lies on the surface itself, to estimate its distance from the field's: a
-    value of 1 is ``clamp`` % of the box diagonal. ``distance`` measures that of a field's surface,
-    both ways, in % of the diagonal.
+    Shapes, ranges and units are those of its fields of the same names.
     """
 
     points: Tensor
     targets: Tensor
-    check_points: Tensor
-    check_targets: Tensor
-    surface: Tensor
+    evaluation_points: Tensor
+    evaluation_targets: Tensor
+    surface_points: Tensor
     clamp: float
-    distance: Callable[[Evaluate, torch.device], float]
-    facts: dict[str, Any]
-    notes: tuple[str, ...] = ()
+    measure_distance: Callable[[Evaluate], float]
     shape: tuple[()] = field(default=(), init=False)
     loss: Literal["l1"] = field(default="l1", init=False)
     metric: Literal["iou"] = field(default="iou", init=False)
@@ -179,56 +145,79 @@ class PointSignal:
         return self.points.shape[0]
 
     @property
-    def in_features(self) -> int:
-        return 3
-
-    @property
-    def out_features(self) -> int:
-        return 1
-
-    @property
     def importance(self) -> Tensor:
-        """Near the surface an error moves it; farther off it must turn a sign to do so."""
-        relative = NEAR / (NEAR + self.targets[:, 0].abs())
+        """Errors near the surface move it; errors far from it only matter if they flip a sign."""
+        relative = NEAR_SURFACE / (NEAR_SURFACE + self.targets[:, 0].abs())
         return relative / relative.mean()
 
-    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.points.index_select(0, indices), self.targets.index_select(0, indices)
 
-    def check(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self.check_points[:count], self.check_targets[:count]
+    def draw_evaluation_examples(
+        self, count: int, *, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return self.evaluation_points[:count], self.evaluation_targets[:count]
 
     def measure(
         self,
-        evaluate: Evaluate,
+        evaluate: EvaluateTensor,
         *,
         count: int,
         generator: torch.Generator,
         metric: Metric | None = None,
     ) -> float:
         if metric == "mean_distance":
-            if count > len(self.surface):
-                return self.distance(evaluate, self.points.device)
-            return self.clamp * float(evaluate(self.surface[:count]).abs().mean())
-        coords, targets = self.check(count, generator=generator)
+            if count > len(self.surface_points):
+                return self.measure_distance(self._on_arrays(evaluate))
+            return self.clamp * float(evaluate(self.surface_points[:count]).abs().mean())
+        coords, targets = self.draw_evaluation_examples(count, generator=generator)
         return quality(self.metric, evaluate(coords), targets)
 
-    def to(self, device: torch.device) -> "PointSignal":
-        return PointSignal(
-            self.points.to(device),
-            self.targets.to(device),
-            self.check_points.to(device),
-            self.check_targets.to(device),
-            self.surface.to(device),
-            self.clamp,
-            self.distance,
-            self.facts,
-            self.notes,
-        )
+    def _on_arrays(self, evaluate: EvaluateTensor) -> Evaluate:
+        """The same field, from arrays to arrays."""
+        device = self.points.device
+
+        def evaluate_array(coords: Floats) -> Floats:
+            values: Floats = evaluate(torch.from_numpy(coords).to(device)).cpu().numpy()
+            return values
+
+        return evaluate_array
 
 
-def evenly(n: int, count: int, *, generator: torch.Generator) -> Tensor:
-    """Indices ``[B]`` of at most ``count`` of ``n`` examples: all, or as many drawn uniformly."""
+def examples_of(signal: Signal, device: torch.device) -> Examples:
+    """The examples of a signal, their tensors on ``device``."""
+    return _BUILDERS[type(signal)](signal, device)
+
+
+def _build_grid(signal: Grid, device: torch.device) -> GridExamples:
+    values = signal.values
+    # not every device can index unsigned 16-bit tensors
+    kept = values.astype(np.int32) if values.dtype == np.uint16 else values
+    tensor = torch.from_numpy(np.array(kept)).to(device)
+    return GridExamples(signal.shape, tensor, signal.scale, signal.offset, signal.metric)
+
+
+def _build_points(signal: DistanceSamples, device: torch.device) -> PointExamples:
+    return PointExamples(
+        torch.from_numpy(signal.points).to(device),
+        torch.from_numpy(signal.targets).to(device),
+        torch.from_numpy(signal.evaluation_points).to(device),
+        torch.from_numpy(signal.evaluation_targets).to(device),
+        torch.from_numpy(signal.surface_points).to(device),
+        signal.clamp,
+        signal.measure_distance,
+    )
+
+
+#: How the examples of each type of signal are built.
+_BUILDERS: dict[type, Callable[[Any, torch.device], Examples]] = {
+    Grid: _build_grid,
+    DistanceSamples: _build_points,
+}
+
+
+def draw_uniformly(n: int, count: int, *, generator: torch.Generator) -> Tensor:
+    """Indices ``[B]`` of at most ``count`` of ``n`` examples: all, or drawn with replacement."""
     device = generator.device
     if n <= count:
         return torch.arange(n, device=device)
@@ -236,5 +225,8 @@ def evenly(n: int, count: int, *, generator: torch.Generator) -> Tensor:
 
 
 def quality(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
-    """The distortion of ``outputs`` ``[B, c]`` against ``targets`` ``[B, c]``, both in [-1, 1]."""
+    """The distortion of ``outputs`` ``[B, c]`` against ``targets`` ``[B, c]``, both in [-1, 1].
+
+    In dB for ``psnr`` and ``snr``; for ``iou`` a share in [0, 1].
+    """
     return metrics.quality(metric, outputs.cpu().numpy(), targets.cpu().numpy())

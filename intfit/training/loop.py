@@ -18,7 +18,7 @@ from ..plan import Plan
 from ..settings import Goal
 from ..teachers import Teacher
 from .cuda_graph import Graphed, Work, recorder
-from .examples import Metric, Signal, quality
+from .examples import Examples, Metric, quality
 from .gradients.base import Gradient, Lesson, Loss
 from .gradients.by_hand import Descent, fast_kind
 from .gradients.fused import fused
@@ -102,7 +102,7 @@ def evaluate(field: nn.Module, coords: Tensor) -> Tensor:
 
 def measure(
     field: nn.Module,
-    signal: Signal,
+    signal: Examples,
     *,
     count: int,
     generator: torch.Generator,
@@ -157,7 +157,7 @@ def by_autograd(field: nn.Module, precision: str | None, lesson: Lesson) -> Tens
 class Descend:
     """What a step does: examples gathered, their gradient, and the optimizer's step."""
 
-    def __init__(self, signal: Signal, optimizer: Adam, gradient: Gradient) -> None:
+    def __init__(self, signal: Examples, optimizer: Adam, gradient: Gradient) -> None:
         self._signal, self._optimizer = signal, optimizer
         self.gradient = gradient
         self.rounding: AbstractContextManager[None] = nullcontext()
@@ -171,7 +171,7 @@ class Descend:
         with self.rounding:
             for first in range(0, len(indices), CHUNK):
                 part = slice(first, first + CHUNK)
-                examples = self._signal.examples(indices[part])
+                examples = self._signal.gather(indices[part])
                 counts = None if weights is None else weights[part]
                 lesson = Lesson(*examples, self._signal.loss, len(indices), counts)
                 errors.append(self.gradient(lesson))
@@ -193,7 +193,7 @@ def _rate_at(fraction: float, step: int) -> float:
 
 def fit(
     field: Siren,
-    signal: Signal,
+    signal: Examples,
     teacher: Teacher,
     plan: Plan,
     *,
@@ -224,7 +224,7 @@ def fit(
     device = next(field.parameters()).device
     work = Graphed(descend, record=recorder(device)) if device.type == "cuda" else descend
     newborn: list[Tensor] | None = [p.detach().clone() for p in field.parameters()]
-    coords, targets = signal.check(GLANCE, generator=generator)
+    coords, targets = signal.draw_evaluation_examples(GLANCE, generator=generator)
     score = Look(field, signal, chunk=CHUNK)
 
     def stalled() -> bool:

@@ -22,7 +22,7 @@ from ..coding.steps import (
 )
 from ..coding.weights import QuantisedTensor
 from ..networks.siren import set_parameters
-from .examples import Signal
+from .examples import Examples
 from .loop import evaluate
 
 #: Examples that sensitivities and distortions are measured on.
@@ -94,7 +94,7 @@ def sensitivities(
 
 def choose_steps(
     field: nn.Module,
-    signal: Signal,
+    signal: Examples,
     *,
     rd_lambda: float,
     generator: torch.Generator,
@@ -107,10 +107,10 @@ def choose_steps(
     Or, where ``max_bits`` bounds the bits of all parameters, they are the finest that these allow.
     The field is left as it was.
     """
-    # of what is fitted: a surface's `check` tells in from out, and nothing of distances
+    # Training examples: a surface's evaluation examples tell inside from outside, not distances.
     drawn = (min(signal.n, EXAMPLES),)
     indices = torch.randint(signal.n, drawn, generator=generator, device=generator.device)
-    coords, targets = signal.examples(indices)
+    coords, targets = signal.gather(indices)
     importance = signal.importance
     counts = None if importance is None else importance[indices, None]
     parameters = {name: tensor.detach().clone() for name, tensor in field.named_parameters()}

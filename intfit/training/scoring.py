@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .examples import Signal
+from .examples import Examples
 
 #: How far the parameters move, as a share of their size, where the tangent kernel is felt out: far
 #: above what float32 rounds off, and far below where a sine turns over.
@@ -13,7 +13,7 @@ NUDGE = 1e-3
 class Look:
     """Errors of ``field`` on the examples of ``signal``, at most ``chunk`` of them at once."""
 
-    def __init__(self, field: nn.Module, signal: Signal, *, chunk: int) -> None:
+    def __init__(self, field: nn.Module, signal: Examples, *, chunk: int) -> None:
         self._field, self._signal, self._chunk = field, signal, chunk
 
     def __call__(self, indices: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ class Look:
 
     def residuals(self, indices: Tensor) -> Tensor:
         with torch.no_grad():
-            parts = [self._signal.examples(part) for part in indices.split(self._chunk)]
+            parts = [self._signal.gather(part) for part in indices.split(self._chunk)]
             return torch.cat([self._field(x) - t for x, t in parts])
 
     def pulls(self, indices: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class Look:
         for part, residuals in zip(
             indices.split(self._chunk), before.split(self._chunk), strict=True
         ):
-            values = self._field(self._signal.examples(part)[0])
+            values = self._field(self._signal.gather(part)[0])
             for total, more in zip(
                 gradient, torch.autograd.grad(values, parameters, residuals), strict=True
             ):

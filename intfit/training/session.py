@@ -9,7 +9,7 @@ from ..errors import MediaError
 from ..networks.siren import Siren
 from ..plan import Plan
 from ..teachers import Teacher, make_teacher
-from .examples import Signal
+from .examples import Examples
 from .loop import Progress, fit
 from .quantisation import Rounding, Steps, choose_steps
 
@@ -30,18 +30,17 @@ class Session:
     """
 
     network: Siren
-    examples: Signal
+    examples: Examples
     teacher: Teacher
     generator: torch.Generator
 
 
-def start_session(network: Siren, examples: Signal, plan: Plan, device: str) -> Session:
-    """Move network and examples to ``device``, and make the teacher that ``plan`` names.
+def start_session(network: Siren, examples: Examples, plan: Plan, device: str) -> Session:
+    """Move the network to ``device``, where the examples are, and make the teacher of ``plan``.
 
     The network's initial parameters were drawn on the CPU, so that they are the same everywhere.
     """
     on = torch.device(device)
-    examples = examples.to(on)
     teacher = make_teacher(
         plan,
         examples.n,

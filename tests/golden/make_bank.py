@@ -14,9 +14,9 @@ sys.path.insert(0, str(HERE.parent))
 import numpy as np  # noqa: E402
 from test_bank import encoded, notes  # noqa: E402
 
+from intfit.codecs import read_config  # noqa: E402
 from intfit.codecs.mdct import payload as bank
 from intfit.coding import container  # noqa: E402
-from intfit.codecs import read_config  # noqa: E402
 
 data = encoded(notes(0.9, 2), quality=45).data
 (HERE / "bank.safetensors").write_bytes(data)

@@ -9,6 +9,7 @@ from ...coding.container import PAYLOAD, Stored
 from ...coding.tensors import Tensors, store_open, store_payload
 from ...errors import FileFormatError, MediaError, UsageError
 from ...networks.siren import Siren, set_parameters
+from ...training.examples import examples_of
 from ...training.loop import MEASURE, measure
 from ...training.quantisation import Steps, quantise
 from ...training.session import Session, start_session, train, train_quantised
@@ -70,7 +71,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
 def _session(prepared: Prepared, hooks: Hooks) -> Session:
     generator = torch.Generator().manual_seed(prepared.plan.seed)
     network = Siren(prepared.config, generator=generator)
-    examples = prepared.signal.to(torch.device(prepared.device))
+    examples = examples_of(prepared.signal, torch.device(prepared.device))
     session = start_session(network, examples, prepared.plan, prepared.device)
     if hooks.wrap_teacher is None:
         return session

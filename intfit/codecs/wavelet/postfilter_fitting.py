@@ -12,7 +12,7 @@ from ...coding.tensors import Tensors
 from ...networks.siren import Siren
 from ...plan import Plan
 from ...signals import Floats
-from ...training.examples import Drawn
+from ...training.examples import UniformEvaluation
 from ...training.quantisation import quantise
 from ...training.session import DivergedError, OnProgress, start_session, train_quantised
 from ..channels import mixing_inverse
@@ -53,7 +53,7 @@ class Correction(Siren):
 
 
 @dataclass(frozen=True)
-class Errors(Drawn):
+class Errors(UniformEvaluation):
     """A signal: what is seen at pixels ``[n, F]``, and the error that rounding left ``[n, C]``."""
 
     seen: Tensor
@@ -77,7 +77,7 @@ class Errors(Drawn):
     def out_features(self) -> int:
         return self.targets.shape[1]
 
-    def examples(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.seen.index_select(0, indices).float(), self.targets.index_select(0, indices)
 
     def to(self, device: torch.device) -> "Errors":
@@ -128,7 +128,7 @@ def train_postfilter(
     count = sum(parameter.numel() for parameter in network.parameters())
     squares = float(examples.targets.square().mean()) * config.count()
     rd_lambda = count * RD_LAMBDA * config.step_size**2 / squares
-    session = start_session(network, examples, plan, device)
+    session = start_session(network, examples.to(torch.device(device)), plan, device)
     try:
         steps, _ = train_quantised(
             session, plan, rd_lambda=rd_lambda, restarts=False, on_progress=on_progress

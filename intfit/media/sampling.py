@@ -1,0 +1,107 @@
+"""Sampling a surface: its padded bounding box, and signed distances of points in it.
+
+Lengths are in units of half of the padded box's longest side, unless said otherwise.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MediaError
+from .triangles import Array, Faces, draw_on_surface, find_inside, measure_distances
+
+#: The box is padded on every side by this share of its longest side.
+PADDING = 0.05
+#: Distances are clamped to this, and divided by it.
+CLAMP = 0.1
+#: Scales of the Laplace noise that spreads points around the surface, for half of them each.
+NOISE = (0.02, 0.004)
+#: This part of the pool is drawn uniformly over the padded box, the rest around the surface.
+UNIFORM_PART = 4
+#: Points held out for evaluation, and points on the surface.
+EVALUATION_POINTS, SURFACE_POINTS = 1 << 17, 1 << 14
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where a surface lies: ``(point - centre) / unit`` is in [-1, 1] along the longest side.
+
+    ``extent`` ``[3]`` is half of each side of the padded box after that; ``diagonal`` is that of
+    the box without padding, in the mesh's own units.
+    """
+
+    centre: Array
+    unit: float
+    extent: Array
+    diagonal: float
+
+
+class Pool(NamedTuple):
+    """Points ``[n, 3]`` and values ``[n, 1]`` as in :class:`~intfit.signals.DistanceSamples`."""
+
+    points: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    evaluation_points: NDArray[np.float32]
+    evaluation_targets: NDArray[np.float32]
+    surface_points: NDArray[np.float32]
+
+
+def fit_box(vertices: Array, faces: Faces) -> Box:
+    """The padded box of a surface. Its numbers are rounded, so that a header holds them exactly.
+
+    Raises:
+        MediaError: if the surface has no extent, or one too large to compute with.
+    """
+    low, high = vertices[faces].min(axis=(0, 1)), vertices[faces].max(axis=(0, 1))
+    half = float((high - low).max() / 2)
+    if not (np.isfinite(half) and half > 0):
+        raise MediaError("its box has no size, or one too large to compute with")
+    unit = _round_to(half * (1 + 2 * PADDING), half)
+    centre = np.array([_round_to(value, half) for value in (low + high) / 2])
+    extent = np.round((high - low) / 2 / unit + (1 - 1 / (1 + 2 * PADDING)), 4)
+    return Box(centre, unit, extent, float(np.linalg.norm(high - low)))
+
+
+def _round_to(value: float, size: float) -> float:
+    """``value`` rounded to about a millionth of ``size``."""
+    return round(float(value), 6 - math.floor(math.log10(size)))
+
+
+def draw_pool(
+    vertices: Array, faces: Faces, extent: Array, *, count: int, rng: np.random.Generator
+) -> Pool:
+    """Draw a pool of ``count`` signed distances from a surface in its :class:`Box`.
+
+    Raises:
+        MediaError: if the surface encloses nothing.
+    """
+    held_out = rng.uniform(-extent, extent, (EVALUATION_POINTS, 3))
+    occupied = find_inside(held_out, vertices, faces)
+    uniform = count // UNIFORM_PART
+    near = _draw_near_surface(vertices, faces, count - uniform, rng)
+    points = np.concatenate([near, rng.uniform(-extent, extent, (uniform, 3))])
+    inside = find_inside(points, vertices, faces)
+    if np.count_nonzero(inside[: len(near)]) < len(near) / 1000:
+        raise MediaError("encloses nothing: an open surface has no inside to fit")
+    distances = measure_distances(points, vertices, faces) / CLAMP
+    targets = np.minimum(distances, 1) * np.where(inside, -1, 1)
+    occupancy = np.where(occupied, -1.0, 1.0)
+    return Pool(
+        points.astype(np.float32),
+        targets[:, None].astype(np.float32),
+        held_out.astype(np.float32),
+        occupancy[:, None].astype(np.float32),
+        draw_on_surface(vertices, faces, SURFACE_POINTS, rng).astype(np.float32),
+    )
+
+
+def _draw_near_surface(
+    vertices: Array, faces: Faces, count: int, rng: np.random.Generator
+) -> Array:
+    """``count`` points ``[count, 3]`` spread around the surface by Laplace noise."""
+    scale = np.repeat(NOISE, [count - count // 2, count // 2])[:, None]
+    noise = rng.laplace(size=(count, 3)) * scale
+    return np.asarray(draw_on_surface(vertices, faces, count, rng) + noise)
