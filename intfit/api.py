@@ -15,6 +15,7 @@ from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
 from .coding.tensors import Tensors, store_open
 from .errors import FileFormatError, MediaError, UsageError
+from .limits import USUAL, Limits
 from .media import medium, sniff
 from .plan import make_plan
 from .settings import GOAL_METRICS, Settings, check_settings, flag
@@ -66,6 +67,7 @@ class Field:
     config: Config
     facts: dict[str, Any]
     device: str
+    limits: Limits = USUAL
 
     def __call__(self, coords: Floats) -> Floats:
         """Values ``[B, c]`` at coordinates ``[B, d]``.
@@ -146,7 +148,9 @@ def prepare(
     if not data:
         raise MediaError("the file is empty")
     kind = kind or sniff(data, suffix)
-    signal: Signal = medium(kind).read(data, suffix=suffix, seed=settings.seed)
+    signal: Signal = medium(kind).read(
+        data, suffix=suffix, seed=settings.seed, limits=Limits(settings.limit)
+    )
     goals = settings.changed(GOAL_METRICS)
     if goals and GOAL_METRICS[goals[0]] not in REACHABLE[signal.metric]:
         raise UsageError(f"{flag(goals[0])} is not for a medium of this kind, {kind}")
@@ -200,22 +204,26 @@ def _choose_device(name: str, threads: int | None, *, needed: bool) -> str:
     return str(device) if needed else "cpu"
 
 
-def load(data: bytes, *, device: str = "auto", threads: int | None = None) -> Field:
+def load(
+    data: bytes, *, device: str = "auto", threads: int | None = None, limits: Limits = USUAL
+) -> Field:
     """The field in a file's bytes; ``threads`` bounds the CPU threads that evaluate it.
+
+    ``limits`` bound what the file may ask for, here and in what is made of the field.
 
     Raises:
         FileFormatError: if it is not a sound intfit file.
         DeviceError: if a device asked for by name is not there.
     """
-    layout, config, tensors = _read(data)
+    layout, config, tensors = _read(data, limits)
     header = layout.header
     codec = codec_of(header.field, header.medium)
     chosen = _choose_device(device, threads, needed=codec.DECODES_ON_DEVICE)
     evaluate = codec.decode(tensors, config, chosen)
-    return Field(header.medium, evaluate, config, header.facts, chosen)
+    return Field(header.medium, evaluate, config, header.facts, chosen, limits)
 
 
-def _read(data: bytes) -> tuple[container.Layout, Config, Tensors]:
+def _read(data: bytes, limits: Limits) -> tuple[container.Layout, Config, Tensors]:
     """The layout of a file, its architecture and its tensors, checked.
 
     Raises:
@@ -227,17 +235,18 @@ def _read(data: bytes) -> tuple[container.Layout, Config, Tensors]:
         medium(header.medium).check_facts(header.facts)
     except MediaError as error:
         raise FileFormatError(str(error)) from None
+    medium(header.medium).check_limits(header.facts, limits)
     config = read_config(header)
     return layout, config, codec_of(header.field, header.medium).unpack(stored, config)
 
 
-def export(data: bytes) -> bytes:
+def export(data: bytes, *, limits: Limits = USUAL) -> bytes:
     """The file in ``data`` in the open profile: named float32 tensors.
 
     Raises:
         FileFormatError: if it is not a sound intfit file.
     """
-    layout, _, tensors = _read(data)
+    layout, _, tensors = _read(data, limits)
     return container.dump(layout.header, store_open(tensors))
 
 
@@ -260,7 +269,7 @@ def decode(field: Field, target: Any = None, *, suffix: str = "") -> Decoded:
 
 def render(field: Field, target: Any) -> Any:
     """The medium at the resolution of ``target``, a ``Target`` of the medium's module."""
-    return medium(field.kind).render(field, field.facts, target)
+    return medium(field.kind).render(field, field.facts, target, limits=field.limits)
 
 
 def verify(field: Field, original: bytes, *, suffix: str = "") -> dict[str, float | None]:
@@ -273,7 +282,7 @@ def verify(field: Field, original: bytes, *, suffix: str = "") -> dict[str, floa
     """
     module = medium(field.kind)
     try:
-        measure = module.compare_with(original, field.facts, suffix=suffix)
+        measure = module.compare_with(original, field.facts, suffix=suffix, limits=field.limits)
     except MediaError as error:
         raise MediaError(f"the original: {error}") from None
     result: dict[str, float | None] = measure(render(field, module.Target()))

@@ -38,7 +38,7 @@ class Settings:
 
     Teacher: see :mod:`intfit.teachers`. File: ``profile``, and in the open one ``precision``.
     Machine: ``device`` is ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; ``threads`` is the
-    number of CPU threads.
+    number of CPU threads; ``limit`` multiplies the usual bounds of :mod:`intfit.limits`.
     """
 
     effort: int = 5
@@ -68,6 +68,7 @@ class Settings:
     precision: Precision | None = None
     device: str = "auto"
     threads: int | None = None
+    limit: float = 1.0
 
     def changed(self, names: Iterable[str]) -> list[str]:
         """Those of the settings called ``names`` that differ from their defaults."""
@@ -136,6 +137,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "batch": (1, 1 << 26),
     "seed": (0, 2**63 - 1),
     "threads": (1, 1024),
+    "limit": (1e-6, 1e6),
 }
 
 

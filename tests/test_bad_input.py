@@ -284,7 +284,7 @@ def test_the_input_is_never_overwritten_not_even_with_force(intfit, picture, tar
         ("encode photo.png --device tpu -f", "--device 'tpu' is not"),
         ("encode photo.png ./photo.png", "both be written"),
         ("encode --files-from nope.txt", "nope.txt.*No such file"),
-        ("decode photo.png.safetensors photo.jpg.safetensors", "both be written"),
+        ("decode photo.png.safetensors ./photo.png.safetensors", "both be written"),
         ("decode photo.png.safetensors chord.wav.safetensors -o x.png", "-o is for one input"),
         ("decode photo.png.safetensors -o - --json", "--json"),
         ("decode photo.png.safetensors --scale 2 --size 9x9", "--scale and --size"),

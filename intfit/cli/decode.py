@@ -137,6 +137,7 @@ def decode(
     ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    limit: options.Limit = 1.0,
     jobs_text: options.Jobs = None,
     cluster: options.Cluster = None,
     as_json: options.Json = False,
@@ -180,7 +181,13 @@ def decode(
 
         run(
             jobs,
-            partial(tasks.decode, wanted=wanted, device=device, threads=parallelism.threads),
+            partial(
+                tasks.decode,
+                wanted=wanted,
+                device=device,
+                threads=parallelism.threads,
+                limit=limit,
+            ),
             RunOptions(report, DECODED_KEYS, force, keep_going, skip_existing, debug),
             suffix=lambda job: suffix or (job.target.suffix if job.target else ""),
             summarise=summarise,

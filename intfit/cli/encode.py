@@ -196,6 +196,7 @@ def encode(
     ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    limit: options.Limit = 1.0,
     jobs_text: options.Jobs = None,
     cluster: options.Cluster = None,
     as_json: options.Json = False,
@@ -236,7 +237,7 @@ def encode(
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
         interval_schedule=interval_schedule, batch=examples, seed=seed, profile=profile.value,
         precision=precision.value if precision else None, device=device,
-        threads=parallelism.threads,
+        threads=parallelism.threads, limit=limit,
     )  # fmt: skip
     with report_errors(report, debug):
         check_settings(settings)

@@ -9,7 +9,6 @@ from ..codecs import codec_of, read_config
 from ..codecs.protocol import Config
 from ..coding import container
 from ..coding.header import KINDS
-from ..coding.tensors import payload_of
 from ..errors import IntfitError, UsageError
 from ..jobs.files import Job, read_input
 from ..jobs.phrases import METRICS, format_metric, format_size, printable
@@ -95,8 +94,7 @@ def info(
                 if parts is not None:
                     line["sizes"] = parts
                 if not as_json:
-                    field = codec_of(header.field, header.medium).describe(config)
-                    print(page(line, field))
+                    print(page(line, config.describe()))
             report.record(line)
         if worst:
             raise typer.Exit(worst)
@@ -104,6 +102,8 @@ def info(
 
 def breakdown(path: Path, config: Config) -> dict[str, float]:
     """Bytes that the header and each part of a file take; reads all of it."""
+    from ..coding.tensors import payload_of
+
     layout, stored = container.load(read_input(Job(path, None)))
     sizes: dict[str, float] = {"header": layout.start}
     payload = payload_of(stored)
@@ -138,7 +138,7 @@ def page(line: dict[str, Any], field: str) -> str:
     return "\n".join(text)
 
 
-def limit(metric: str, *, lowest: bool) -> Any:
+def bound_option(metric: str, *, lowest: bool) -> Any:
     """The option that fails a file whose ``metric`` is beyond a bound."""
     name, unit = METRICS[metric]
     flag = f"--{'min' if lowest else 'max'}-{metric.replace('_', '-').removeprefix('max-')}"
@@ -151,17 +151,18 @@ def limit(metric: str, *, lowest: bool) -> Any:
 def verify(
     file: Annotated[str, typer.Argument(help="A file that encode wrote.")],
     against: Annotated[str, typer.Option("--against", help="The original.", metavar="ORIGINAL")],
-    min_psnr: Annotated[float | None, limit("psnr", lowest=True)] = None,
-    min_ssim: Annotated[float | None, limit("ssim", lowest=True)] = None,
-    min_snr: Annotated[float | None, limit("snr", lowest=True)] = None,
+    min_psnr: Annotated[float | None, bound_option("psnr", lowest=True)] = None,
+    min_ssim: Annotated[float | None, bound_option("ssim", lowest=True)] = None,
+    min_snr: Annotated[float | None, bound_option("snr", lowest=True)] = None,
     max_log_spectral_distance: Annotated[
-        float | None, limit("log_spectral_distance", lowest=False)
+        float | None, bound_option("log_spectral_distance", lowest=False)
     ] = None,
-    min_iou: Annotated[float | None, limit("iou", lowest=True)] = None,
-    max_mean_distance: Annotated[float | None, limit("mean_distance", lowest=False)] = None,
-    max_distance: Annotated[float | None, limit("max_distance", lowest=False)] = None,
+    min_iou: Annotated[float | None, bound_option("iou", lowest=True)] = None,
+    max_mean_distance: Annotated[float | None, bound_option("mean_distance", lowest=False)] = None,
+    max_distance: Annotated[float | None, bound_option("max_distance", lowest=False)] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    limit: options.Limit = 1.0,
     as_json: Annotated[
         bool, option("--json", panel=MESSAGES, text="One JSON object on stdout.")
     ] = False,
@@ -190,7 +191,7 @@ def verify(
 
     line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
     try:
-        kind, found = measured(file, against, device, threads, given=[*lowest, *highest])
+        kind, found = measured(file, against, device, threads, limit, given=[*lowest, *highest])
     except Exception as error:
         code, message = explain(error, debug=debug)
         report.error(f"{printable(file)}: {message}")
@@ -211,7 +212,7 @@ def verify(
 
 
 def measured(
-    file: str, against: str, device: str, threads: int | None, *, given: list[str]
+    file: str, against: str, device: str, threads: int | None, limit: float, *, given: list[str]
 ) -> tuple[str, dict[str, float | None]]:
     """Medium of ``file`` and its distortions from ``against``.
 
@@ -219,6 +220,7 @@ def measured(
         UsageError: if a limit in ``given`` is not one of the medium's metrics.
     """
     from .. import api as pipeline
+    from ..limits import Limits
     from ..media import medium
 
     data = read_input(Job(Path(file), None))
@@ -226,7 +228,7 @@ def measured(
         original = read_input(Job(Path(against), None))
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
-    loaded = pipeline.load(data, device=device, threads=threads)
+    loaded = pipeline.load(data, device=device, threads=threads, limits=Limits(limit))
     for metric in given:
         if metric not in medium(loaded.kind).METRICS:
             name = METRICS[metric][0]

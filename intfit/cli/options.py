@@ -146,6 +146,17 @@ Threads = Annotated[
         envvar="INTFIT_THREADS",
     ),
 ]
+Limit = Annotated[
+    float,
+    option(
+        "--limit",
+        panel=MACHINE,
+        text="Allow so many times the usual 200 megapixels, 200 million frames, 20 million cells "
+        "or faces, 8 GB.",
+        metavar="FACTOR",
+        envvar="INTFIT_LIMIT",
+    ),
+]
 Width = Annotated[int | None, option("--width", panel=NETWORK, text="Neurons in a layer.")]
 Depth = Annotated[int | None, option("--depth", panel=NETWORK, text="Sine layers.")]
 OmegaFirst = Annotated[

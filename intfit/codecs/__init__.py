@@ -1,21 +1,53 @@
-"""Codecs: how a field of one kind holds a medium of one kind. A new field is one line here."""
+"""Codecs: how a field of one kind holds a medium of one kind.
+
+A new field is a folder here and its lines in the two tables below.
+"""
+
+from collections.abc import Callable
 
 from ..coding.header import Header
 from ..errors import FileFormatError, UsageError
 from ..settings import TRAINING_SETTINGS, FieldName, Settings
-from .mdct import codec as mdct
+from .mdct import config as mdct_config
 from .mdct.config import MAX_CHANNELS
 from .protocol import Codec, Config
-from .siren import codec as siren
-from .wavelet import codec as wavelet
+from .siren import config as siren_config
+from .wavelet import config as wavelet_config
 
-#: The codec of each field and medium.
-CODECS: dict[tuple[str, str], Codec] = {
-    ("siren", "image"): siren,
-    ("siren", "audio"): siren,
-    ("siren", "mesh"): siren,
-    ("latent", "image"): wavelet,
-    ("latent", "audio"): mdct,
+
+def _siren() -> Codec:
+    from .siren import codec
+
+    return codec
+
+
+def _wavelet() -> Codec:
+    from .wavelet import codec
+
+    return codec
+
+
+def _mdct() -> Codec:
+    from .mdct import codec
+
+    return codec
+
+
+#: The codec of each field and medium, loaded when first needed: NumPy takes a tenth of a second.
+CODECS: dict[tuple[str, str], Callable[[], Codec]] = {
+    ("siren", "image"): _siren,
+    ("siren", "audio"): _siren,
+    ("siren", "mesh"): _siren,
+    ("latent", "image"): _wavelet,
+    ("latent", "audio"): _mdct,
+}
+#: What reads the architecture of each in a file's header.
+CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
+    ("siren", "image"): siren_config.read_config,
+    ("siren", "audio"): siren_config.read_config,
+    ("siren", "mesh"): siren_config.read_config,
+    ("latent", "image"): wavelet_config.read_config,
+    ("latent", "audio"): mdct_config.read_config,
 }
 
 
@@ -38,7 +70,7 @@ def codec_of(field: str, kind: str) -> Codec:
     """
     if (field, kind) not in CODECS:
         raise UsageError(f"--field {field} is for images and recordings, not for a {kind}")
-    return CODECS[field, kind]
+    return CODECS[field, kind]()
 
 
 def read_config(header: Header) -> Config:
@@ -48,6 +80,6 @@ def read_config(header: Header) -> Config:
         FileFormatError: if it describes none.
     """
     try:
-        return CODECS[header.field, header.medium].read_config(header)
+        return CONFIG_READERS[header.field, header.medium](header)
     except (TypeError, KeyError):
         raise FileFormatError("damaged: not a network this version can build") from None

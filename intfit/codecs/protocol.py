@@ -9,7 +9,6 @@ from ..settings import FieldName, Goal, Settings
 
 if TYPE_CHECKING:  # NumPy and torch come with these, and a command's help needs neither
     from ..coding.container import Stored
-    from ..coding.header import Header
     from ..coding.tensors import Tensors
     from ..signals import Evaluate, Signal
     from ..teachers import Teacher
@@ -30,6 +29,9 @@ class Config(Protocol):
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of it: values by the names in :data:`.header.FIELDS`."""
+
+    def describe(self) -> str:
+        """The field in a phrase, as ``intfit info`` prints it."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,6 @@ class Codec(Protocol):
             UsageError: if the field is not for it, or a setting not for the field.
         """
 
-    def read_config(self, header: "Header") -> Config:
-        """The architecture that a header describes, whose facts are sound.
-
-        Raises:
-            FileFormatError, TypeError, KeyError: if it describes none.
-        """
-
     def trains(self, plan: Plan) -> bool:
         """Whether encoding trains a network, and so needs a device."""
 
@@ -122,9 +117,6 @@ class Codec(Protocol):
 
     def parts(self, payload: bytes, config: Any) -> dict[str, float]:
         """The bytes that each part of a packed payload takes."""
-
-    def describe(self, config: Any) -> str:
-        """The field in a phrase, as ``intfit info`` prints it."""
 
     def describe_plan(self, prepared: Prepared) -> str:
         """The field and its training in a phrase, as ``--verbose`` and ``--dry-run`` print it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..codecs.protocol import Hooks
 from ..errors import UsageError
+from ..limits import Limits
 from ..settings import Settings, flag
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def decode(
     wanted: dict[str, dict[str, Any]],
     device: str,
     threads: int | None,
+    limit: float = 1.0,
 ) -> Product:
     """Decode a file to the format ``suffix`` names; ``wanted`` is what was asked of each kind.
 
@@ -164,7 +166,7 @@ def decode(
     from ..media import medium
 
     began = time.monotonic()
-    field = api.load(data, device=device, threads=threads)
+    field = api.load(data, device=device, threads=threads, limits=Limits(limit))
     target = medium(field.kind).Target(**choose(wanted, field.kind))
     result = api.decode(field, target, suffix=suffix)
     values = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
+from ..limits import USUAL, Limits
 from ..signals import Evaluate, Grid, cell_centres
 
 DEFAULT_SUFFIX = ".wav"
@@ -93,7 +94,7 @@ def _round_up(value: float) -> float:
     return rounded if rounded >= value else round(value + 10.0**-digits, digits)
 
 
-def read(data: bytes, *, suffix: str = "", seed: int = 0) -> Grid:
+def read(data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL) -> Grid:
     """The samples of a recording, scaled to a peak of 1; those of all channels make one example.
 
     Raises:
@@ -165,7 +166,15 @@ def _evaluate_cells(
     return values * np.float32(facts["peak"])
 
 
-def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray[np.float32]:
+def check_limits(facts: dict[str, Any], limits: Limits) -> None:
+    """Raise MediaError where a recording has more frames, or takes more memory, than allowed."""
+    limits.check_frames(facts["frames"])
+    limits.check_bytes(12 * facts["frames"] * facts["channels"])
+
+
+def render(
+    evaluate: Evaluate, facts: dict[str, Any], target: Target, *, limits: Limits = USUAL
+) -> NDArray[np.float32]:
     """Samples ``[N', C]`` of the field at the target's rate.
 
     Where that is below the native rate, the field is evaluated at an odd multiple of the target's
@@ -205,7 +214,7 @@ def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray
 
 
 def compare_with(
-    data: bytes, facts: dict[str, Any], *, suffix: str = ""
+    data: bytes, facts: dict[str, Any], *, suffix: str = "", limits: Limits = USUAL
 ) -> Callable[[NDArray[Any]], dict[str, float | None]]:
     """Read the original; the result takes ``[N, C]`` to SNR and log-spectral distance, in dB.
 

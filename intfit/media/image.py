@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from .. import metrics
 from ..coding.header import CHANNELS
 from ..errors import MediaError, UsageError
+from ..limits import USUAL, Limits
 from ..signals import Evaluate, Grid, cell_centres
 from .pixels import read_pixels, reduce_depth, to_pillow, value_range
 
@@ -59,7 +60,7 @@ def accepts(data: bytes, suffix: str = "") -> bool:
     return False
 
 
-def read(data: bytes, *, suffix: str = "", seed: int = 0) -> Grid:
+def read(data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL) -> Grid:
     """The pixels of an image file, alpha as a channel.
 
     Raises:
@@ -141,7 +142,14 @@ def _choose_size(facts: dict[str, Any], target: Target) -> tuple[int, int]:
     return size
 
 
-def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray[Any]:
+def check_limits(facts: dict[str, Any], limits: Limits) -> None:
+    """Raise MediaError where an image has more pixels than allowed."""
+    limits.check_pixels(facts["width"] * facts["height"])
+
+
+def render(
+    evaluate: Evaluate, facts: dict[str, Any], target: Target, *, limits: Limits = USUAL
+) -> NDArray[Any]:
     """Pixels ``[H', W', C]`` of the field at the target's resolution, in the original's range.
 
     Where an output pixel covers more than one native pixel, the field is averaged over the pixel's
@@ -182,7 +190,7 @@ def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> NDArray
 
 
 def compare_with(
-    data: bytes, facts: dict[str, Any], *, suffix: str = ""
+    data: bytes, facts: dict[str, Any], *, suffix: str = "", limits: Limits = USUAL
 ) -> Callable[[NDArray[Any]], dict[str, float | None]]:
     """Read the original; the result takes pixels ``[H, W, C]`` to their PSNR (dB) and SSIM.
 

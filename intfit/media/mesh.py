@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..errors import MediaError, UsageError
+from ..limits import USUAL, Limits
 from ..signals import DistanceSamples, Evaluate
 from .isosurface import COARSEST, extract_surface, remove_fragments
 from .sampling import CLAMP, PADDING, draw_pool, fit_box
@@ -47,7 +48,9 @@ def accepts(data: bytes, suffix: str = "") -> bool:
     return detect_format(data, suffix) is not None
 
 
-def read(data: bytes, *, suffix: str = "", seed: int = 0, pool: int = POOL) -> DistanceSamples:
+def read(
+    data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL, pool: int = POOL
+) -> DistanceSamples:
     """``pool`` signed-distance samples of a mesh file, drawn from ``seed``.
 
     Raises:
@@ -139,7 +142,13 @@ def choose_grid(facts: dict[str, Any], target: Target) -> tuple[NDArray[np.int64
     return counts, cell
 
 
-def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> trimesh.Trimesh:
+def check_limits(facts: dict[str, Any], limits: Limits) -> None:
+    """A surface's size follows from the resolution it is decoded at: see :func:`render`."""
+
+
+def render(
+    evaluate: Evaluate, facts: dict[str, Any], target: Target, *, limits: Limits = USUAL
+) -> trimesh.Trimesh:
     """The field's zero level as triangles (marching cubes), in the original's place and scale.
 
     ``metadata["fragments"]`` counts small pieces that were removed.
@@ -155,7 +164,7 @@ def render(evaluate: Evaluate, facts: dict[str, Any], target: Target) -> trimesh
 
 
 def compare_with(
-    data: bytes, facts: dict[str, Any], *, suffix: str = ""
+    data: bytes, facts: dict[str, Any], *, suffix: str = "", limits: Limits = USUAL
 ) -> Callable[[trimesh.Trimesh], dict[str, float | None]]:
     """Read the original; the result takes a mesh to its IoU and distances.
 

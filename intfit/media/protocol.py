@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..limits import USUAL, Limits
 from ..signals import Evaluate, Signal
 
 #: The signal that a medium is read into.
@@ -45,7 +46,9 @@ class Medium(Protocol[SignalT, TargetT, RenderedT]):
         ``suffix`` decides only where the content does not.
         """
 
-    def read(self, data: bytes, *, suffix: str = "", seed: int = 0) -> SignalT:
+    def read(
+        self, data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL
+    ) -> SignalT:
         """Read a file's bytes; ``seed`` seeds the draws of a medium that is sampled.
 
         Raises:
@@ -59,6 +62,9 @@ class Medium(Protocol[SignalT, TargetT, RenderedT]):
             MediaError: unless they describe a medium that this version can write.
         """
 
+    def check_limits(self, facts: dict[str, Any], limits: Limits) -> None:
+        """Raise MediaError where a medium with sound facts is larger than allowed."""
+
     def count_samples(self, facts: dict[str, Any]) -> int:
         """Samples of the original: pixels, samples of each channel, or faces."""
 
@@ -68,7 +74,14 @@ class Medium(Protocol[SignalT, TargetT, RenderedT]):
     def rate(self, facts: dict[str, Any], size: int) -> tuple[str, float]:
         """The rate of a file of ``size`` bytes, and before it the name of its unit."""
 
-    def render(self, evaluate: Evaluate, facts: dict[str, Any], target: TargetT) -> RenderedT:
+    def render(
+        self,
+        evaluate: Evaluate,
+        facts: dict[str, Any],
+        target: TargetT,
+        *,
+        limits: Limits = USUAL,
+    ) -> RenderedT:
         """Evaluate a field wherever ``target`` has samples.
 
         Raises:
@@ -96,7 +109,12 @@ class Medium(Protocol[SignalT, TargetT, RenderedT]):
         """
 
     def compare_with(
-        self, data: bytes, facts: dict[str, Any], *, suffix: str = ""
+        self,
+        data: bytes,
+        facts: dict[str, Any],
+        *,
+        suffix: str = "",
+        limits: Limits = USUAL,
     ) -> Callable[[RenderedT], dict[str, float | None]]:
         """Read the original in ``data``; the result measures how far a rendered medium is from it.
 

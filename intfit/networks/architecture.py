@@ -68,3 +68,7 @@ class SirenConfig:
         """What a file's header says of the network."""
         names = ("width", "depth", "omega_first", "omega")
         return {name: getattr(self, name) for name in names}
+
+    def describe(self) -> str:
+        """The network in a phrase."""
+        return f"SIREN {self.width} x {self.depth}, omega {self.omega_first} / {self.omega}"

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from ...coding.container import Stored
-from ...coding.header import Header
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...errors import UsageError
 from ...metrics import quality
@@ -44,15 +43,6 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
             f"{flag(refused[0])} is for --field siren: a recording's latents need no fit"
         )
     return config
-
-
-def read_config(header: Header) -> MdctConfig:
-    """The latents that a header describes.
-
-    Raises:
-        FileFormatError, TypeError, KeyError: if it describes none.
-    """
-    return MdctConfig(header.facts["channels"], header.facts["frames"], **header.network)
 
 
 def trains(plan: Plan) -> bool:
@@ -132,11 +122,6 @@ def decode(tensors: Tensors, config: MdctConfig, device: str) -> Evaluate:
 def parts(data: bytes, config: MdctConfig) -> dict[str, float]:
     """The bytes that each part of a packed payload takes."""
     return dict(payload.parts(data, config))
-
-
-def describe(config: MdctConfig) -> str:
-    """The field in a phrase."""
-    return f"latents, step {config.step}"
 
 
 def describe_plan(prepared: Prepared) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ...coding.header import Header
 from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
 from ...errors import FileFormatError
 from ..latent_steps import check_step
@@ -58,3 +59,16 @@ class MdctConfig:
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
         return {"step": self.step}
+
+    def describe(self) -> str:
+        """The field in a phrase."""
+        return f"latents, step {self.step}"
+
+
+def read_config(header: Header) -> MdctConfig:
+    """The latents that a header describes, whose facts are sound.
+
+    Raises:
+        FileFormatError, TypeError, KeyError: if it describes none.
+    """
+    return MdctConfig(header.facts["channels"], header.facts["frames"], **header.network)

@@ -5,7 +5,6 @@ from typing import Any
 
 from ...coding import weights
 from ...coding.container import Stored
-from ...coding.header import Header, count_features
 from ...coding.tensors import Tensors, payload_of, read_open
 from ...networks.architecture import SirenConfig
 from ...plan import Plan
@@ -26,16 +25,6 @@ def configure(signal: Any, plan: Plan, settings: Settings) -> SirenConfig:
         omega_first=float(plan.omega_first),
         omega=float(plan.omega),
     )
-
-
-def read_config(header: Header) -> SirenConfig:
-    """The SIREN that a header describes.
-
-    Raises:
-        FileFormatError, TypeError: if it describes none.
-    """
-    inputs, outputs = count_features(header.medium, header.facts)
-    return SirenConfig(inputs, outputs, **header.network)
 
 
 def trains(plan: Plan) -> bool:
@@ -80,11 +69,6 @@ def decode(tensors: Tensors, config: SirenConfig, device: str) -> Evaluate:
 def parts(payload: bytes, config: SirenConfig) -> dict[str, float]:
     """The bytes that each tensor of a packed payload takes."""
     return {part.name: round(part.size, 1) for part in weights.parts(payload, config.shapes())}
-
-
-def describe(config: SirenConfig) -> str:
-    """The network in a phrase."""
-    return f"SIREN {config.width} x {config.depth}, omega {config.omega_first} / {config.omega}"
 
 
 def describe_plan(prepared: Prepared) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...coding.container import Stored
-from ...coding.header import Header, count_features
 from ...coding.steps import COARSEST_LATENT_STEP
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...metrics import quality
@@ -22,7 +21,7 @@ from ..assemble import assemble
 from ..latent_steps import Candidate, StepSearch, step_index
 from ..protocol import Encoding, Hooks, Prepared, goal_notes
 from . import payload
-from .config import NEWEST_SHARED, OWN_DEPTH, WaveletConfig
+from .config import NEWEST_SHARED, WaveletConfig
 from .field import Latent, analysed, colours, pictured
 from .postfilter import corrected
 
@@ -40,17 +39,6 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
     height, width = signal.shape
     config = WaveletConfig(signal.out_features, height, width, step_index(settings.quality))
     return replace(config, common=NEWEST_SHARED) if config.can_share_postfilter() else config
-
-
-def read_config(header: Header) -> WaveletConfig:
-    """The latents that a header describes.
-
-    Raises:
-        FileFormatError, TypeError, KeyError: if it describes none.
-    """
-    _, channels = count_features(header.medium, header.facts)
-    facts = header.facts
-    return WaveletConfig(channels, facts["height"], facts["width"], **header.network)
 
 
 def trains(plan: Plan) -> bool:
@@ -235,16 +223,6 @@ def decode(tensors: Tensors, config: WaveletConfig, device: str) -> Evaluate:
 def parts(data: bytes, config: WaveletConfig) -> dict[str, float]:
     """The bytes that each part of a packed payload takes."""
     return dict(payload.parts(data, config))
-
-
-def describe(config: WaveletConfig) -> str:
-    """The field in a phrase."""
-    phrase = f"latents, step {config.step}"
-    if config.common:
-        phrase += ", corrected"
-    if config.neurons:
-        phrase += f", and a SIREN {config.neurons} x {OWN_DEPTH}"
-    return phrase
 
 
 def describe_plan(prepared: Prepared) -> str:

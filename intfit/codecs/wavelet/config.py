@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ...coding.header import Header, count_features
 from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
 from ...errors import FileFormatError
 from ...networks.architecture import SirenConfig
@@ -134,3 +135,23 @@ class WaveletConfig:
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
         return {"step": self.step, "neurons": self.neurons, "common": self.common}
+
+    def describe(self) -> str:
+        """The field in a phrase."""
+        phrase = f"latents, step {self.step}"
+        if self.common:
+            phrase += ", corrected"
+        if self.neurons:
+            phrase += f", and a SIREN {self.neurons} x {OWN_DEPTH}"
+        return phrase
+
+
+def read_config(header: Header) -> WaveletConfig:
+    """The latents that a header describes, whose facts are sound.
+
+    Raises:
+        FileFormatError, TypeError, KeyError: if it describes none.
+    """
+    _, channels = count_features(header.medium, header.facts)
+    facts = header.facts
+    return WaveletConfig(channels, facts["height"], facts["width"], **header.network)
