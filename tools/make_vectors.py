@@ -175,14 +175,14 @@ def expected(name: str, data: bytes) -> dict:
     if "image" in header:
         decoded = Image.open(io.BytesIO(intfit.decode(field, suffix=".png").data))
         pixels = np.asarray(decoded)
-        if pixels.size > 6000:  # every fourth pixel
-            pixels, found["every"] = pixels[::4, ::4], 4
+        found["every"] = 4 if pixels.size > 6000 else 3 if pixels.size > 3000 else 1
+        pixels = pixels[:: found["every"], :: found["every"]]
         found["pixels"] = {"shape": list(pixels.shape), "hex": pixels.tobytes().hex()}
         inside = np.array([[-0.31, 0.17], [0.05, -0.9], [0.4, 0.66], [-0.5, -0.2]], np.float32)
     elif "audio" in header:
-        found["every"] = 32
+        found["every"] = 128
         count = header["audio"][0]  # a power of two: its sample centres are exact in float32
-        centres = ((2 * np.arange(count) + 1 - count) / count).astype(np.float32)[::32, None]
+        centres = ((2 * np.arange(count) + 1 - count) / count).astype(np.float32)[::128, None]
         found["samples"] = [round(float(v), 6) for v in field(centres).ravel()]
         inside = np.array([[-0.91], [-0.4], [0.001], [0.77]], np.float32)
     else:
@@ -198,7 +198,7 @@ def range_coder() -> dict:
     rng = np.random.default_rng(5)
     encoder = constriction.stream.queue.RangeEncoder()
     parts: list[dict] = []
-    for weights in ([1, 0], [3, 1], [1 << 40, 1, 1 << 20, 5], list(range(1, 200)), [1] * 1001):
+    for weights in ([1, 0], [3, 1], [1 << 40, 1, 1 << 20, 5], list(range(1, 200)), [1] * 301):
         table = np.array(weights, np.float64)
         symbols = rng.choice(len(table), 40, p=table / table.sum()).astype(np.int32)
         symbols[-1] = len(table) - 1
