@@ -32,7 +32,9 @@ def read_container(data):
         tensors[name] = (entry["dtype"], entry["shape"], body[first:last])
     header = json.loads(text)
     member = f'"crc":{header["crc"]}'
-    bare = text.replace(member + ",", "") if member + "," in text else text.replace("," + member, "")
+    bare = (
+        text.replace(member + ",", "") if member + "," in text else text.replace("," + member, "")
+    )
     assert zlib.crc32(body, zlib.crc32(bare.encode())) == header["crc"], "checksum"
     assert header["version"] == 2
     return header, tensors

@@ -43,7 +43,9 @@ def page() -> str:
     parts = [INTRODUCTION]
     for command in COMMANDS:
         lines = [line.rstrip() for line in help_of(command).splitlines()]
-        parts.append("\n".join([f"## {f'intfit {command}'.strip()}", "", "```text", *lines, "```", ""]))
+        parts.append(
+            "\n".join([f"## {f'intfit {command}'.strip()}", "", "```text", *lines, "```", ""])
+        )
     return "\n".join(parts)
 
 

@@ -72,7 +72,10 @@ def ball() -> bytes:
     faces = []
     for j in range(columns):
         k = (j + 1) % columns
-        faces += [(0, 2 + j, 2 + k), (1, 2 + (rows - 1) * columns + k, 2 + (rows - 1) * columns + j)]
+        faces += [
+            (0, 2 + j, 2 + k),
+            (1, 2 + (rows - 1) * columns + k, 2 + (rows - 1) * columns + j),
+        ]
         for i in range(rows - 1):
             a, b = 2 + i * columns, 2 + (i + 1) * columns
             faces += [(a + j, b + j, b + k), (a + j, b + k, a + k)]
@@ -171,7 +174,10 @@ def in_order(name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 def expected(name: str, data: bytes) -> dict:
     """What a decoder must find."""
     header, field = header_of(data), intfit.load(data, device="cpu")
-    found: dict = {"header": header, "integers": integers(name, header, in_order(name, opened(name)))}
+    found: dict = {
+        "header": header,
+        "integers": integers(name, header, in_order(name, opened(name))),
+    }
     if "image" in header:
         decoded = Image.open(io.BytesIO(intfit.decode(field, suffix=".png").data))
         pixels = np.asarray(decoded)
@@ -216,7 +222,7 @@ def main() -> None:
     """Make what is missing, and all JSON."""
     VECTORS.mkdir(parents=True, exist_ok=True)
     text = json.dumps(range_coder(), separators=(",", ":"))
-    (VECTORS / "range-coder.json").write_text(text.replace('},{', '},\n{') + "\n")
+    (VECTORS / "range-coder.json").write_text(text.replace("},{", "},\n{") + "\n")
     for name, (medium, suffix, settings) in MEDIA.items():
         path = VECTORS / f"{name}.safetensors"
         if not path.exists():
