@@ -20,11 +20,11 @@ INTRODUCTION = """\
 
 What `--help` says, command by command. (Written by `tools/make_reference.py`: do not edit.)
 
-Exit codes: 0 all done, 1 some input failed, 2 wrong usage, 130 interrupted. Output files are written
-whole or not at all. Messages go to stderr; stdout carries data only.
+Exit codes: 0 all done, 1 some input failed, 2 wrong usage, 130 interrupted. Output files are
+written whole or not at all. Messages go to stderr; stdout carries data only.
 
-Environment: `INTFIT_DEVICE` and `INTFIT_THREADS` stand for `--device` and `--threads`; `NO_COLOR` is
-respected.
+Environment: `INTFIT_DEVICE` and `INTFIT_THREADS` stand for `--device` and `--threads`; `NO_COLOR`
+is respected.
 """
 
 

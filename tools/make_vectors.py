@@ -200,7 +200,7 @@ def expected(name: str, data: bytes) -> dict:
 
 
 def range_coder() -> dict:
-    """Symbols under tables of weights and uniform distributions, and what the coder makes of them."""
+    """Symbols under tables and uniform distributions, and what the coder makes of them."""
     rng = np.random.default_rng(5)
     encoder = constriction.stream.queue.RangeEncoder()
     parts: list[dict] = []
