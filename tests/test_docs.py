@@ -240,6 +240,40 @@ def test_latent_audio_vector():
     check_values(expected, [reference.audio_between(samples, place) for place in places])
 
 
+def test_constants_of_the_second_decoder_are_those_of_the_page():
+    """What the decoder is tested with is what the page says."""
+    from reference_decoder import audio, image
+
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in FORMAT.splitlines()
+        if line.startswith("|")
+    ]
+    norms = list(zip(*image.NORMS, strict=True))
+    for kinds, row in zip(("0, 1", "2"), norms, strict=True):
+        assert [kinds, *map(str, row)] in rows
+    names = (
+        "pair(current, 0)", "pair(current, 0)", "before", "pair(before, 1)", "pair(before, 2)",
+        "earlier", "pair(earlier, 1)", "mean", "pair(mean, 1)",
+        "pair(mean, 2) + pair(mean, 3) + pair(mean, 4)", "other", "pair(other, 1)",
+    )  # fmt: skip
+    weights = {name: [0, 0, 0] for name in (*names, *(f"pair(current, {k})" for k in (1, 2, 3)))}
+    for turn, (row, apart) in enumerate(zip(audio.WEIGHTS, audio.APART, strict=True)):
+        near = [f"pair(current, {k})" for k in apart]
+        for name, weight in zip((*near, *names[2:]), row, strict=True):
+            weights[name][turn] += weight
+    assert weights.pop("pair(current, 0)") == [0, 0, 0]
+    for name, three in weights.items():
+        assert [name, *map(str, three)] in rows
+    for constant in (*image.STEPS, image.SCALE):
+        assert str(abs(constant)) in FORMAT
+    flat = " ".join(FORMAT.split())
+    assert ", ".join(map(str, audio.BANDS)) in flat
+    assert ", ".join(map(str, image.NEIGHBOURS)) in flat
+    for factor, shift in audio.SCRAMBLE:
+        assert f"z = z * 0x{factor:X}; z ^= z >> {shift}" in flat
+
+
 def test_the_second_decoder_is_independent():
     for file in (ROOT / "tests" / "reference_decoder").glob("*.py"):
         imports = re.findall(r"^\s*(?:from|import) ([\w.]+)", file.read_text(), re.MULTILINE)

@@ -16,6 +16,8 @@ WEIGHTS = [
     [31, 0, 21, 12, 2, 3, 0, 6, 2, 0, 2, 1],
     [41, 3, 12, 6, 1, 0, 0, 6, 2, 0, 2, 1],
 ]
+APART = [(0, 0), (2, 0), (1, 3)]
+SCRAMBLE = [(0x9E3779B1, 15), (0x85EBCA6B, 13), (0xC2B2AE35, 16)]
 
 
 def root(power):
@@ -135,7 +137,7 @@ def audio_latents(payload, channels, frames):
             current = np.zeros(count, np.int64)
             for turn, (first, stride) in enumerate([(0, 4), (2, 4), (1, 2)]):
                 k = np.arange(first, count, stride)
-                near, far = [(0, 0), (2, 0), (1, 3)][turn]
+                near, far = APART[turn]
                 features = [
                     pair(current, k, near),
                     pair(current, k, far),
@@ -179,7 +181,7 @@ def read_magnitudes(decoder, models, contexts):
 
 def scramble(index):
     """A number in [-1, 1) from a whole number."""
-    for factor, shift in ((0x9E3779B1, 15), (0x85EBCA6B, 13), (0xC2B2AE35, 16)):
+    for factor, shift in SCRAMBLE:
         index = index * factor & 0xFFFFFFFF
         index ^= index >> shift
     return index / 2**31 - 1
