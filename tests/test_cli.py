@@ -22,7 +22,6 @@ from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
 
 FAST = ("--steps", 30)
-README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 @pytest.fixture
@@ -259,15 +258,6 @@ def test_every_command_has_a_page_of_help_with_an_example(process, command):
     page = process(*command.split(), "--help").out
     assert f"intfit {command} " in page.split("Options:")[0].split("Example")[1]
     assert max(map(len, page.splitlines())) <= 80
-    assert f"intfit {command} " in README
-
-
-def test_every_option_and_json_key_is_documented_in_the_readme(process):
-    for command in ("encode", "decode"):
-        for flag in re.findall(r"^  .*?(--[a-z][a-z-]+)", process(command, "--help").out, re.M):
-            assert flag in README, flag
-    for key in {*ENCODED_KEYS, *DECODED_KEYS, *INFO_KEYS, *VERIFIED_KEYS}:
-        assert f"`{key}`" in README, key
 
 
 def loads(*args: object) -> set[str]:

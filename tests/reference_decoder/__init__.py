@@ -1,0 +1,17 @@
+"""A second decoder of intfit files, written from docs/reference/file-format.md alone.
+
+It shares no code with intfit and imports nothing of it: only Python and NumPy. It is slow, and
+meant for small files: it shows that the specification suffices. Names of functions follow the
+sections of the specification.
+"""
+
+from .audio import audio_between, audio_latents, audio_samples
+from .coder import RangeDecoder, RunModel, cumulative, read_container
+from .image import image_between, image_latents, image_samples, shipped
+from .siren import grid, open_parameters, packed_parameters, pixels, siren, siren_shapes
+
+__all__ = [
+    "RangeDecoder", "RunModel", "audio_between", "audio_latents", "audio_samples", "cumulative",
+    "grid", "image_between", "image_latents", "image_samples", "open_parameters",
+    "packed_parameters", "pixels", "read_container", "shipped", "siren", "siren_shapes",
+]  # fmt: skip

@@ -1,0 +1,311 @@
+"""Pictures of latents: sections 5 and 6."""
+
+import decimal
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from .coder import RangeDecoder, RunModel, cumulative, precise
+from .siren import mirrored, packed_parameters, perceptron, siren_shapes
+
+
+def shipped(folder, sha256):
+    """The tensors of a network that is part of the format, found by its digest."""
+    for path in Path(folder).rglob("*.safetensors"):
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() == sha256:
+            length = int.from_bytes(data[:8], "little")
+            table = json.loads(data[8 : 8 + length])
+            found = {}
+            for name, entry in table.items():
+                if name != "__metadata__":
+                    first, last = entry["data_offsets"]
+                    kind = {"I8": "i1", "I16": "<i2", "I32": "<i4", "F32": "<f4", "F16": "<f2"}
+                    raw = np.frombuffer(data[8 + length :][first:last], kind[entry["dtype"]])
+                    found[name] = raw.reshape(entry["shape"]).astype(np.float64)
+            return found
+    raise FileNotFoundError(sha256)
+
+
+def level_count(height, width):
+    count = 0
+    while min(height, width) >> count >= 16:
+        count += 1
+    return count
+
+
+def band_shapes(height, width):
+    """For each level, the finest first, the sides of its bands: across, down, both."""
+    found = []
+    for _ in range(level_count(height, width)):
+        tall, wide = (height + 1) // 2, (width + 1) // 2
+        found.append([(tall, width // 2), (height // 2, wide), (height // 2, width // 2)])
+        height, width = tall, wide
+    return found
+
+
+PASSES = [(0, 0), (1, 1), (0, 1), (1, 0)]
+RINGS = [
+    [(0, -1), (0, 1)],
+    [(-1, 0), (1, 0)],
+    [(-1, -1), (-1, 1), (1, -1), (1, 1)],
+    [(y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2],
+]
+
+
+def fit(band, shape):
+    """Cut, or filled with zeros, to a shape."""
+    found = np.zeros(shape, np.int64)
+    part = band[: shape[0], : shape[1]]
+    found[: part.shape[0], : part.shape[1]] = part
+    return found
+
+
+def double(band, shape):
+    return fit(np.repeat(np.repeat(band, 2, axis=0), 2, axis=1), shape)
+
+
+def shifted(band, y, x):
+    """``band[i + y, j + x]``, zero outside."""
+    height, width = band.shape
+    framed = np.pad(band, 2)
+    return framed[2 + y : 2 + y + height, 2 + x : 2 + x + width]
+
+
+def cross(band):
+    return sum(shifted(band, y, x) for y, x in [(-1, 0), (1, 0), (0, -1), (0, 1)])
+
+
+def zero_bounds(index):
+    with precise():
+        logit = decimal.Decimal(2 * index - 63) / 8
+        share = int((1 << 40) / (1 + (-logit).exp()))
+    return cumulative([share, (1 << 40) - share])
+
+
+def size_bounds(index):
+    with precise():
+        scale = (decimal.Decimal(2 * index + 1) / 8 - 5).exp()
+        ratio = (-1 / scale).exp()
+        reach = min(1000, int(12 * scale) + 2)
+        weights = [int((1 << 40) * (1 - ratio) * ratio**m) for m in range(reach)]
+        weights.append(int((1 << 40) * ratio**reach))
+    return cumulative([max(weight, 1 << 18) for weight in weights]), reach
+
+
+class Cache(dict):
+    def __init__(self, make):
+        self.make = make
+
+    def __missing__(self, key):
+        self[key] = self.make(key)
+        return self[key]
+
+
+ZERO, SIZE = Cache(zero_bounds), Cache(size_bounds)
+LOGARITHMS = np.array([round(16 * math.log2(1 + 2 * m)) for m in range(1024)], np.int64)
+
+
+def context_classes(network, group, turn, features):
+    """Classes of zero and of size from magnitudes ``[16, n]``; whole numbers throughout."""
+    x = LOGARITHMS[np.minimum(features, 1023)]
+    first, second, last = (network[k].astype(np.int64) for k in ("first", "second", "last"))
+    x = np.maximum(first @ x + network["position"][group, turn].astype(np.int64)[:, None], 0) >> 6
+    x = np.maximum(second @ x + network["second_bias"].astype(np.int64)[:, None], 0) >> 6
+    x = (last @ x + network["last_bias"].astype(np.int64)[:, None]) >> 8
+    return np.clip(x[0] + 32, 0, 63), np.clip(x[1] + 20, 0, 43)
+
+
+def read_pass(decoder, zero, size):
+    """The latents of a pass, in raster order."""
+    values = np.zeros(len(zero), np.int64)
+    for index in sorted(set(zero.tolist())):
+        for place in np.flatnonzero(zero == index):
+            values[place] = decoder.symbol(ZERO[index])
+    there = np.flatnonzero(values)
+    signs = [1 - 2 * decoder.uniform(1) for _ in there]
+    for index in sorted(set(size[there].tolist())):
+        bounds, reach = SIZE[index]
+        places = there[size[there] == index]
+        more = [decoder.symbol(bounds) for _ in places]
+        more = [m + decoder.uniform(24) if m == reach else m for m in more]
+        values[places] = np.array(more) + 1
+    values[there] *= np.array(signs, np.int64)
+    return values
+
+
+def read_levels(data, height, width, channels, network):
+    """Latents by level (finest first), orientation: ``[C, h, w]``."""
+    shapes = band_shapes(height, width)
+    latents = [[np.zeros((channels, *sides), np.int64) for sides in level] for level in shapes]
+    decoder = RangeDecoder(data)
+    for level in reversed(range(len(shapes))):
+        for channel in range(channels):
+            for orientation in range(3):
+                band = latents[level][orientation][channel]
+                around = other_bands(latents, level, orientation, channel)
+                group = (min(level, 4) * 3 + orientation) * 3 + min(channel, 2)
+                for turn, (row, column) in enumerate(PASSES):
+                    if not band[row::2, column::2].size:
+                        continue
+                    features = beside(np.abs(band), row, column) + around
+                    features = [f[row::2, column::2].ravel() for f in features]
+                    zero, size = context_classes(network, group, turn, np.stack(features))
+                    found = read_pass(decoder, zero, size)
+                    band[row::2, column::2] = found.reshape(band[row::2, column::2].shape)
+    return latents
+
+
+def beside(sizes, row, column):
+    """Four sums over rings of neighbours in the band, later passes being zero still."""
+    return [sum(shifted(sizes, y, x) for y, x in ring) for ring in RINGS]
+
+
+def other_bands(latents, level, orientation, channel):
+    """Twelve magnitudes from other bands."""
+    shape = latents[level][orientation].shape[1:]
+    found = [np.zeros(shape, np.int64)] * 12
+    if level + 1 < len(latents):
+        above = [np.abs(band[channel]) for band in latents[level + 1]]
+        found[0] = double(above[orientation], shape)
+        found[1] = double(cross(above[orientation]), shape)
+        found[2] = sum(double(above[k], shape) for k in range(3) if k != orientation)
+    for k in range(orientation):
+        found[3 + 2 * k] = fit(np.abs(latents[level][k][channel]), shape)
+        found[4 + 2 * k] = cross(found[3 + 2 * k])
+    for k in range(min(channel, 2)):
+        found[7 + 2 * k] = np.abs(latents[level][orientation][k])
+        found[8 + 2 * k] = cross(found[7 + 2 * k])
+    if level + 2 < len(latents):
+        middle = latents[level + 1][orientation].shape[1:]
+        grand = np.abs(latents[level + 2][orientation][channel])
+        found[11] = double(double(grand, middle), shape)
+    return found
+
+
+STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
+SCALE = 1.1496043988602418
+NORMS = [(1.0113, 1.0404), (0.9984, 0.9672), (1.0458, 1.0396), (1.0668, 1.0751), (1.0729, 1.0859)]
+
+
+def merge(low, high):
+    """The signal along the first axis from its low and high half."""
+    even, odd = low / SCALE, high * SCALE
+
+    def neighbours(source, count, offset):
+        index = np.arange(count) + offset
+        last = len(source) - 1
+        return source[index.clip(0, last)] + source[(index + 1).clip(0, last)]
+
+    even = even - STEPS[3] * neighbours(odd, len(even), -1)
+    odd = odd - STEPS[2] * neighbours(even, len(odd), 0)
+    even = even - STEPS[1] * neighbours(odd, len(even), -1)
+    odd = odd - STEPS[0] * neighbours(even, len(odd), 0)
+    signal = np.empty((len(even) + len(odd), *even.shape[1:]))
+    signal[0::2], signal[1::2] = even, odd
+    return signal
+
+
+def synthesise(coarsest, levels, step, finest=0):
+    """The picture ``[H, W, C]``, without levels below ``finest``."""
+    picture = np.moveaxis(coarsest * step, 0, -1)
+    for level in reversed(range(len(levels))):
+        across, down, both = (
+            np.moveaxis(band * (step if level >= finest else 0.0), 0, -1)
+            / NORMS[min(level, 4)][orientation == 2]
+            for orientation, band in enumerate(levels[level])
+        )
+        low, high = merge(picture, down), merge(across, both)
+        picture = merge(low.swapaxes(0, 1), high.swapaxes(0, 1)).swapaxes(0, 1)
+    return picture
+
+
+NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+NEIGHBOURS += [(0, 2), (2, 0), (0, -2), (-2, 0)]
+
+
+def postfilter_features(coarsest, levels, step):
+    """What the networks of the post-filter see at each pixel, ``[H, W, F]``."""
+    picture = synthesise(coarsest, levels, step)
+    found, last = [], picture
+    for level in range(min(3, len(levels))):
+        without = synthesise(coarsest, levels, step, finest=level + 1)
+        found.append(np.clip((last - without) / step, -8, 8))
+        last = without
+    found.append(np.clip(last, -1000, 1000))
+    height, width, _ = picture.shape
+    framed = np.pad(picture[..., 0], 2, mode="edge")
+    for y, x in NEIGHBOURS:
+        other = framed[2 + y : 2 + y + height, 2 + x : 2 + x + width]
+        found.append(np.clip((other - picture[..., 0]) / step, -8, 8)[..., None])
+    return np.concatenate(found, axis=-1)
+
+
+def image_latents(payload, header, channels, network):
+    """Integers of a picture: colours, coarsest, levels, those of its own network."""
+    width, height = header["image"][:2]
+    neurons = header["latent"][1] if len(header["latent"]) > 1 else None
+    integers, own = {}, {}
+    if neurons:
+        end = 2 + int.from_bytes(payload[:2], "little")
+        inside = (min(3, level_count(height, width)) + 1) * channels + 12
+        shapes = siren_shapes(inside, channels, neurons, 2, skip=True)
+        integers, own = packed_parameters(payload[2:end], shapes)
+        payload = payload[end:]
+    colours = np.frombuffer(payload[: channels**2], np.int8).reshape(channels, channels)
+    head = channels**2 + 3 * channels
+    models = [RunModel(payload[i : i + 3]) for i in range(channels**2, head, 3)]
+    end = head + 3 + int.from_bytes(payload[head : head + 3], "little")
+    scale = 1 << level_count(height, width)
+    tall, wide = -(-height // scale), -(-width // scale)
+    decoder = RangeDecoder(payload[head + 3 : end])
+    coarsest = np.stack([m.read(decoder, tall * wide).reshape(tall, wide) for m in models])
+    coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
+    coarsest = coarsest.cumsum(axis=2)
+    levels = read_levels(payload[end:], height, width, channels, network)
+    integers = {f"correction.{name}": values for name, values in integers.items()}
+    integers["coarsest"] = coarsest
+    for level, bands in enumerate(levels):
+        for name, band in zip(("across", "down", "both"), bands, strict=True):
+            integers[f"levels.{level}.{name}"] = band
+    return colours / 127, coarsest, levels, own, integers
+
+
+def image_samples(header, colours, coarsest, levels, own, common):
+    """Values ``[H, W, C]`` at the pixels."""
+    step = 2.0 ** (-header["latent"][0] / 24)
+    picture = synthesise(coarsest, levels, step)
+    if own or common:
+        features = postfilter_features(coarsest, levels, step)
+        for parameters, bend in (
+            (common, lambda _, z: np.maximum(z, 0)),
+            (own, lambda _, z: np.sin(z)),
+        ):
+            if parameters:
+                picture = picture + step * perceptron(parameters, features, bend)
+    return picture @ colours
+
+
+def image_between(samples, y, x):
+    """A value ``[C]`` at a position in pixels (pixel centres are whole), interpolated."""
+
+    def taps(position, size):
+        position = round(position * 1024) / 1024
+        base = math.floor(position)
+        t = position - base
+        weights = [
+            ((2 - t) * t - 1) * t / 2,
+            ((3 * t - 5) * t * t + 2) / 2,
+            ((4 - 3 * t) * t + 1) * t / 2,
+            (t - 1) * t * t / 2,
+        ]
+        return zip([mirrored(base + i, size) for i in (-1, 0, 1, 2)], weights, strict=True)
+
+    height, width, _ = samples.shape
+    columns = list(taps(x, width))
+    return sum(
+        a * sum(b * samples[row, column] for column, b in columns) for row, a in taps(y, height)
+    )

@@ -1,0 +1,87 @@
+"""SIRENs, coordinates and values: sections 4 and 8."""
+
+import math
+
+import numpy as np
+
+from .coder import RangeDecoder, RunModel
+
+
+def siren_shapes(inside, outside, width, depth, *, skip=False):
+    sizes = [inside, *[width] * depth, outside]
+    shapes = {}
+    for layer in range(depth + 1):
+        shapes[f"layers.{layer}.weight"] = (sizes[layer + 1], sizes[layer])
+        shapes[f"layers.{layer}.bias"] = (sizes[layer + 1],)
+    return shapes | ({"skip": (outside, inside)} if skip else {})
+
+
+def packed_parameters(payload, shapes):
+    """Integers and parameters of a packed network."""
+    head = 4 * len(shapes)
+    decoder = RangeDecoder(payload[head:])
+    integers, parameters = {}, {}
+    for index, (name, shape) in enumerate(shapes.items()):
+        entry = payload[4 * index : 4 * index + 4]
+        run = RunModel(entry[1:]).read(decoder, math.prod(shape)).reshape(shape)
+        integers[name], parameters[name] = run, run * np.float32(2.0 ** (-entry[0] / 12))
+    return integers, parameters
+
+
+def perceptron(parameters, x, bend):
+    """Layers with a nonlinearity between them, and a linear layer beside them if there is one."""
+    depth = sum(name.endswith("bias") for name in parameters) - 1
+    values = x
+    for layer in range(depth + 1):
+        values = values @ parameters[f"layers.{layer}.weight"].T
+        values = values + parameters[f"layers.{layer}.bias"]
+        if layer < depth:
+            values = bend(layer, values)
+    return values + x @ parameters["skip"].T if "skip" in parameters else values
+
+
+def siren(parameters, network, coordinates):
+    """Values ``[n, c]`` at coordinates ``[n, d]``."""
+    _, _, omega_first, omega = network
+    return perceptron(
+        parameters, coordinates, lambda layer, z: np.sin((omega if layer else omega_first) * z)
+    )
+
+
+def open_parameters(tensors):
+    found = {}
+    for name, (dtype, shape, data) in tensors.items():
+        if dtype == "BF16":
+            raw = np.frombuffer(data, "<u2").astype("<u4") << 16
+            values = raw.view("<f4")
+        else:
+            values = np.frombuffer(data, {"F32": "<f4", "F16": "<f2"}[dtype]).astype("<f4")
+        found[name] = values.reshape(shape)
+    return found
+
+
+def centres(size, longest):
+    return (2 * np.arange(size) + 1 - size) / longest
+
+
+def grid(height, width):
+    """Coordinates (y, x) of all pixels, row by row."""
+    longest = max(height, width)
+    y, x = np.meshgrid(centres(height, longest), centres(width, longest), indexing="ij")
+    return np.stack([y.ravel(), x.ravel()], axis=1)
+
+
+def pixels(values, mode):
+    """8-bit pixels of values in [-1, 1]; 16 bits where the mode is I;16."""
+    most = 65535 if mode == "I;16" else 255
+    return np.rint((np.clip(values, -1, 1) + 1) * (most / 2)).astype(np.int64)
+
+
+CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
+
+
+def mirrored(index, size):
+    """An index beyond an end, mirrored at it."""
+    index = -1 - index if index < 0 else index
+    index = 2 * size - 1 - index if index >= size else index
+    return min(max(index, 0), size - 1)

@@ -1,0 +1,238 @@
+"""Make the test vectors of the file format: python tools/make_vectors.py
+
+docs/reference/vectors/NAME.safetensors is a small file that the program makes, NAME.json what a
+decoder must find in it: the integers of each tensor (their SHA-256 as little-endian int32, their
+number and the first ones that are not zero) and decoded samples. Made anew only with a new version
+of the format: decoders of others are tested on them. Files that exist are left alone; their JSON
+is written again.
+"""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import constriction
+import numpy as np
+import soundfile
+from PIL import Image
+from safetensors.numpy import load as load_tensors
+
+import intfit
+
+ROOT = Path(__file__).resolve().parent.parent
+VECTORS = ROOT / "docs" / "reference" / "vectors"
+
+
+def photo(box: tuple[int, int, int, int]) -> bytes:
+    """A part of the sample photograph, as a PNG."""
+    with Image.open(ROOT / "samples" / "photo.png") as image:
+        part = image.convert("RGB").crop(box)
+    buffer = io.BytesIO()
+    part.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def drawing() -> bytes:
+    """Discs, whose edges give a network something to correct, as a PNG."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[0:96, 0:112]
+    pixels = np.full((96, 112, 3), 230, np.uint8)
+    for _ in range(30):
+        row, column, radius = rng.integers(0, 96), rng.integers(0, 112), rng.integers(6, 16)
+        pixels[(y - row) ** 2 + (x - column) ** 2 < radius**2] = rng.integers(0, 256, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def recording() -> bytes:
+    """Two thirds of a second of stereo: two notes, of which one is struck in the middle."""
+    t = np.arange(1 << 14) / 24000
+    low = 0.5 * np.sin(2 * np.pi * 330 * t)
+    high = 0.4 * np.sin(2 * np.pi * 2100 * t) * np.exp(-30 * np.maximum(t - 0.36, 0)) * (t > 0.36)
+    hiss = 0.01 * np.random.default_rng(0).standard_normal(len(t))
+    buffer = io.BytesIO()
+    samples = np.stack([low + high + hiss, 0.6 * low - 0.3 * high + hiss], axis=1)
+    soundfile.write(buffer, samples, 24000, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def ball() -> bytes:
+    """A coarse sphere as an OFF file: 8 x 12 points on it, and two poles."""
+    rows, columns = 8, 12
+    points = [(0.0, 0.0, 1.0), (0.0, 0.0, -1.0)]
+    for i in range(1, rows + 1):
+        for j in range(columns):
+            a, b = np.pi * i / (rows + 1), 2 * np.pi * j / columns
+            points.append((np.sin(a) * np.cos(b), np.sin(a) * np.sin(b), np.cos(a)))
+    faces = []
+    for j in range(columns):
+        k = (j + 1) % columns
+        faces += [
+            (0, 2 + j, 2 + k),
+            (1, 2 + (rows - 1) * columns + k, 2 + (rows - 1) * columns + j),
+        ]
+        for i in range(rows - 1):
+            a, b = 2 + i * columns, 2 + (i + 1) * columns
+            faces += [(a + j, b + j, b + k), (a + j, b + k, a + k)]
+    lines = [f"OFF\n{len(points)} {len(faces)} 0"]
+    lines += [" ".join(f"{value:.6f}" for value in point) for point in points]
+    lines += [" ".join(map(str, (3, *face))) for face in faces]
+    return "\n".join(lines).encode()
+
+
+MEDIA = {
+    "siren-image": (
+        photo((100, 60, 120, 75)), ".png",
+        intfit.Settings(field="siren", width=12, depth=3, steps=400, device="cpu"),
+    ),
+    "siren-open": (
+        photo((100, 60, 112, 68)), ".png",
+        intfit.Settings(
+            field="siren", width=8, depth=2, steps=200, device="cpu", profile="open",
+            precision="bfloat16",
+        ),
+    ),
+    "siren-mesh": (
+        ball(), ".off", intfit.Settings(width=10, depth=2, steps=400, device="cpu"),
+    ),
+    "latent-image": (
+        photo((20, 70, 67, 109)), ".png",
+        intfit.Settings(field="latent", effort=2, quality=55, device="cpu"),
+    ),
+    "latent-postfilter": (
+        drawing(), ".png",
+        intfit.Settings(field="latent", steps=3000, quality=20, device="cpu", threads=1),
+    ),
+    "latent-audio": (
+        recording(), ".wav", intfit.Settings(field="latent", quality=60, device="cpu"),
+    ),
+}  # fmt: skip
+
+
+def opened(name: str) -> dict[str, np.ndarray]:
+    """The tensors of a file in the open profile."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "open.safetensors"
+        command = [sys.executable, "-m", "intfit", "export", "--quiet"]
+        command += [str(VECTORS / f"{name}.safetensors"), "-o", str(target)]
+        subprocess.run(command, check=True)
+        return load_tensors(target.read_bytes())
+
+
+def header_of(data: bytes) -> dict:
+    """The intfit header of a file."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["intfit"])
+
+
+def described(values: np.ndarray) -> dict:
+    """Whole numbers, in short."""
+    flat = np.rint(values).astype("<i4").ravel()
+    return {
+        "count": len(flat),
+        "first": [[int(i), int(flat[i])] for i in np.flatnonzero(flat)[:12]],
+        "sha256": hashlib.sha256(flat.tobytes()).hexdigest(),
+    }
+
+
+def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
+    """The integers of the tensors, by what the open profile and the steps say."""
+    if "latent" in header:
+        step = 2.0 ** (-header["latent"][0] / 24)
+        found = {
+            key: described(tensor / step)
+            for key, tensor in tensors.items()
+            if key == "coarsest" or key.startswith("levels.")
+        }
+        if "latents" in tensors:  # noise stands where latents are zero, and is below an eighth
+            steps = tensors["latents"] / step
+            found["latents"] = described(np.where(np.abs(steps) > 0.5, steps, 0))
+            found["blocks"] = described(tensors["blocks"])
+        return found
+    if name == "siren-open":
+        return {}
+    data = (VECTORS / f"{name}.safetensors").read_bytes()
+    payload = data[8 + int.from_bytes(data[:8], "little") :]
+    return {
+        key: described(tensor / 2.0 ** (-payload[4 * index] / 12))
+        for index, (key, tensor) in enumerate(tensors.items())
+    }
+
+
+def in_order(name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters of a SIREN in the order of the network."""
+    if not name.startswith("siren"):
+        return tensors
+    return dict(sorted(tensors.items(), key=lambda item: (item[0][:9], item[0][9:] == "bias")))
+
+
+def expected(name: str, data: bytes) -> dict:
+    """What a decoder must find."""
+    header, field = header_of(data), intfit.load(data, device="cpu")
+    found: dict = {
+        "header": header,
+        "integers": integers(name, header, in_order(name, opened(name))),
+    }
+    if "image" in header:
+        decoded = Image.open(io.BytesIO(intfit.decode(field, suffix=".png").data))
+        pixels = np.asarray(decoded)
+        found["every"] = 8 if pixels.size > 6000 else 3 if pixels.size > 3000 else 1
+        pixels = pixels[:: found["every"], :: found["every"]]
+        found["pixels"] = {"shape": list(pixels.shape), "hex": pixels.tobytes().hex()}
+        inside = np.array([[-0.31, 0.17], [0.05, -0.9], [0.4, 0.66], [-0.5, -0.2]], np.float32)
+    elif "audio" in header:
+        found["every"] = 128
+        count = header["audio"][0]  # a power of two: its sample centres are exact in float32
+        centres = ((2 * np.arange(count) + 1 - count) / count).astype(np.float32)[::128, None]
+        found["samples"] = [round(float(v), 6) for v in field(centres).ravel()]
+        inside = np.array([[-0.91], [-0.4], [0.001], [0.77]], np.float32)
+    else:
+        rng = np.random.default_rng(1)
+        inside = rng.uniform(-0.9, 0.9, (24, 3)).astype(np.float32).round(3)
+    found["coordinates"] = [[round(float(v), 6) for v in row] for row in inside]
+    found["values"] = [[round(float(v), 6) for v in row] for row in field(inside)]
+    return found
+
+
+def range_coder() -> dict:
+    """Symbols under tables and uniform distributions, and what the coder makes of them."""
+    rng = np.random.default_rng(5)
+    encoder = constriction.stream.queue.RangeEncoder()
+    parts: list[dict] = []
+    for weights in ([1, 0], [3, 1], [1 << 40, 1, 1 << 20, 5], list(range(1, 200)), [1] * 301):
+        table = np.array(weights, np.float64)
+        symbols = rng.choice(len(table), 40, p=table / table.sum()).astype(np.int32)
+        symbols[-1] = len(table) - 1
+        encoder.encode(symbols, constriction.stream.model.Categorical(table, perfect=False))
+        parts.append({"weights": weights, "symbols": symbols.tolist()})
+    for bits in (1, 7, 24):
+        symbols = rng.integers(0, 1 << bits, 12).astype(np.int32)
+        encoder.encode(symbols, constriction.stream.model.Uniform(1 << bits))
+        parts.append({"uniform": bits, "symbols": symbols.tolist()})
+    data = encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+    return {"hex": data.hex(), "parts": parts}
+
+
+def main() -> None:
+    """Make what is missing, and all JSON."""
+    VECTORS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(range_coder(), separators=(",", ":"))
+    (VECTORS / "range-coder.json").write_text(text.replace("},{", "},\n{") + "\n")
+    for name, (medium, suffix, settings) in MEDIA.items():
+        path = VECTORS / f"{name}.safetensors"
+        if not path.exists():
+            path.write_bytes(intfit.encode(medium, settings, suffix=suffix).data)
+        data = path.read_bytes()
+        text = json.dumps(expected(name, data), separators=(",", ":"))
+        text = text.replace('},"', '},\n"').replace('],"', '],\n"')
+        path.with_suffix(".json").write_text(text + "\n")
+        print(name, len(data), header_of(data))
+
+
+if __name__ == "__main__":
+    main()
