@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-DOCS = Path(__file__).resolve().parent
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 SAMPLES = DOCS.parent / "samples"
 COLUMNS = 88
 

@@ -1,1 +1,1 @@
-"""cli/bench."""
+"""``intfit bench``: comparisons that a user can repeat."""

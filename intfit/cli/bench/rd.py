@@ -21,13 +21,13 @@ from .speed import speed
 from .teachers import teachers
 
 app = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="Repeat the comparisons in the README."
+    rich_markup_mode=None, no_args_is_help=True, help="Repeat the comparisons in the documentation."
 )
 
 
 @app.callback()
 def top() -> None:
-    """Repeat the comparisons in the README."""
+    """Repeat the comparisons in the documentation."""
 
 
 app.command(cls=Sectioned, no_args_is_help=True)(teachers)

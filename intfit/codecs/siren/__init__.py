@@ -1,1 +1,1 @@
-"""codecs/siren."""
+"""SIRENs as whole fields."""
