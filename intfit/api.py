@@ -4,6 +4,7 @@ Imports torch only where a network is trained, or a SIREN evaluated: latents do 
 time than importing it takes.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,7 +114,8 @@ def encode(
     prepared = prepare(data, settings or Settings(), suffix=suffix, kind=kind)
     del data
     codec = codec_of(prepared.field, prepared.kind)
-    encoding = codec.encode(prepared, hooks or Hooks())
+    with _threads(prepared.settings.threads, needed=codec.trains(prepared.plan)):
+        encoding = codec.encode(prepared, hooks or Hooks())
     signal, module = prepared.signal, medium(prepared.kind)
     rate_name, rate = module.rate(signal.facts, len(encoding.data))
     return Encoded(
@@ -171,7 +173,7 @@ def prepare(
         overhead=overhead_bytes(kind, signal.facts),
     )
     config = codec.configure(signal, plan, settings)
-    device = _choose_device(settings.device, settings.threads, needed=codec.trains(plan))
+    device = _choose_device(settings.device, needed=codec.trains(plan))
     return Prepared(kind, field, signal, settings, plan, config, device)
 
 
@@ -186,20 +188,25 @@ def _target_size(settings: Settings, kind: str, facts: dict[str, Any]) -> int | 
     return settings.target_size
 
 
-def _choose_device(name: str, threads: int | None, *, needed: bool) -> str:
-    """The device of a network, its CPU threads bounded; the CPU where none is ``needed``.
+def _threads(threads: int | None, *, needed: bool) -> AbstractContextManager[None]:
+    """Bounds torch's CPU threads while it is entered, where torch is ``needed``."""
+    if not needed or threads is None:
+        return nullcontext()
+    from .devices import limit_threads
+
+    return limit_threads(threads)
+
+
+def _choose_device(name: str, *, needed: bool) -> str:
+    """The device of a network; the CPU where none is ``needed``.
 
     Raises:
         DeviceError: if a device asked for by name is not there.
     """
     if not needed and name in ("auto", "cpu"):
         return "cpu"
-    import torch
-
     from .devices import choose_device
 
-    if threads:
-        torch.set_num_threads(threads)
     device = choose_device(name)
     return str(device) if needed else "cpu"
 
@@ -218,8 +225,14 @@ def load(
     layout, config, tensors = _read(data, limits)
     header = layout.header
     codec = codec_of(header.field, header.medium)
-    chosen = _choose_device(device, threads, needed=codec.DECODES_ON_DEVICE)
-    evaluate = codec.decode(tensors, config, chosen)
+    needed = codec.DECODES_ON_DEVICE
+    chosen = _choose_device(device, needed=needed)
+    field = codec.decode(tensors, config, chosen)
+
+    def evaluate(coords: Floats) -> Floats:
+        with _threads(threads, needed=needed):
+            return field(coords)
+
     return Field(header.medium, evaluate, config, header.facts, chosen, limits)
 
 

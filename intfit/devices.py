@@ -1,5 +1,8 @@
 """Devices by name. A leaf."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from .errors import DeviceError, UsageError
@@ -26,6 +29,20 @@ def choose_device(name: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError(f"--device {name!r}: no MPS device here; --device auto takes what is")
     return torch.device(name)
+
+
+@contextmanager
+def limit_threads(threads: int | None) -> Iterator[None]:
+    """Have torch use so many CPU threads for a while, then as many as before; None: as it is."""
+    if threads is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def wait_for(device: torch.device) -> None:

@@ -12,11 +12,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import photo
 from PIL import Image
 
+import intfit as intfit_api
 from intfit.cli.decode import DECODED_KEYS
 from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
@@ -362,3 +364,12 @@ def test_an_explicit_device_that_is_missing_is_an_error(intfit, picture):
     assert "auto" in run.err
     by_environment = intfit("encode", picture, env={"INTFIT_DEVICE": "cuda"})
     assert by_environment.code == 1
+
+
+def test_a_call_of_the_library_leaves_the_threads_of_the_process_as_they_are(picture):
+    torch.set_num_threads(2)
+    settings = intfit_api.Settings(field="siren", steps=3, threads=1, device="cpu")
+    encoded = intfit_api.encode(picture.read_bytes(), settings)
+    field = intfit_api.load(encoded.data, device="cpu", threads=1)
+    field(np.zeros((4, 2), np.float32))
+    assert torch.get_num_threads() == 2

@@ -14,6 +14,7 @@ from .. import options
 from ..errors import report_errors
 from ..options import FIT, OUTPUT, option
 from ..report import Reporter
+from . import use_threads
 
 if TYPE_CHECKING:
     from ...bench.teachers import Run
@@ -71,6 +72,7 @@ def paper(
 
         if plot is not None:
             plots.check(plot)
+        use_threads(threads)
         size = scale.value
         given = {name: read_input(Job(Path(name), None)) for name in files or ()}
         sources = bench.inputs(given, size)

@@ -13,6 +13,7 @@ from .. import options
 from ..errors import report_errors
 from ..options import FIT, option
 from ..report import Reporter
+from . import use_threads
 
 if TYPE_CHECKING:
     from ...bench.speed import Cost
@@ -64,12 +65,9 @@ def speed(
     with report_errors(report, debug):
         wanted = _shapes(shapes)
         text = None if compare is None else read_input(Job(compare, None)).decode(errors="replace")
-        import torch
-
         from ...bench import speed as bench
 
-        if threads:
-            torch.set_num_threads(threads)
+        use_threads(threads)
         baseline = {cost.shape: cost for cost in bench.read(text)} if text is not None else {}
         wanted = wanted or list(baseline) or list(bench.SHAPES)
         if baseline and (missing := [shape for shape in wanted if shape not in baseline]):

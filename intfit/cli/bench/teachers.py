@@ -14,6 +14,7 @@ from .. import options
 from ..errors import report_errors
 from ..options import FIT, MESSAGES, OUTPUT, TEACHER, option
 from ..report import Reporter
+from . import use_threads
 
 if TYPE_CHECKING:
     from ...bench.teachers import Run, Summary
@@ -111,6 +112,7 @@ def teachers(
         from ...bench import plots
         from ...bench import teachers as bench
 
+        use_threads(threads)
         if plot is not None:
             plots.check(plot)
         wanted = [name.strip() for name in names.split(",")] if names else list(bench.USUAL)
