@@ -169,3 +169,8 @@ def load(data: bytes) -> tuple[Layout, dict[str, Stored]]:
         name: Stored(dtype, shape, data[layout.start + first : layout.start + end])
         for name, (dtype, shape, first, end) in layout.tensors.items()
     }
+
+
+def checksum_of(layout: Layout, data: bytes) -> int:
+    """The checksum that a file of this layout should have, whose bytes are ``data``."""
+    return _checksum(layout.header, [data[layout.start :]])
