@@ -18,9 +18,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from intfit.cli import app
+from intfit.codecs import read_config
 from intfit.codecs.wavelet import payload as pyramid
 from intfit.coding import container
-from intfit.codecs import read_config
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"

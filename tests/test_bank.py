@@ -13,14 +13,14 @@ from conftest import MEDIA
 
 from intfit import api as pipeline
 from intfit import metrics
-from intfit.codecs import latents
+from intfit.codecs import read_config
+from intfit.codecs.mdct import codec as latents
 from intfit.codecs.mdct import payload as codec
 from intfit.codecs.mdct import transform as bank
+from intfit.codecs.mdct.config import LONGEST, SHORTEST, MdctConfig
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
 from intfit.media import audio
-from intfit.codecs import read_config
-from intfit.codecs.mdct.config import LONGEST, SHORTEST, MdctConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "bank.safetensors"
@@ -243,10 +243,10 @@ def test_a_header_or_a_table_of_blocks_that_lies_is_refused():
     for blocks in ([0, 0, 0, 0], [512, 512, 512, 512], [300, 256, 256, 256], [8192] * 4):
         tensors["blocks"] = np.array(blocks, np.float32)
         if blocks == [512] * 4:
-            latents.field_of(tensors, config)  # two of them
+            latents.decode(tensors, config, "cpu")  # two of them
             continue
         with pytest.raises(FileFormatError, match="blocks"):
-            latents.field_of(tensors, config)
+            latents.decode(tensors, config, "cpu")
 
 
 @pytest.mark.skipif(not MEDIA.exists(), reason="the shared media are not here")

@@ -15,15 +15,16 @@ from PIL import Image, ImageDraw
 
 from intfit import api as pipeline
 from intfit import metrics
+from intfit.codecs import read_config
 from intfit.codecs.wavelet import payload as pyramid
 from intfit.codecs.wavelet import postfilter as correction
 from intfit.codecs.wavelet import postfilter_fitting as correct
+from intfit.codecs.wavelet.config import NEWEST_SHARED as NEWEST
+from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.coding import container
 from intfit.coding import weights as payload
 from intfit.errors import FileFormatError
 from intfit.media import image
-from intfit.codecs import read_config
-from intfit.codecs.wavelet.config import NEWEST_SHARED as NEWEST, WaveletConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "correction.safetensors"

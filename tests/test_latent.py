@@ -17,9 +17,9 @@ from intfit import metrics
 from intfit.codecs.wavelet import context_model as context
 from intfit.codecs.wavelet import field as latent
 from intfit.codecs.wavelet import lifting as wavelet
+from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
-from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "latent.safetensors"
@@ -46,7 +46,7 @@ def levels_of(config: WaveletConfig, spread: float, seed: int = 0) -> list[list[
 def test_a_picture_of_any_size_comes_back_from_its_exact_latents(size):
     values = np.random.default_rng(0).uniform(-1, 1, (*size, 3)).astype(np.float32)
     config = WaveletConfig(3, *size, 0)
-    exact = latent.analysed(values, config, latent.principal(values.reshape(-1, 3)))
+    exact = latent.analysed(values, config, latent.colours(values))
     assert {name: tensor.shape for name, tensor in exact.items()} == config.shapes()
     assert sum(tensor.size for tensor in exact.values()) - 9 == config.count()
     np.testing.assert_allclose(latent.pictured(exact, config), values, atol=1e-4, rtol=0)

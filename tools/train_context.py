@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from intfit.codecs.wavelet import context_model as context
 from intfit.codecs.wavelet import field as latent
-from intfit.media import image
 from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.media import image
 
 STEPS, BATCH, LR, HIDDEN = 4000, 8000, 0.01, 24
 #: Quantisation steps of the pictures, and the share of a half step that is rounded to zero.

@@ -13,9 +13,9 @@ import trimesh
 from conftest import photo, png, tone
 
 from intfit import api as pipeline
+from intfit.codecs import read_config
 from intfit.coding import container
 from intfit.coding import weights as payload
-from intfit.codecs import read_config
 from intfit.settings import Settings
 
 HERE = Path(__file__).parent

@@ -11,12 +11,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-import numpy as np  # noqa: E402
-from test_bank import encoded, notes  # noqa: E402
+import numpy as np
+from test_bank import encoded, notes
 
+from intfit.codecs import read_config
 from intfit.codecs.mdct import payload as bank
-from intfit.coding import container  # noqa: E402
-from intfit.codecs import read_config  # noqa: E402
+from intfit.coding import container
 
 data = encoded(notes(0.9, 2), quality=45).data
 (HERE / "bank.safetensors").write_bytes(data)
