@@ -31,6 +31,8 @@ DECODINGS = {
     },
     "mesh": {"values": {}},
 }
+#: In dB, of samples as decoded now against those stored. Machines differ by rounding alone.
+LEAST_PSNR = 70
 CASES = [(name, how) for name, ways in DECODINGS.items() for how in ways]
 
 
@@ -56,4 +58,4 @@ def test_golden_files_decode_to_the_samples_that_are_stored(name, how):
     reference, samples = np.load(REFERENCES)[f"{name}.{how}"], decoded(name, how)
     assert (samples.dtype, samples.shape) == (reference.dtype, reference.shape)
     peak = 255.0 if reference.dtype == np.uint8 else float(np.abs(reference).max())
-    assert metrics.psnr(reference, samples, peak=peak) > 60
+    assert metrics.psnr(reference, samples, peak=peak) > LEAST_PSNR
