@@ -1,10 +1,10 @@
-"""Fit the context network that `intfit` ships to photographs, and write it.
+"""Train the context network of wavelet coefficients, which `intfit` ships, and write it.
 
-    python tools/train_context.py PHOTO... -o intfit/codecs/wavelet/context_model-1.safetensors
+    python tools/train_context_model.py PHOTO... -o context_model-1.safetensors
 
-The one shipped was fitted to astronaut, coffee, chelsea, motorcycle (left and right) and rocket of
-scikit-image's data, the first two at half size too: to none of the pictures that README reports.
-A change of its weights changes what every file means: it gets a new number.
+The one shipped was trained on astronaut, coffee, chelsea, motorcycle (left and right) and rocket of
+scikit-image's data, the first two at half size too: on no picture that results are reported for.
+Every file depends on its weights: other weights get a new number.
 """
 
 import math
@@ -17,70 +17,70 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from intfit.codecs.wavelet import context_model as context
-from intfit.codecs.wavelet import field as latent
+from intfit.codecs.wavelet import context_model, transform
 from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.media import image
 
 STEPS, BATCH, LR, HIDDEN = 4000, 8000, 0.01, 24
-#: Quantisation steps of the pictures, and the share of a half step that is rounded to zero.
-SIZES, KEPT = (6.0, 10.0, 17.0, 28.0, 46.0, 76.0), 0.36
+#: Quantisation steps of the pictures, in grey levels; what is added to magnitudes, in steps, before
+#: they are rounded down.
+QUANTISATION_STEPS, ROUNDING = (6.0, 10.0, 17.0, 28.0, 46.0, 76.0), 0.36
 
 
 class Network(nn.Module):
-    """What :class:`intfit.codecs.wavelet.context_model.Network` is in whole numbers."""
+    """What :class:`intfit.codecs.wavelet.context_model.Network` is, in floating point."""
 
     def __init__(self) -> None:
         super().__init__()
-        groups = context.LEVELS * 3 * context.CHANNELS
-        self.position = nn.Parameter(0.1 * torch.randn(groups, 4, HIDDEN))
-        self.first = nn.Linear(context.FEATURES, HIDDEN, bias=False)
+        bands = context_model.LEVELS * 3 * context_model.CHANNELS
+        self.position = nn.Parameter(0.1 * torch.randn(bands, 4, HIDDEN))
+        self.first = nn.Linear(context_model.FEATURES, HIDDEN, bias=False)
         self.second, self.last = nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 2)
 
-    def forward(self, where: Tensor, turn: Tensor, seen: Tensor) -> Tensor:
-        hidden = torch.relu(self.first(torch.log2(1 + 2 * seen)) + self.position[where, turn])
+    def forward(self, band: Tensor, turn: Tensor, around: Tensor) -> Tensor:
+        hidden = torch.relu(self.first(torch.log2(1 + 2 * around)) + self.position[band, turn])
         return self.last(torch.relu(self.second(hidden)))
 
 
 def bits(outputs: Tensor, values: Tensor) -> Tensor:
-    """What magnitudes ``[B]`` take, their sign left out, under outputs ``[B, 2]``."""
+    """The bits of magnitudes ``[B]``, their sign left out, under outputs ``[B, 2]``."""
     logit, scale = outputs[:, 0].clamp(-7.9, 7.9), outputs[:, 1].clamp(-4.9, 5.9).exp()
     zero = nn.functional.softplus(-logit)
     more = nn.functional.softplus(logit) + math.log(2) - torch.log(-torch.expm1(-1 / scale))
     return torch.where(values == 0, zero, more + (values - 1) / scale) / math.log(2)
 
 
-def examples(path: Path, size: float, shrink: int) -> list[tuple[int, int, Tensor, Tensor]]:
-    """Group, pass, magnitudes around and magnitudes, of every pass over a picture."""
+def examples(path: Path, step: float, shrink: int) -> list[tuple[int, int, Tensor, Tensor]]:
+    """Index of the band, pass, magnitudes around and magnitudes, of every pass over a picture."""
     pixels, *_ = image.samples(path.read_bytes())
     pixels = pixels[: pixels.shape[0] // shrink * shrink, : pixels.shape[1] // shrink * shrink, :3]
     tall, wide, channels = pixels.shape
     pixels = pixels.reshape(tall // shrink, shrink, wide // shrink, shrink, channels).mean((1, 3))
     values = pixels.astype(np.float32) - 128
     config = WaveletConfig(3, *values.shape[:2], 0)
-    exact = latent.analysed(values, config, latent.colours(values))
-    bands = [band / size for name, band in exact.items() if name.startswith("levels")]
-    whole = [(np.sign(b) * np.floor(np.abs(b) + KEPT)).astype(np.int32) for b in bands]
+    exact = transform.analyse(values, config, transform.principal_colours(values))
+    bands = [band / step for name, band in exact.items() if name.startswith("levels")]
+    whole = [(np.sign(b) * np.floor(np.abs(b) + ROUNDING)).astype(np.int32) for b in bands]
     levels = [tuple(whole[i : i + 3]) for i in range(0, len(whole), 3)]
-    found: list[tuple[int, int, Tensor, Tensor]] = []
+    passes: list[tuple[int, int, Tensor, Tensor]] = []
     places: list[tuple[int, int, np.ndarray]] = []
 
-    def classify(group: int, turn: int, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        places.append((group, turn, seen))
-        return seen[0], seen[0]
+    def classify(band: int, turn: int, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        places.append((band, turn, around))
+        return around[0], around[0]
 
-    def record(zero: np.ndarray, size: np.ndarray, values: np.ndarray) -> np.ndarray:
-        group, turn, seen = places[-1]
-        seen = torch.from_numpy(np.minimum(seen.T, context.MOST_SEEN).astype(np.int16))
-        found.append((group, turn, seen, torch.from_numpy(np.abs(values).astype(np.int16))))
+    def record(zero: np.ndarray, scale: np.ndarray, values: np.ndarray) -> np.ndarray:
+        band, turn, around = places[-1]
+        inputs = torch.from_numpy(np.minimum(around.T, context_model.MAX_INPUT).astype(np.int16))
+        passes.append((band, turn, inputs, torch.from_numpy(np.abs(values).astype(np.int16))))
         return values
 
-    context.walk(levels, record, classify)
-    return found
+    context_model.code_latents(levels, record, classify)
+    return passes
 
 
-def fit(sets: list[list[tuple[int, int, Tensor, Tensor]]]) -> Network:
-    """A network that all sets together take few bits under."""
+def train(sets: list[list[tuple[int, int, Tensor, Tensor]]]) -> Network:
+    """A network under which all sets together take few bits."""
     torch.manual_seed(0)
     network = Network()
     optimizer = torch.optim.Adam(network.parameters(), lr=LR)
@@ -88,17 +88,17 @@ def fit(sets: list[list[tuple[int, int, Tensor, Tensor]]]) -> Network:
     for step in range(STEPS):
         for group in optimizer.param_groups:
             group["lr"] = LR * min(1, (step + 1) / 30) * (1 - step / STEPS)
-        drawn = sets[int(torch.randint(len(sets), ()))]
+        passes = sets[int(torch.randint(len(sets), ()))]
         parts, total = [], 0
-        for group, turn, seen, values in drawn:
+        for band, turn, around, values in passes:
             count = min(BATCH // 8, len(values))
-            chosen = torch.randint(len(values), (count,))
+            batch = torch.randint(len(values), (count,))
             weight = torch.full((count,), len(values) / count)
-            where = torch.full((count,), group), torch.full((count,), turn)
-            parts.append((*where, seen[chosen].float(), values[chosen].float(), weight))
+            place = torch.full((count,), band), torch.full((count,), turn)
+            parts.append((*place, around[batch].float(), values[batch].float(), weight))
             total += len(values)
-        where, turn, seen, values, weight = (torch.cat(part) for part in zip(*parts, strict=True))
-        loss = (bits(network(where, turn, seen), values) * weight).sum() / total
+        band, turn, around, values, weight = (torch.cat(part) for part in zip(*parts, strict=True))
+        loss = (bits(network(band, turn, around), values) * weight).sum() / total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -109,14 +109,14 @@ def fit(sets: list[list[tuple[int, int, Tensor, Tensor]]]) -> Network:
 
 
 def main(arguments: list[str]) -> None:
-    """Read, fit, round and write."""
+    """Read, train, round and write."""
     *photographs, _, output = arguments
     sets = []
     for path in map(Path, photographs):
         for shrink in (1, 2):
-            sets += [examples(path, size, shrink) for size in SIZES]
-    network = fit(sets)
-    unit = context.SEEN * context.WEIGHT
+            sets += [examples(path, step, shrink) for step in QUANTISATION_STEPS]
+    network = train(sets)
+    unit = context_model.INPUT_UNIT * context_model.WEIGHT_UNIT
     scales = {"position": unit, "second_bias": unit, "last_bias": unit}
     weights = {
         "position": network.position,
@@ -127,7 +127,10 @@ def main(arguments: list[str]) -> None:
         "last_bias": network.last.bias,
     }
     whole = {
-        name: (tensor.detach() * scales.get(name, context.WEIGHT)).round().to(torch.int16).numpy()
+        name: (tensor.detach() * scales.get(name, context_model.WEIGHT_UNIT))
+        .round()
+        .to(torch.int16)
+        .numpy()
         for name, tensor in weights.items()
     }
     save_file(whole, output)

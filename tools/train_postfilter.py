@@ -1,13 +1,14 @@
-"""Fit the network that corrects every photograph a little, which `intfit` ships, and write it.
+"""Train the shared post-filter, which `intfit` ships, on photographs, and write it.
 
-    python tools/train_common.py PHOTO... -o intfit/codecs/wavelet/postfilter-1.safetensors
+    python tools/train_postfilter.py PHOTO... -o postfilter-1.safetensors
 
-It learns, from what :class:`intfit.codecs.wavelet.postfilter.Seen` sees at a pixel of rounded latents, the
-error that rounding left there, on all photographs at seven steps alike, mirrored and turned. The
-one shipped was fitted to 28 photographs of some 768 pixels a side: astronaut, chelsea, coffee,
-motorcycle (left) and rocket of scikit-image's data, china and flower of scikit-learn's, and 21 of
-the wallpapers of Ubuntu (lomiri-wallpapers 16.04 and 20.04) and of KDE
-(plasma-workspace-wallpapers), reduced: to none of the pictures that README reports.
+It learns, from the features of pixels of quantised latents
+(:class:`intfit.codecs.wavelet.postfilter.Features`), the error that quantisation left there: on all
+photographs, at seven quantisation steps of each, mirrored and turned. The one shipped was trained
+on 28 photographs of some 768 pixels a side: astronaut, chelsea, coffee, motorcycle (left) and
+rocket of scikit-image's data, china and flower of scikit-learn's, and 21 of the wallpapers of
+Ubuntu (lomiri-wallpapers 16.04 and 20.04) and of KDE (plasma-workspace-wallpapers), reduced: on no
+picture that results are reported for.
 """
 
 import math
@@ -20,19 +21,20 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from intfit.codecs.wavelet import field as latent
-from intfit.codecs.wavelet import payload as pyramid
-from intfit.codecs.wavelet.postfilter import Seen
+from intfit.codecs.channels import invert_axes
+from intfit.codecs.wavelet import payload, transform
+from intfit.codecs.wavelet.config import NEIGHBOURS, SHARED_WIDTH, WaveletConfig
+from intfit.codecs.wavelet.postfilter import Features
 from intfit.media import image
-from intfit.networks.architecture import COMMON, NEIGHBOURS, WaveletConfig
 
-STEPS = range(0, 140, 20)
-#: Pixels of each photograph at each step; of a training step, and training steps.
-KEPT, BATCH, ROUNDS, LR = 24_000, 8192, 43_000, 4e-3
+#: Indices of the quantisation steps.
+STEP_INDICES = range(0, 140, 20)
+#: Pixels of each photograph at each of them; of a training step; the number of training steps.
+PIXELS, BATCH, TRAINING_STEPS, LR = 24_000, 8192, 43_000, 4e-3
 
 
 class Network(nn.Module):
-    """What :func:`intfit.codecs.wavelet.postfilter.values` evaluates, with rectifiers."""
+    """What :func:`intfit.codecs.wavelet.postfilter.evaluate_network` evaluates, with rectifiers."""
 
     def __init__(self, inside: int, width: int) -> None:
         super().__init__()
@@ -42,29 +44,29 @@ class Network(nn.Module):
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, seen: Tensor) -> Tensor:
-        x = seen
+    def forward(self, features: Tensor) -> Tensor:
+        x = features
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
-        return self.layers[-1](x) + seen @ self.skip.T
+        return self.layers[-1](x) + features @ self.skip.T
 
 
 def examples(path: Path, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """What is seen ``[KEPT, F]`` and what is missing ``[KEPT, 3]``, in steps, at some pixels."""
+    """Features ``[PIXELS, F]`` of some pixels, and the error there ``[PIXELS, 3]``, in steps."""
     pixels, *_ = image.samples(path.read_bytes())
     values = pixels[..., :3].astype(np.float32) / np.float32(127.5) - 1
     config = WaveletConfig(3, *values.shape[:2], step)
-    exact = latent.analysed(values, config, latent.colours(values))
-    tensors = pyramid.unpack(pyramid.pack(exact, config), config)
-    seen = Seen(tensors, config)
-    missing = values @ latent.unmixing(tensors["colours"]) - seen.picture
-    chosen = rng.choice(config.height * config.width, KEPT)
-    features = seen.at(0, config.height)[chosen]
-    return features.astype(np.float16), missing.reshape(-1, 3)[chosen] / config.step_size
+    exact = transform.analyse(values, config, transform.principal_colours(values))
+    tensors = payload.unpack(payload.pack(exact, config), config)
+    features = Features(tensors, config)
+    error = values @ invert_axes(tensors["colours"]) - features.picture
+    drawn = rng.choice(config.height * config.width, PIXELS)
+    inputs = features.at(0, config.height)[drawn]
+    return inputs.astype(np.float16), error.reshape(-1, 3)[drawn] / config.step_size
 
 
-def turned(inside: int) -> list[Tensor]:
-    """Where the features ``[F]`` of a pixel come from in each of eight mirrored or turned views."""
+def turn_features(inside: int) -> list[Tensor]:
+    """The order of the features ``[F]`` of a pixel in each of eight mirrored or turned views."""
     before = list(range(inside - len(NEIGHBOURS)))
     views = []
     for view in range(8):
@@ -77,20 +79,20 @@ def turned(inside: int) -> list[Tensor]:
     return views
 
 
-def fit(seen: Tensor, missing: Tensor) -> Network:
-    """A network that leaves little of what is missing ``[sets, n, 3]``."""
+def train(features: Tensor, errors: Tensor) -> Network:
+    """A network that estimates ``errors`` ``[sets, n, 3]`` from features ``[sets, n, F]``."""
     torch.manual_seed(0)
-    sets, kept, inside = seen.shape
-    network, views = Network(inside, COMMON[0]), turned(inside)
+    sets, count, inside = features.shape
+    network, views = Network(inside, SHARED_WIDTH), turn_features(inside)
     optimizer = torch.optim.Adam(network.parameters(), lr=LR, betas=(0.9, 0.99))
     started = time.monotonic()
-    for step in range(ROUNDS):
+    for step in range(TRAINING_STEPS):
         for group in optimizer.param_groups:
-            rate = min(1, (step + 1) / 200) * (1 + math.cos(math.pi * step / ROUNDS)) / 2
+            rate = min(1, (step + 1) / 200) * (1 + math.cos(math.pi * step / TRAINING_STEPS)) / 2
             group["lr"] = LR * rate
-        chosen = torch.randint(sets, (32, 1)), torch.randint(kept, (32, BATCH // 32))
-        features = seen[chosen].flatten(0, 1)[:, views[step % 8]].float()
-        loss = (network(features) - missing[chosen].flatten(0, 1)).square().mean()
+        batch = torch.randint(sets, (32, 1)), torch.randint(count, (32, BATCH // 32))
+        inputs = features[batch].flatten(0, 1)[:, views[step % 8]].float()
+        loss = (network(inputs) - errors[batch].flatten(0, 1)).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -100,13 +102,13 @@ def fit(seen: Tensor, missing: Tensor) -> Network:
 
 
 def main(arguments: list[str]) -> None:
-    """Read, fit, round and write."""
+    """Read, train, round and write."""
     *photographs, _, output = arguments
-    rng, found = np.random.default_rng(0), []
+    rng, sets = np.random.default_rng(0), []
     for path in map(Path, photographs):
-        found += [examples(path, step + int(rng.integers(-9, 10)), rng) for step in STEPS]
-    seen, missing = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
-    network = fit(seen, missing)
+        sets += [examples(path, step + int(rng.integers(-9, 10)), rng) for step in STEP_INDICES]
+    features, errors = (torch.from_numpy(np.stack(part)) for part in zip(*sets, strict=True))
+    network = train(features, errors)
     save_file({k: v.numpy().astype(np.float16) for k, v in network.state_dict().items()}, output)
 
 
