@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from intfit.cli import app
 from intfit.codecs import read_config
-from intfit.codecs.wavelet import payload as pyramid
+from intfit.codecs.wavelet import payload
 from intfit.coding import container
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
@@ -44,7 +44,7 @@ def digests(path: Path) -> dict[str, str]:
         name: hashlib.sha256(
             (tensor / config.step_size).round().astype("<i4").tobytes()
         ).hexdigest()
-        for name, tensor in pyramid.unpack(stored["payload"].data, config).items()
+        for name, tensor in payload.unpack(stored["payload"].data, config).items()
         if name != "colours"
     }
 

@@ -12,9 +12,8 @@ from conftest import photo, png
 
 from intfit import api as pipeline
 from intfit.codecs import read_config
-from intfit.coding import container
-from intfit.coding import integers as entropy
-from intfit.coding import weights as payload
+from intfit.coding import container, integers, weights
+from intfit.coding.steps import WEIGHT_STEPS_PER_OCTAVE, step_size
 from intfit.errors import FileFormatError, UsageError
 from intfit.settings import Settings
 
@@ -27,21 +26,21 @@ def test_integers_come_back_at_about_their_entropy(spread):
     rng = np.random.default_rng(0)
     for draws in (rng.normal(size=3000), rng.laplace(size=3000), rng.uniform(-2, 2, size=3000)):
         symbols = np.round(draws * spread).astype(np.int32)
-        model, estimate = entropy.fitted(symbols)
-        data = entropy.encode([(symbols, model), (symbols[:7], model)])
-        back = entropy.decode(data, [(3000, model), (7, model)])
+        model, estimate = integers.fit_model(symbols)
+        data = integers.encode([(symbols, model), (symbols[:7], model)])
+        back = integers.decode(data, [(3000, model), (7, model)])
         np.testing.assert_array_equal(back[0], symbols)
         np.testing.assert_array_equal(back[1], symbols[:7])
-        exact = entropy.bits(symbols, model) + entropy.bits(symbols[:7], model)
+        exact = integers.bits(symbols, model) + integers.bits(symbols[:7], model)
         assert 8 * len(data) <= exact + 64
-        assert estimate == pytest.approx(entropy.bits(symbols, model), rel=0.02, abs=32)
+        assert estimate == pytest.approx(integers.bits(symbols, model), rel=0.02, abs=32)
 
 
 def test_any_three_bytes_are_a_model_and_survive_a_round_trip():
     for raw in (b"\0\0\0", b"\xff\xff\xff", b"\x12\x34\x56"):
-        model = entropy.Model.from_bytes(raw)
+        model = integers.Model.from_bytes(raw)
         assert model.to_bytes() == raw
-        assert len(entropy.table(model)) == 2 * model.reach + 1
+        assert len(integers.table(model)) == 2 * model.reach + 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,13 +49,13 @@ def test_golden_files_decode_to_the_same_integers_for_ever(kind):
     shapes = read_config(layout.header).shapes()
     found = {
         name: [tensor.step, hashlib.sha256(tensor.integers.astype("<i4").tobytes()).hexdigest()]
-        for name, tensor in payload.unpack(stored["payload"].data, shapes).items()
+        for name, tensor in weights.unpack(stored["payload"].data, shapes).items()
     }
     assert found == json.loads((GOLDEN / "integers.json").read_text())[kind]
 
 
 def test_steps_mean_the_same_for_ever():
-    sizes = [payload.step_size(index) for index in (0, 12, 120, 252, 255)]
+    sizes = [step_size(index, WEIGHT_STEPS_PER_OCTAVE) for index in (0, 12, 120, 252, 255)]
     assert sizes == pytest.approx([1, 2**-1, 2**-10, 2**-21, 2**-21.25])
 
 

@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from intfit.coding import container, quantize
-from intfit.coding.container import Header
+from intfit.coding import container
+from intfit.coding.header import Header
+from intfit.coding.tensors import read_open, store_open
 from intfit.errors import FileFormatError
 
 HEADER = Header(
@@ -22,10 +24,10 @@ HEADER = Header(
 
 def some_file() -> bytes:
     parameters = {
-        "layers.0.weight": torch.arange(6.0).reshape(2, 3),
-        "layers.0.bias": torch.ones(2),
+        "layers.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "layers.0.bias": np.ones(2, np.float32),
     }
-    return container.dump(HEADER, quantize.store(parameters, "float32"))
+    return container.dump(HEADER, store_open(parameters))
 
 
 def test_any_safetensors_reader_can_use_the_tensors():
@@ -36,10 +38,11 @@ def test_any_safetensors_reader_can_use_the_tensors():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_parameters_come_back_as_they_were_rounded(precision):
     parameters = {"w": torch.randn(5, 4, generator=torch.Generator().manual_seed(0))}
-    stored = quantize.store(parameters, precision)
+    stored = store_open({name: tensor.numpy() for name, tensor in parameters.items()}, precision)
     _, loaded = container.load(container.dump(HEADER, stored))
-    restored = quantize.restore(loaded, {"w": (5, 4)})["w"]
-    assert torch.equal(restored, parameters["w"].to(getattr(torch, precision)).float())
+    restored = read_open(loaded, {"w": (5, 4)})["w"]
+    rounded = parameters["w"].to(getattr(torch, precision)).float()
+    np.testing.assert_array_equal(restored, rounded.numpy())
 
 
 def test_equal_contents_give_equal_bytes_whatever_their_order():

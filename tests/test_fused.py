@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from intfit.codecs.wavelet.config import WaveletConfig
-from intfit.codecs.wavelet.postfilter_fitting import Correction
 from intfit.networks.architecture import SirenConfig
+from intfit.networks.postfilter import PostfilterSiren
 from intfit.networks.siren import Siren
 from intfit.training.gradients import fused
 from intfit.training.gradients.base import Lesson
@@ -102,7 +102,8 @@ def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
 def test_what_corrects_a_picture_has_a_skip_and_a_size():
     generator = torch.Generator().manual_seed(0)
     config = WaveletConfig(3, 96, 128, step=100, neurons=24)
-    field = Correction(config, generator=generator)
+    shape = config.own_network()
+    field = PostfilterSiren(shape, gain=config.step_size, generator=generator)
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))

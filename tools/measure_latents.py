@@ -1,4 +1,4 @@
-"""Measure what runs between pixels best, and in which colours latents are cheapest.
+"""Measure which kernel interpolates best, and in which colours latents take the fewest bytes.
 
     python tools/measure_latents.py kodim04.png kodim20.png --learn PHOTO...
 
@@ -27,7 +27,8 @@ from scipy.sparse import csr_array
 import intfit
 from intfit import metrics
 from intfit.api import Encoded
-from intfit.codecs.wavelet import field as latent
+from intfit.codecs import channels
+from intfit.codecs.wavelet import codec
 from intfit.codecs.wavelet.config import WaveletConfig
 
 Array = NDArray[np.float64]
@@ -57,13 +58,13 @@ def axis(kernel: Kernel) -> Axis:
 
     def weights(positions: Array, size: int) -> csr_array:
         base = np.floor(positions)
-        found = kernel(positions - base)
-        reach = found.shape[1] // 2
+        taps = kernel(positions - base)
+        reach = taps.shape[1] // 2
         columns = base.astype(int)[:, None] + np.arange(1 - reach, reach + 1)
         columns = np.where(columns < 0, -1 - columns, columns)
         columns = np.where(columns >= size, 2 * size - 1 - columns, columns)
         rows = np.repeat(np.arange(len(positions)), 2 * reach)
-        return csr_array((found.ravel(), (rows, columns.ravel())), (len(positions), size))
+        return csr_array((taps.ravel(), (rows, columns.ravel())), (len(positions), size))
 
     return weights
 
@@ -107,7 +108,7 @@ def terms(t: Array) -> Array:
 
     Nothing at the pixels; symmetric; of sum 0.
     """
-    found = []
+    family = []
     for power in range(DEGREE):
         bump, sign = t * (1 - t) * (2 * t - 1) ** power, (-1) ** power
         for tap in range(power % 2 == 0, REACH):
@@ -115,8 +116,8 @@ def terms(t: Array) -> Array:
             term[:, REACH + tap], term[:, REACH - 1 - tap] = bump, sign * bump
             if sign > 0:
                 term[:, REACH - 1 : REACH + 1] = -bump[:, None]
-            found.append(term)
-    return np.stack(found)
+            family.append(term)
+    return np.stack(family)
 
 
 def learned(factors: Array) -> Axis:
@@ -152,7 +153,7 @@ class Reduction:
         return Reduction(weights, (edges[:-1] + 0.5 - moved) / scale - 0.5)
 
 
-def along(rows: Array | csr_array, columns: Array | csr_array, values: Array) -> Array:
+def apply_along(rows: Array | csr_array, columns: Array | csr_array, values: Array) -> Array:
     """``[h, w, C]`` times a matrix along each axis."""
     for weights in (rows, columns):
         count, other, channels = weights.shape[0], *values.shape[1:]
@@ -161,10 +162,10 @@ def along(rows: Array | csr_array, columns: Array | csr_array, values: Array) ->
     return values
 
 
-def reduced(pixels: Array, grid: str, *, smooth: bool) -> tuple[Array, list[Reduction]]:
+def reduce(pixels: Array, grid: str, *, smooth: bool) -> tuple[Array, list[Reduction]]:
     """A picture ``[H, W, C]`` in whole numbers, and how its axes were reduced."""
     axes = [Reduction.of(size, *GRIDS[grid], smooth) for size in pixels.shape[:2]]
-    return along(axes[0].weights, axes[1].weights, pixels).clip(0, 255).round(), axes
+    return apply_along(axes[0].weights, axes[1].weights, pixels).clip(0, 255).round(), axes
 
 
 def inner(values: Array) -> Array:
@@ -172,10 +173,10 @@ def inner(values: Array) -> Array:
     return values[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def fitted(photographs: Sequence[Path]) -> Array:
-    """The factors of the kernel that leaves the least squared error, the same along both axes.
+def fit_kernel(photographs: Sequence[Path]) -> Array:
+    """The factors of the kernel with the least squared error, the same along both axes.
 
-    The weights down are fitted while those across stay, and again.
+    The weights down are fitted while those across are kept, and so in turns.
     """
     cases = []
     for path in photographs:
@@ -184,7 +185,7 @@ def fitted(photographs: Sequence[Path]) -> Array:
         grey = grey[top : top + SQUARE, left : left + SQUARE]
         for grid in GRIDS:
             for smooth in (False, True):
-                small, axes = reduced(grey, grid, smooth=smooth)
+                small, axes = reduce(grey, grid, smooth=smooth)
                 cases += [(grey[..., 0], small[..., 0], axes[0].positions)]
                 cases += [(grey[..., 0].T, small[..., 0].T, axes[0].positions)]
     count = len(terms(np.zeros(1)))
@@ -195,10 +196,10 @@ def fitted(photographs: Sequence[Path]) -> Array:
         for grey, small, positions in cases:
             size = len(small)
             lines = (learned(factors)(positions, size) @ small.T).T
-            missing = inner(grey - learned(0 * factors)(positions, size) @ lines).ravel()
-            seen = np.stack([inner(part(positions, size) @ lines).ravel() for part in parts])
-            square += seen @ seen.T
-            side += seen @ missing
+            residual = inner(grey - learned(0 * factors)(positions, size) @ lines).ravel()
+            predicted = np.stack([inner(part(positions, size) @ lines).ravel() for part in parts])
+            square += predicted @ predicted.T
+            side += predicted @ residual
         factors = np.linalg.solve(square, side)
     return factors
 
@@ -209,24 +210,26 @@ def pixels_of(path: Path, mode: str = "RGB") -> Array:
         return np.asarray(image.convert(mode), np.float64)
 
 
-def encoded(pixels: Array, quality: float) -> Encoded:
-    """The file of a picture, without a network: the common one knows principal colours only."""
+def encode(pixels: Array, quality: float) -> Encoded:
+    """The file of a picture without post-filters: the shared one is for principal colours only."""
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     settings = intfit.Settings(field="latent", effort=2, quality=quality)
-    with mock.patch.object(WaveletConfig, "corrigible", return_value=False):
+    with mock.patch.object(WaveletConfig, "can_share_postfilter", return_value=False):
         return intfit.encode(buffer.getvalue(), settings)
 
 
-def coded(pixels: Array, quality: float | None) -> Array:
-    """A picture once it was encoded, if it was."""
+def recode(pixels: Array, quality: float | None) -> Array:
+    """A picture ``[H, W, C]`` encoded at ``quality`` and decoded; as it is for None."""
     if quality is None:
         return pixels
-    return (intfit.load(encoded(pixels, quality).data).field.samples.astype(np.float64) + 1) * 127.5
+    return (
+        intfit.load(encode(pixels, quality).data).evaluate.samples.astype(np.float64) + 1
+    ) * 127.5
 
 
 def compare_kernels(paths: Sequence[Path], photographs: Sequence[Path]) -> None:
-    """Print how near each kernel comes."""
+    """Print how close to the original each kernel comes."""
     kernels = {
         "bilinear": sampled(lambda x: np.maximum(1 - x, 0), 1),
         "Mitchell": cubic(1 / 3, 1 / 3),
@@ -235,25 +238,25 @@ def compare_kernels(paths: Sequence[Path], photographs: Sequence[Path]) -> None:
         "Lanczos 3": sampled(lanczos, 3),
     }
     if photographs:
-        kernels["learned"] = learned(fitted(photographs))
-    found: dict[tuple[str, float | None, str], list[tuple[float, float]]] = {}
+        kernels["learned"] = learned(fit_kernel(photographs))
+    scores_of: dict[tuple[str, float | None, str], list[tuple[float, float]]] = {}
     for path in paths:
         pixels = pixels_of(path)
         for grid in GRIDS:
             for smooth in (False, True):
-                small, axes = reduced(pixels, grid, smooth=smooth)
+                small, axes = reduce(pixels, grid, smooth=smooth)
                 for quality in CODED:
-                    samples = coded(small, quality)
+                    samples = recode(small, quality)
                     for name, kernel in kernels.items():
                         weights = [
                             kernel(one.positions, size)
                             for one, size in zip(axes, small.shape, strict=False)
                         ]
-                        large = inner(along(*weights, samples).clip(0, 255).round())
+                        large = inner(apply_along(*weights, samples).clip(0, 255).round())
                         pair = inner(pixels), large
                         greys = [each.mean(axis=2, keepdims=True) for each in pair]
                         scores = metrics.psnr(*pair, peak=255), metrics.ssim(*greys, peak=255)
-                        found.setdefault((name, quality, grid), []).append(scores)
+                        scores_of.setdefault((name, quality, grid), []).append(scores)
     step, near = (np.arange(64) > 31).astype(float), np.arange(28, 36, 1 / 64)
     columns = [("as it is" if q is None else f"-q {q}", (q,), tuple(GRIDS)) for q in CODED]
     columns += [(f"/ {grid}", CODED, (grid,)) for grid in GRIDS]
@@ -262,7 +265,7 @@ def compare_kernels(paths: Sequence[Path], photographs: Sequence[Path]) -> None:
         over = (kernel(near, 64) @ step).max() - 1
         line = f"{name:14}{100 * over:7.1f} %"
         for _, qualities, grids in columns:
-            scores = [found[name, quality, grid] for quality in qualities for grid in grids]
+            scores = [scores_of[name, quality, grid] for quality in qualities for grid in grids]
             psnr, ssim = np.mean(np.concatenate(scores), axis=0)
             line += f"{psnr:10.2f} {ssim:.4f}"
         print(line, flush=True)
@@ -273,15 +276,16 @@ def compare_colours(paths: Sequence[Path]) -> None:
     print(f"{'colours':14}" + "".join(f"{path.stem:>10}" for path in paths) + f"{'mean':>10}")
     curves: dict[str, list[tuple[list[float], list[float]]]] = {}
     for name in ("principal", *COLOURS):
-        chosen = latent.principal
+        choose_axes = codec.principal_colours
         if name in COLOURS:
             # a step in each is as large in the picture
             rows = np.array(COLOURS[name]) / np.linalg.norm(COLOURS[name], axis=1, keepdims=True)
-            unit = latent.COLOUR_UNIT
-            chosen = mock.Mock(return_value=((rows * unit).round() / unit).astype(np.float32))
-        with mock.patch.object(latent, "principal", chosen):
+            unit = channels.AXIS_UNIT
+            axes = ((rows * unit).round() / unit).astype(np.float32)
+            choose_axes = mock.Mock(return_value=axes)
+        with mock.patch.object(codec, "principal_colours", choose_axes):
             for path in paths:
-                files = [encoded(pixels_of(path), quality) for quality in QUALITIES]
+                files = [encode(pixels_of(path), quality) for quality in QUALITIES]
                 curve = [float(len(file.data)) for file in files], [f.distortion for f in files]
                 curves.setdefault(name, []).append(curve)
     for name in COLOURS:

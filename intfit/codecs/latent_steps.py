@@ -1,4 +1,4 @@
-"""The quantisation step of latents: from a quality, within a size, or to a goal."""
+"""The quantisation step of latents: of a quality, the finest within a size, or to reach a goal."""
 
 import math
 from collections.abc import Callable
@@ -11,14 +11,16 @@ from ..defaults import MIDDLE_QUALITY
 from ..errors import FileFormatError, UsageError
 from ..settings import Goal
 
-#: Steps of the index for a point of quality: 19 points halve the step.
-PER_QUALITY = 1.28
-#: The index at the middle quality: a step of 20 grey levels of 255.
+#: What a point of quality adds to the index: 19 points halve the step.
+INDICES_PER_QUALITY = 1.28
+#: A picture's index at the middle quality: a step of 20 grey levels of 255.
 MIDDLE_INDEX = 64.0
-#: The step of a recording at the middle quality, as a share of its root mean square.
+#: A recording's step at the middle quality, as a share of its root mean square.
 MIDDLE_SHARE = 0.35
-
-#: A payload has at least a byte for so many latents: a small file cannot ask for much memory.
+#: The rate-distortion lambda of latents, in squared quantisation steps a bit: the squared error
+#: that a bit must save.
+RD_LAMBDA = 0.11
+#: A payload has a byte for so many latents at least: a small file cannot ask for much memory.
 MAX_LATENTS_PER_BYTE = 8192
 
 ConfigT = TypeVar("ConfigT")
@@ -26,9 +28,9 @@ ConfigT = TypeVar("ConfigT")
 
 @dataclass(frozen=True)
 class Candidate(Generic[ConfigT]):
-    """A file at some step: its architecture, payload, distortion and bytes.
+    """A file at some step: its architecture and payload, its distortion in dB, and its bytes.
 
-    Its tensors are left out: a search keeps every candidate, and they take 12 bytes a pixel.
+    It has no tensors: a search keeps every candidate, and tensors take 12 bytes a pixel.
     """
 
     config: ConfigT
@@ -40,13 +42,14 @@ class Candidate(Generic[ConfigT]):
 def step_index(quality: float | None, *, loudness: float | None = None) -> int:
     """The index of the step at a quality in 0..100 (None: the middle one).
 
-    ``loudness`` is a recording's root mean square, None for a picture.
+    ``loudness`` is a recording's root mean square, of samples in [-1, 1]; None for a picture.
     """
     middle = MIDDLE_INDEX
     if loudness is not None:
         middle = -24 * math.log2(MIDDLE_SHARE * max(loudness, 1e-6))
     wanted = round(
-        middle + PER_QUALITY * ((MIDDLE_QUALITY if quality is None else quality) - MIDDLE_QUALITY)
+        middle
+        + INDICES_PER_QUALITY * ((MIDDLE_QUALITY if quality is None else quality) - MIDDLE_QUALITY)
     )
     return min(max(wanted, COARSEST_LATENT_STEP), FINEST_LATENT_STEP)
 
@@ -61,17 +64,17 @@ class StepSearch(Generic[ConfigT]):
     """Files at several steps, each made once."""
 
     def __init__(self, make: Callable[[int], Candidate[ConfigT]], first: int) -> None:
-        """``make`` makes the file at the step of an index; ``first`` is tried first."""
+        """``make`` makes the file at the step of an index; ``first`` is the index tried first."""
         self.at = cache(make)
         self._first = first
 
     def coarsest(self, holds: Callable[[Candidate[ConfigT]], bool]) -> int:
-        """The coarsest step of which ``holds``, given that it then holds of all finer ones."""
-        low, middle, high = (
-            COARSEST_LATENT_STEP - 1,
-            self._first,
-            FINEST_LATENT_STEP + 1,
-        )  # above low, at most high
+        """The index of the coarsest step at which ``holds`` is true; above the finest if none is.
+
+        By bisection: it must then be true at all finer steps.
+        """
+        # the result is above low, and at most high
+        low, middle, high = COARSEST_LATENT_STEP - 1, self._first, FINEST_LATENT_STEP + 1
         while high - low > 1:
             low, high = (low, middle) if holds(self.at(middle)) else (middle, high)
             middle = (low + high) // 2

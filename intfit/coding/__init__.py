@@ -1,1 +1,1 @@
-"""From a field's parameters to bytes and back."""
+"""From a field's parameters to the bytes of a file and back. Knows nothing of torch."""

@@ -1,4 +1,4 @@
-"""Tensors as they stand in a file: one packed payload, or named floats of a usual precision."""
+"""The tensors of a file: one packed payload, or float tensors by name in a usual precision."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def store_payload(payload: bytes) -> dict[str, Stored]:
 
 
 def payload_of(stored: Mapping[str, Stored]) -> bytes | None:
-    """The payload of the packed profile; None for the open one."""
+    """The payload of a file of the packed profile; None for the open profile."""
     if list(stored) == [PAYLOAD] and stored[PAYLOAD].dtype == "U8":
         return stored[PAYLOAD].data
     return None
@@ -31,10 +31,10 @@ def payload_of(stored: Mapping[str, Stored]) -> bytes | None:
 def store_open(
     tensors: Mapping[str, Floats], precision: Precision = "float32"
 ) -> dict[str, Stored]:
-    """The open profile: tensors by name, rounded to ``precision``."""
+    """The open profile: tensors by name, rounded to ``precision`` (to nearest, ties to even)."""
     stored = {}
     for name, tensor in tensors.items():
-        data = _rounded(np.ascontiguousarray(tensor, "<f4"), precision).tobytes()
+        data = _round(np.ascontiguousarray(tensor, "<f4"), precision).tobytes()
         stored[name] = Stored(_TYPES[precision], tensor.shape, data)
     return stored
 
@@ -58,10 +58,10 @@ def read_open(stored: Mapping[str, Stored], shapes: Mapping[str, tuple[int, ...]
     return tensors
 
 
-def _rounded(values: Floats, precision: Precision) -> NDArray[np.generic]:
-    """Float32 values in another type; NumPy has no bfloat16, which comes as its 16 bits."""
+def _round(values: Floats, precision: Precision) -> NDArray[np.generic]:
+    """Float32 values in another type. NumPy has no bfloat16: it is returned as uint16 bits."""
     if precision == "float16":
-        with np.errstate(over="ignore"):  # becomes infinite, which reading refuses
+        with np.errstate(over="ignore"):  # an overflow is infinite, which read_open refuses
             return values.astype("<f2")
     if precision == "float32":
         return values
@@ -71,6 +71,7 @@ def _rounded(values: Floats, precision: Precision) -> NDArray[np.generic]:
 
 
 def _floats(tensor: Stored) -> Floats:
+    """The float32 values of a stored tensor, in its shape."""
     if tensor.dtype == "BF16":
         bits = np.frombuffer(tensor.data, "<u2").astype("<u4") << np.uint32(16)
         return bits.view("<f4").reshape(tensor.shape).astype(np.float32)

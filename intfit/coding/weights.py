@@ -1,7 +1,8 @@
 """The packed profile: quantised parameters as one run of bytes.
 
-A payload is four bytes a tensor, in the order of the network's parameters (its step, and the model
-of its integers, see :mod:`.entropy`), and then what the range coder made of their integers.
+A payload is four bytes for each tensor, in the order of the network's parameters (the index of its
+quantisation step, and the model of its integers, see :mod:`.integers`), and then the bytes of the
+range coder for all their integers.
 """
 
 import math
@@ -12,14 +13,14 @@ import numpy as np
 
 from ..errors import FileFormatError
 from ..signals import Floats
-from . import integers as entropy
-from .integers import Integers, Model
+from . import integers as integers
+from .integers import MODEL_SIZE, Integers, Model
 from .steps import WEIGHT_STEPS_PER_OCTAVE, step_size
 
-#: A payload has at least a byte for so many integers: it bounds what a hostile file can ask for.
-MOST_PER_BYTE = 16
-#: Bytes a tensor takes before its integers.
-OVERHEAD = 1 + entropy.SIZE
+#: A payload has a byte for so many integers at least: a small file cannot ask for much memory.
+MAX_INTEGERS_PER_BYTE = 16
+#: Bytes of a tensor's step and model.
+OVERHEAD = 1 + MODEL_SIZE
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class QuantisedTensor:
 
 @dataclass(frozen=True)
 class Part:
-    """What one tensor takes in a payload, in bytes, and its number of integers."""
+    """The size of one tensor in a payload, in bytes, and its number of integers."""
 
     name: str
     count: int
@@ -45,18 +46,21 @@ class Part:
 
 
 def pack(tensors: Mapping[str, QuantisedTensor]) -> bytes:
-    """The payload of a network's parameters, in order."""
+    """The payload of a network's parameters, in the order of ``tensors``."""
     head, runs = bytearray(), []
     for tensor in tensors.values():
-        model, _ = entropy.fitted(tensor.integers)
+        model, _ = integers.fit_model(tensor.integers)
         head += bytes([tensor.step]) + model.to_bytes()
         runs.append((tensor.integers, model))
-    data = bytes(head) + entropy.encode(runs)
+    data = bytes(head) + integers.encode(runs)
     count = sum(tensor.integers.size for tensor in tensors.values())
-    return data.ljust(-(-count // MOST_PER_BYTE), b"\0")  # the decoder reads zeros past the end
+    return data.ljust(
+        -(-count // MAX_INTEGERS_PER_BYTE), b"\0"
+    )  # the decoder reads zeros past the end
 
 
 def _models(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, Model]]:
+    """The step index and the model of every tensor."""
     if len(payload) < OVERHEAD * len(shapes):
         raise FileFormatError("damaged: its payload is cut short")
     return [
@@ -66,32 +70,36 @@ def _models(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple
 
 
 def unpack(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, QuantisedTensor]:
-    """The parameters, of ``shapes``, in a payload.
+    """The parameters of these ``shapes`` in a payload.
 
     Raises:
         FileFormatError: if it does not hold them.
     """
     counts = [math.prod(shape) for shape in shapes.values()]
     models = _models(payload, shapes)
-    if sum(counts) > MOST_PER_BYTE * len(payload):
+    if sum(counts) > MAX_INTEGERS_PER_BYTE * len(payload):
         raise FileFormatError("damaged: its payload is too small for its network")
     runs = [(count, model) for count, (_, model) in zip(counts, models, strict=True)]
-    integers = entropy.decode(payload[OVERHEAD * len(shapes) :], runs)
+    decoded = integers.decode(payload[OVERHEAD * len(shapes) :], runs)
     return {
         name: QuantisedTensor(step, values.reshape(shape))
-        for (name, shape), (step, _), values in zip(shapes.items(), models, integers, strict=True)
+        for (name, shape), (step, _), values in zip(shapes.items(), models, decoded, strict=True)
     }
 
 
 def parts(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[Part]:
-    """What each tensor takes in a payload."""
+    """How large each tensor is in a payload.
+
+    Raises:
+        FileFormatError: if it does not hold them.
+    """
     tensors = unpack(payload, shapes)
     models = _models(payload, shapes)
     return [
         Part(
             name,
             tensor.integers.size,
-            OVERHEAD + entropy.bits(tensor.integers, model) / 8,
+            OVERHEAD + integers.bits(tensor.integers, model) / 8,
         )
         for (name, tensor), (_, model) in zip(tensors.items(), models, strict=True)
     ]

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from ..coding import integers as entropy
 from ..coding import weights
-from ..coding.integers import LARGEST
+from ..coding.integers import LARGEST, fit_model
 from ..coding.steps import (
     FINEST_WEIGHT_STEP,
     WEIGHT_STEPS_PER_OCTAVE,
@@ -61,7 +60,7 @@ def bits(quantised: Mapping[str, QuantisedTensor]) -> float:
     """Bits that the parameters take in a payload."""
     total = 8.0 * weights.OVERHEAD * len(quantised)
     for tensor in quantised.values():
-        total += entropy.fitted(tensor.integers)[1]
+        total += fit_model(tensor.integers)[1]
     return total
 
 

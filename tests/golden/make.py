@@ -14,8 +14,7 @@ from conftest import photo, png, tone
 
 from intfit import api as pipeline
 from intfit.codecs import read_config
-from intfit.coding import container
-from intfit.coding import weights as payload
+from intfit.coding import container, weights
 from intfit.settings import Settings
 
 HERE = Path(__file__).parent
@@ -31,7 +30,7 @@ for kind, data in media.items():
     encoded = pipeline.encode(data, Settings(steps=600, width=16, depth=3, device="cpu")).data
     (HERE / f"{kind}.safetensors").write_bytes(encoded)
     layout, stored = container.load(encoded)
-    tensors = payload.unpack(stored["payload"].data, read_config(layout.header).shapes())
+    tensors = weights.unpack(stored["payload"].data, read_config(layout.header).shapes())
     digests[kind] = {
         name: [tensor.step, hashlib.sha256(tensor.integers.astype("<i4").tobytes()).hexdigest()]
         for name, tensor in tensors.items()

@@ -1,1 +1,1 @@
-"""codecs/mdct."""
+"""Recordings as quantised MDCT coefficients."""

@@ -1,4 +1,4 @@
-"""MDCT latents as a field, for recordings: transformed, quantised at the rate asked for, packed."""
+"""Quantised MDCT coefficients as a field, for recordings. Nothing is trained."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +14,14 @@ from ...plan import Plan
 from ...settings import TRAINING_SETTINGS, Settings, flag
 from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
-from ..channels import decorrelation, mixing_inverse
+from ..channels import invert_axes, principal_axes
 from ..latent_steps import Candidate, StepSearch, step_index
 from ..protocol import Encoding, Hooks, Prepared, goal_notes
 from . import payload
-from .config import MAX_CHANNELS, MdctConfig
-from .transform import Bank, sounded
+from .blocks import read_size_tensor
+from .config import LEAD, MAX_CHANNELS, MdctConfig
+from .interpolation import SincInterpolation
+from .transform import synthesise
 
 DECODES_ON_DEVICE = False
 
@@ -35,7 +37,7 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
             f"{signal.out_features} channels are too many for latents: give --field siren"
         )
     config = MdctConfig(signal.out_features, signal.facts["frames"], 0)
-    # padding is counted, too
+    # a mean over the padded frames
     power = float(np.square(signal.targets()).sum()) / config.count()
     config = replace(config, step=step_index(settings.quality, loudness=power**0.5))
     if refused := settings.changed(TRAINING_SETTINGS):
@@ -65,14 +67,14 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     pack = _packer(targets)
 
     def encode_at(step: int) -> Candidate[MdctConfig]:
-        chosen = replace(config, step=step)
-        data = pack(chosen)
-        tensors = payload.unpack(data, chosen)
-        samples = sounded(tensors, chosen)
+        at_step = replace(config, step=step)
+        data = pack(at_step)
+        tensors = payload.unpack(data, at_step)
+        samples = reconstruct(tensors, at_step)
         distortion = quality(signal.metric, samples.reshape(targets.shape), targets)
         stored = store_open(tensors) if plan.profile == "open" else store_payload(data)
-        file = assemble(prepared, chosen, stored, steps=0, distortion=distortion)
-        return Candidate(chosen, data, distortion, file)
+        file = assemble(prepared, at_step, stored, steps=0, distortion=distortion)
+        return Candidate(at_step, data, distortion, file)
 
     search = StepSearch(encode_at, config.step)
     step = search.choose(goal=plan.goal, size=plan.target_size, bounded=plan.stops_at_goal)
@@ -91,21 +93,21 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
 
 
 def _packer(targets: Floats) -> Callable[[MdctConfig], bytes]:
-    """What makes the payload of samples ``[N, C]`` at any step."""
-    mixing = decorrelation(targets)
-    mixed = targets @ mixing_inverse(mixing)
-    return lambda config: payload.pack(mixed, mixing, config)
+    """A function from a config, whose step may differ, to the payload of samples ``[N, C]``."""
+    axes = principal_axes(targets)
+    decorrelated = targets @ invert_axes(axes)
+    return lambda config: payload.pack(decorrelated, axes, config)
 
 
 def _effort_notes(settings: Settings) -> tuple[str, ...]:
-    """A note on an effort that was asked for in vain."""
+    """A note where an effort is set, which changes nothing."""
     if settings.effort == Settings.effort:
         return ()
     return ("a recording's latents need no fit: --effort changes nothing without --field siren",)
 
 
 def unpack(stored: Mapping[str, Stored], config: MdctConfig) -> Tensors:
-    """The latents in a file, noise included, in the unit of the samples.
+    """The latents in a file, with noise in place of zeros, in the unit of the samples.
 
     Raises:
         FileFormatError: if it does not hold them.
@@ -115,8 +117,23 @@ def unpack(stored: Mapping[str, Stored], config: MdctConfig) -> Tensors:
 
 
 def decode(tensors: Tensors, config: MdctConfig, device: str) -> Evaluate:
-    """The field of these latents."""
-    return Bank(sounded(tensors, config))
+    """The field of these latents; it needs no device.
+
+    Raises:
+        FileFormatError: if their blocks do not fill the recording.
+    """
+    return SincInterpolation(reconstruct(tensors, config))
+
+
+def reconstruct(tensors: Tensors, config: MdctConfig) -> Floats:
+    """The samples ``[N, C]`` of tensors as :meth:`.MdctConfig.shapes` lists them.
+
+    Raises:
+        FileFormatError: if their blocks do not fill the recording.
+    """
+    sizes = read_size_tensor(tensors["blocks"])
+    decorrelated = synthesise(tensors["latents"], sizes)[LEAD : LEAD + config.frames]
+    return (decorrelated @ tensors["channels"]).astype(np.float32)
 
 
 def parts(data: bytes, config: MdctConfig) -> dict[str, float]:

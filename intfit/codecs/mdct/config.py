@@ -10,15 +10,18 @@ from ..latent_steps import check_step
 
 #: The shortest and the longest block, in samples.
 SHORTEST, LONGEST = 256, 8192
-#: Samples by which the blocks begin before a recording, and end after it at least.
+#: Samples by which the first block begins before the recording; the last one ends as many after it
+#: at least.
 LEAD = 128
+#: The latents of a block may end at one of so many equal parts of its frequencies.
+FREQUENCY_PARTS = 64
 #: The most channels that are decorrelated.
 MAX_CHANNELS = 32
 
 
 @dataclass(frozen=True)
 class MdctConfig:
-    """The latents of a recording of ``channels`` and ``frames``.
+    """The latents of a recording: ``channels``, and ``frames``, which is samples of each channel.
 
     ``step`` is the index of the quantisation step.
 
@@ -37,11 +40,11 @@ class MdctConfig:
 
     @property
     def step_size(self) -> float:
-        """The quantisation step, where a recording's samples lie in [-1, 1]."""
+        """The quantisation step, in the unit of samples that lie in [-1, 1]."""
         return step_size(self.step, LATENT_STEPS_PER_OCTAVE)
 
     def padded_frames(self) -> int:
-        """Frames, with what leads in and out, filled to whole blocks."""
+        """Frames with both extensions, a multiple of the shortest block."""
         return -(-(self.frames + 2 * LEAD) // SHORTEST) * SHORTEST
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

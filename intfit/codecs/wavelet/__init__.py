@@ -1,1 +1,1 @@
-"""codecs/wavelet."""
+"""Images as quantised wavelet coefficients, with post-filters behind them."""

@@ -1,8 +1,8 @@
-"""Wavelet latents as a field, for images: quantised at the rate asked for, then post-filtered.
+"""Quantised wavelet coefficients as a field, for images, with post-filters.
 
-The transform gives the exact latents at once; rate and distortion decide how they are rounded. A
-picture's own post-filter, a SIREN, is trained on what rounding took, and kept where it is worth
-its bytes.
+The transform gives the exact latents; rate-distortion optimised quantisation rounds them. A
+picture's own post-filter, a SIREN, is then trained on the error that is left, and is kept where it
+is worth its bytes.
 """
 
 import math
@@ -18,19 +18,20 @@ from ...plan import Plan
 from ...settings import Goal, Settings
 from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
-from ..latent_steps import Candidate, StepSearch, step_index
+from ..latent_steps import RD_LAMBDA, Candidate, StepSearch, step_index
 from ..protocol import Encoding, Hooks, Prepared, goal_notes
 from . import payload
 from .config import NEWEST_SHARED, WaveletConfig
-from .field import Latent, analysed, colours, pictured
-from .postfilter import corrected
+from .interpolation import CubicInterpolation
+from .postfilter import synthesise_filtered
+from .transform import analyse, principal_colours, synthesise
 
 DECODES_ON_DEVICE = False
-#: The width of the own post-filter that pays from so many bytes of latents on.
+#: From so many bytes of latents on, an own post-filter of this width is worth its bytes.
 OWN_WIDTHS = ((80_000, 32), (35_000, 24), (8_000, 16), (1_500, 8))
-#: The bytes to leave for it where the size of the file is bounded, by its width.
+#: The bytes to leave for an own post-filter where the file's size is bounded, by its width.
 OWN_BYTES = {None: 0, 8: 250, 16: 650, 24: 1000, 32: 1400}
-#: What a post-filter usually gains, in dB; how near to a goal is near enough.
+#: What an own post-filter usually gains; the distance from a goal at which a search ends. In dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
 
@@ -58,7 +59,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     signal = prepared.signal
     assert isinstance(signal, Grid)
     pixels = signal.targets().reshape(*signal.shape, -1)
-    exact = analysed(pixels, prepared.config, colours(pixels))
+    exact = analyse(pixels, prepared.config, principal_colours(pixels))
     best = _Encoder(prepared, hooks, pixels, exact).encode()
     plan = prepared.plan
     reached = None if plan.goal is None else best.distortion
@@ -82,9 +83,9 @@ def _trained_steps(config: WaveletConfig, plan: Plan) -> int:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """Encodes one picture ``[H, W, C]`` in [-1, 1], at as many steps as it takes.
+    """Encodes one picture, ``pixels`` ``[H, W, C]`` in [-1, 1], at as many steps as it takes.
 
-    ``exact`` are its latents before rounding.
+    ``exact`` are its latents before quantisation.
     """
 
     prepared: Prepared
@@ -99,10 +100,10 @@ class _Encoder:
         goal, size = plan.goal, plan.target_size
         plain = search.at(search.choose(goal=goal, size=size, bounded=plan.stops_at_goal))
         if goal is not None and goal.margin(plain.distortion) >= 0:
-            return self._coarser(plain, goal, search)
+            return self._search_coarser(plain, goal, search)
         if size is None:
             return self._with_own_postfilter(plain) or plain
-        # the post-filter needs room; how much is not known before it is there
+        # an own post-filter needs room, and how much is not known before it is trained
         room = max(search.finest_within(size - OWN_BYTES[own_width(size)]), COARSEST_LATENT_STEP)
         filtered = self._with_own_postfilter(search.at(room))
         if filtered is None or len(filtered.data) > size:
@@ -124,11 +125,11 @@ class _Encoder:
         """
         prepared = self.prepared
         tensors = payload.unpack(data, configs[0])
-        decoded = [
+        distortions = [
             (quality("psnr", reconstruct(tensors, config), self.pixels), config)
             for config in configs
         ]
-        distortion, config = max(decoded, key=lambda pair: pair[0])
+        distortion, config = max(distortions, key=lambda pair: pair[0])
         stored = store_payload(data)
         if prepared.plan.profile == "open":
             stored = store_open({name: tensors[name] for name in config.shapes()})
@@ -139,11 +140,11 @@ class _Encoder:
     def _with_own_postfilter(
         self, plain: Candidate[WaveletConfig]
     ) -> Candidate[WaveletConfig] | None:
-        """``plain`` with a post-filter of its own, where that is worth its bytes."""
+        """``plain`` with an own post-filter; None where that is not worth its bytes."""
         plan, width = self.prepared.plan, own_width(len(plain.payload))
         if not plan.steps or width is None or not plain.config.levels():
             return None
-        from .postfilter_fitting import train_postfilter
+        from .postfilter_training import train_postfilter
 
         config = replace(plain.config, neurons=width)
         tensors = payload.unpack(plain.payload, plain.config)
@@ -157,30 +158,29 @@ class _Encoder:
         )
         if network is None:
             return None
-        filtered = self._candidate(payload.joined(plain.payload, network), config)
+        filtered = self._candidate(payload.join(plain.payload, network), config)
         saved = self._squared_error(plain) - self._squared_error(filtered)
         bits = 8 * (len(filtered.payload) - len(plain.payload))
-        return filtered if saved / config.step_size**2 > payload.RD_LAMBDA * bits else None
+        return filtered if saved / config.step_size**2 > RD_LAMBDA * bits else None
 
     def _squared_error(self, candidate: Candidate[WaveletConfig]) -> float:
-        """The summed squared error of a picture, from its PSNR."""
+        """The sum of squared errors of all values of a picture, from its PSNR."""
         size: int = self.prepared.config.count()
         return size * 4 * 10 ** (-candidate.distortion / 10)
 
-    def _coarser(
+    def _search_coarser(
         self, plain: Candidate[WaveletConfig], goal: Goal, search: StepSearch[WaveletConfig]
     ) -> Candidate[WaveletConfig]:
-        """The smallest file that reaches ``goal``, as ``plain`` does without a post-filter.
+        """The smallest file that reaches ``goal``, as ``plain`` does without an own post-filter.
 
-        At a step as much coarser as a post-filter is expected to make up for; and once more, when
-        it is known what it does make up for.
+        Tried at a step as much coarser as a post-filter is expected to make up for, and once more
+        at a step that follows from what it did make up for.
         """
         step, best = plain.config.step, plain
-        per_step = (
-            plain.distortion - search.at(max(step - 8, COARSEST_LATENT_STEP)).distortion
-        ) / 8
-        per_step = max(per_step, 0.05)
-        tried = step - max(1, math.floor(USUAL_GAIN / per_step))  # at the same step, it only adds
+        coarser = search.at(max(step - 8, COARSEST_LATENT_STEP))
+        per_step = max((plain.distortion - coarser.distortion) / 8, 0.05)  # dB for one index
+        # at the same step, a post-filter would only add bytes
+        tried = step - max(1, math.floor(USUAL_GAIN / per_step))
         for _ in range(2):
             filtered = self._with_own_postfilter(search.at(max(tried, COARSEST_LATENT_STEP)))
             if filtered is None:
@@ -195,12 +195,12 @@ class _Encoder:
 
 
 def own_width(size: int) -> int | None:
-    """The width of the own post-filter that pays at ``size`` bytes of latents; None for none."""
+    """The width of an own post-filter for ``size`` bytes of latents; None where none pays."""
     return next((width for least, width in OWN_WIDTHS if size >= least), None)
 
 
 def unpack(stored: Mapping[str, Stored], config: WaveletConfig) -> Tensors:
-    """The latents in a file, in the unit of the picture's values, and the post-filters' parameters.
+    """The latents in a file, in the unit of the picture's values, and all post-filters.
 
     Raises:
         FileFormatError: if it does not hold them.
@@ -211,13 +211,14 @@ def unpack(stored: Mapping[str, Stored], config: WaveletConfig) -> Tensors:
 
 def reconstruct(tensors: Tensors, config: WaveletConfig) -> Floats:
     """The picture ``[H, W, C]`` of latents, post-filtered, in about [-1, 1]."""
-    plain = config.neurons is None and config.common is None
-    return (pictured if plain else corrected)(tensors, config)
+    if config.neurons is None and config.common is None:
+        return synthesise(tensors, config)
+    return synthesise_filtered(tensors, config)
 
 
 def decode(tensors: Tensors, config: WaveletConfig, device: str) -> Evaluate:
-    """The field of these latents."""
-    return Latent(reconstruct(tensors, config))
+    """The field of these latents; it needs no device."""
+    return CubicInterpolation(reconstruct(tensors, config))
 
 
 def parts(data: bytes, config: WaveletConfig) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The architecture of an image's latents: a wavelet pyramid, and the post-filters behind it."""
+"""The architecture of an image's latents: wavelet bands, and the post-filters behind them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +11,16 @@ from ..latent_steps import check_step
 
 #: The bands of a level: detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
-#: What a post-filter sees at a pixel: so many of the finest levels, one by one, and by how much
-#: these neighbours (y, x) are brighter.
-SEEN_LEVELS = 3
+#: The features of a post-filter at a pixel: so many of the finest levels, one by one, and the
+#: differences of these neighbours (y, x) from it.
+FEATURE_LEVELS = 3
 NEIGHBOURS = (
     *((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)),
     *((0, 2), (2, 0), (0, -2), (-2, 0)),
 )  # fmt: skip
-#: Sine layers of a picture's own post-filter, their frequency, and the widest one.
+#: A picture's own post-filter: its sine layers, their frequency, and the largest width.
 OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
-#: The shared post-filter: for pictures of so many channels; its newest version; width and depth.
+#: The shared post-filter: the channels of pictures it is for, its newest version, width and depth.
 SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 1, 32, 2
 
 
@@ -29,8 +29,8 @@ class WaveletConfig:
     """The latents of a picture of ``channels`` x ``height`` x ``width``.
 
     ``step`` is the index of the quantisation step. ``neurons`` is the width of the picture's own
-    post-filter, a SIREN, and ``common`` the version of the shared one that comes before it; None
-    where there is none. (These two names stand in a file's header.)
+    post-filter, a SIREN, and ``common`` the version of the shared one, whose output is added to it;
+    None where there is none. (These names are those of a file's header.)
 
     Raises:
         FileFormatError: if the picture cannot have them.
@@ -58,11 +58,11 @@ class WaveletConfig:
 
     @property
     def step_size(self) -> float:
-        """The quantisation step, where a channel's values lie in [-1, 1]."""
+        """The quantisation step, in the unit of values that lie in [-1, 1]."""
         return step_size(self.step, LATENT_STEPS_PER_OCTAVE)
 
     def levels(self) -> int:
-        """Levels (octaves): the coarsest picture has 8 pixels or more a side, if possible."""
+        """The number of levels: sides are halved while the shorter one has 16 pixels or more."""
         count = 0
         while min(self.height, self.width) >> count >= 16:
             count += 1
@@ -86,7 +86,7 @@ class WaveletConfig:
 
     def can_share_postfilter(self) -> bool:
         """Whether the shared post-filter is for this picture: three channels, 64 pixels a side."""
-        return self.channels == SHARED_CHANNELS and self.levels() >= SEEN_LEVELS
+        return self.channels == SHARED_CHANNELS and self.levels() >= FEATURE_LEVELS
 
     def own_network(self) -> SirenConfig | None:
         """The SIREN of the picture's own post-filter; a linear layer is added to its outputs."""
@@ -100,18 +100,15 @@ class WaveletConfig:
     def shared_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of the shared post-filter, where it is used.
 
-        It is built as the other one is, but has rectifiers in place of sines.
+        Its layers are those of the own one, with rectifiers in place of sines.
         """
         if self.common is None:
             return {}
         return self._postfilter(SHARED_WIDTH, SHARED_DEPTH).shapes_with_skip()
 
     def _postfilter(self, width: int, depth: int) -> SirenConfig:
-        """A network that sees :data:`SEEN_LEVELS` levels, what is left, and :data:`NEIGHBOURS`.
-
-        The neighbours in the first channel only.
-        """
-        inputs = (min(SEEN_LEVELS, self.levels()) + 1) * self.channels + len(NEIGHBOURS)
+        """A network whose inputs are the features of :class:`.postfilter.Features`."""
+        inputs = (min(FEATURE_LEVELS, self.levels()) + 1) * self.channels + len(NEIGHBOURS)
         return SirenConfig(inputs, self.channels, width, depth, OWN_FREQUENCY, OWN_FREQUENCY)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

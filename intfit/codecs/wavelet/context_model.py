@@ -1,10 +1,10 @@
-"""Quantised wavelet bands as bytes, each latent under a distribution that its neighbours predict.
+"""Quantised wavelet coefficients as bytes, each under a distribution that its neighbours predict.
 
-Bands go from the coarsest level to the finest, each in four passes over a 2 x 2 pattern. A small
-network of integers sees the magnitudes around a latent that are decoded already (in its band, at
-the level above, in the other orientations and channels) and names two classes: how likely the
-latent is zero, and how large it is where it is not. All of it is whole numbers, exact in float32
-whatever the order of a sum, so that every machine decodes the same.
+Bands are coded from the coarsest level to the finest, each in four passes over a 2 x 2 pattern. A
+small network of integers is given the magnitudes around a latent that are already decoded: in its
+band, at the level above, in the other orientations and channels. It names two classes: how likely
+the latent is zero, and on what scale its magnitude is where it is not. All of it is integers, exact
+in float32 in whatever order they are added, so that every machine decodes the same.
 """
 
 import decimal
@@ -13,49 +13,61 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from ...coding.integers import BEYOND, LARGEST, SIGN, Integers, finished, grouped, reading
+from ...coding.integers import LARGEST, Integers
+from ...coding.magnitudes import (
+    Coder,
+    Decoder,
+    Encoder,
+    MagnitudeModel,
+    SymbolModel,
+    categorical,
+    code_magnitudes,
+    code_signs,
+    code_symbols,
+)
 from ...errors import FileFormatError
+from ...signals import Floats
 
-#: Latents, whole or yet to be rounded.
+#: Latents, integers or yet to be rounded.
 Latents = NDArray[Any]
-#: A level: bands of detail across, down and both, ``[C, h, w]`` each.
+#: A level: bands of detail across, down and both ways, ``[C, h, w]`` each.
 Level = Sequence[Latents]
-Floats = NDArray[np.float32]
 
-#: The passes over a band: the corner of the 2 x 2 pattern that each one takes.
+#: The passes over a band: which corner of the 2 x 2 pattern each one codes.
 PASSES = ((0, 0), (1, 1), (0, 1), (1, 0))
 #: Levels and channels that the network tells apart; coarser and further ones are as the last.
 LEVELS, CHANNELS = 5, 3
-#: Magnitudes seen around a latent: see :func:`_around`.
+#: The network's inputs: four from the band itself, twelve from other bands.
 FEATURES = 16
-#: The classes: of zero, quarters of a unit of logit around the middle; of size, quarters of a
-#: neper of the scale of a Laplace distribution, from e^-5.
-ZEROS, SIZES = 64, 44
-#: Fixed point: of the logarithms the network sees, and of its weights.
-SEEN, WEIGHT = 16, 64
-#: The largest magnitude that is told from larger ones by the network.
-MOST_SEEN = 1023
-#: The largest magnitude that has a symbol of its own; what is beyond goes as it is.
-MOST = 1000
-#: Latents that the network looks at at once: few enough for a core's cache.
+#: Classes of zero, a quarter of a unit of logit apart around even odds; of scale, a quarter of a
+#: neper apart from e^-5 on, for the decay of a Laplace distribution.
+ZERO_CLASSES, SCALE_CLASSES = 64, 44
+#: Fixed point of the logarithms that are the network's inputs, and of its weights.
+INPUT_UNIT, WEIGHT_UNIT = 16, 64
+#: The largest magnitude that the network tells from larger ones.
+MAX_INPUT = 1023
+#: The largest magnitude that can be a model's escape.
+MAX_ESCAPE = 1000
+#: Latents that the network is evaluated for at once: few enough for a core's cache.
 CHUNK = 1 << 11
-_RARE = 2.0**-22
-_UNIT = 1 << 40
+#: The sum of a model's weights, and the smallest weight.
+_TOTAL = 1 << 40
+_LEAST = _TOTAL >> 22
 
 
 @dataclass(frozen=True)
 class Network:
-    """Weights of the context network, whole numbers in float32.
+    """Weights of the context network, integers in float32.
 
-    No sum of theirs reaches 2^24, below which float32 holds every whole number.
-    ``position`` ``[LEVELS * 9, 4, H]`` by level, orientation, channel and pass; ``first`` ``[H,
-    FEATURES]``, ``second`` ``[H, H]``, ``last`` ``[2, H]`` and their biases.
+    No sum of products in it reaches 2^24, below which float32 holds every integer.
+    ``position`` ``[LEVELS * 3 * CHANNELS, 4, H]`` is the bias of the first layer by
+    :func:`band_index` and pass. ``first`` ``[H, FEATURES]``, ``second`` ``[H, H]`` and ``last``
+    ``[2, H]`` are weights, in 1 / WEIGHT_UNIT; biases are in 1 / (INPUT_UNIT * WEIGHT_UNIT).
     """
 
     position: Floats
@@ -67,189 +79,164 @@ class Network:
 
 
 @lru_cache(maxsize=1)
-def shipped() -> Network:
-    """The network of version 1, which is fitted to photographs and never changes."""
+def load_network() -> Network:
+    """The network of version 1. Every file depends on it: it never changes."""
     from safetensors.numpy import load
 
-    tensors = load(
-        resources.files(__package__).joinpath("context_model-1.safetensors").read_bytes()
-    )
-    return Network(**{name: tensor.astype(np.float32) for name, tensor in tensors.items()})
+    data = resources.files(__package__).joinpath("context_model-1.safetensors").read_bytes()
+    return Network(**{name: tensor.astype(np.float32) for name, tensor in load(data).items()})
 
 
-#: What the network sees of a magnitude.
-_SEEN = np.array([round(SEEN * math.log2(1 + 2 * m)) for m in range(MOST_SEEN + 1)], np.float32)
+#: The network's input for each magnitude.
+INPUTS = np.array(
+    [round(INPUT_UNIT * math.log2(1 + 2 * m)) for m in range(MAX_INPUT + 1)], np.float32
+)
 
 
-def classes(group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
-    """Classes of zero and of size ``[n]`` of latents with magnitudes ``[FEATURES, n]`` around."""
-    # all that have nothing around are alike
-    alike = _classes(group, turn, np.zeros((FEATURES, 1), np.int32))
-    zero, size = (np.full(seen.shape[1], found[0]) for found in alike)
-    places = np.flatnonzero(np.bitwise_or.reduce(seen, axis=0))
+def classify(band: int, turn: int, around: Integers) -> tuple[Integers, Integers]:
+    """Classes of zero and of scale ``[n]`` of latents with magnitudes ``[FEATURES, n]`` around.
+
+    ``band`` is a :func:`band_index`, ``turn`` the number of the pass.
+    """
+    # latents with nothing around them all have the same classes
+    of_nothing = _evaluate(band, turn, np.zeros((FEATURES, 1), np.int32))
+    zero, scale = (np.full(around.shape[1], classes[0]) for classes in of_nothing)
+    places = np.flatnonzero(np.bitwise_or.reduce(around, axis=0))
     for first in range(0, len(places), CHUNK):
         part = places[first : first + CHUNK]
-        zero[part], size[part] = _classes(group, turn, seen.take(part, axis=1))
-    return zero, size
+        zero[part], scale[part] = _evaluate(band, turn, around.take(part, axis=1))
+    return zero, scale
 
 
-def _classes(group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
-    """What the network says."""
-    network = shipped()
-    x = _SEEN.take(seen, mode="clip")
+def _evaluate(band: int, turn: int, around: Integers) -> tuple[Integers, Integers]:
+    """The network's classes, as :func:`classify`."""
+    network = load_network()
+    x = INPUTS.take(around, mode="clip")
     for weight, bias in (
-        (network.first, network.position[group, turn]),
+        (network.first, network.position[band, turn]),
         (network.second, network.second_bias),
     ):
         x = weight @ x
         x += bias[:, None]
         np.maximum(x, 0, out=x)
-        x *= np.float32(1 / WEIGHT)  # a power of two: as exact as a division
+        x *= np.float32(1 / WEIGHT_UNIT)  # a power of two: exact
         np.floor(x, out=x)
     x = network.last @ x
-    x += network.last_bias[:, None]  # in 1 / (SEEN * WEIGHT)
-    quarters = np.floor(x / (SEEN * WEIGHT // 4)).astype(np.int32)
-    zero = np.clip(quarters[0] + ZEROS // 2, 0, ZEROS - 1)
-    return zero, np.clip(quarters[1] + 20, 0, SIZES - 1)
+    x += network.last_bias[:, None]
+    quarters = np.floor(x / (INPUT_UNIT * WEIGHT_UNIT // 4)).astype(np.int32)
+    zero = np.clip(quarters[0] + ZERO_CLASSES // 2, 0, ZERO_CLASSES - 1)
+    return zero, np.clip(quarters[1] + 20, 0, SCALE_CLASSES - 1)
 
 
-def group_of(level: int, orientation: int, channel: int) -> int:
-    """The network's position of a band; ``level`` 0 is the finest."""
+def band_index(level: int, orientation: int, channel: int) -> int:
+    """The number by which the network knows a band; ``level`` 0 is the finest."""
     return (min(level, LEVELS - 1) * 3 + orientation) * 3 + min(channel, CHANNELS - 1)
 
 
-@lru_cache(maxsize=ZEROS)
-def _zero_model(index: int) -> "constriction.stream.model.Categorical":
+@lru_cache(maxsize=ZERO_CLASSES)
+def _zero_model(index: int) -> SymbolModel:
+    """Of 0 for a latent of zero, 1 for any other."""
     with decimal.localcontext() as context:
         context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
-        logit = (decimal.Decimal(2 * index - ZEROS + 1)) / 8
-        share = int(_UNIT / (1 + (-logit).exp()))
-    return constriction.stream.model.Categorical(
-        np.array([share, _UNIT - share], np.float64), perfect=False
-    )
+        logit = (decimal.Decimal(2 * index - ZERO_CLASSES + 1)) / 8
+        share = int(_TOTAL / (1 + (-logit).exp()))
+    return categorical(np.array([share, _TOTAL - share], np.float64))
 
 
-@lru_cache(maxsize=SIZES)
-def _size_model(index: int) -> tuple["constriction.stream.model.Categorical", int]:
-    """Magnitudes less 1, geometric; the last symbol stands for all larger ones. And that symbol."""
+@lru_cache(maxsize=SCALE_CLASSES)
+def _scale_model(index: int) -> MagnitudeModel:
+    """Of magnitudes less 1: a geometric distribution."""
     with decimal.localcontext() as context:
         context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
         scale = ((decimal.Decimal(2 * index + 1) / 8) - 5).exp()
         ratio = (-1 / scale).exp()
-        reach = min(MOST, int(12 * scale) + 2)
-        weights = [int(_UNIT * (1 - ratio) * ratio**m) for m in range(reach)]
-        weights.append(int(_UNIT * ratio**reach))
-    floor = max(int(_UNIT * _RARE), 1)
-    table = np.array([max(weight, floor) for weight in weights], np.float64)
-    return constriction.stream.model.Categorical(table, perfect=False), reach
+        escape = min(MAX_ESCAPE, int(12 * scale) + 2)
+        weights = [int(_TOTAL * (1 - ratio) * ratio**m) for m in range(escape)]
+        weights.append(int(_TOTAL * ratio**escape))
+    table = np.array([max(weight, _LEAST) for weight in weights], np.float64)
+    return MagnitudeModel(categorical(table), escape)
 
 
-#: From a group, the number of a pass and the magnitudes around to classes.
+#: From a band's index, the number of a pass and the magnitudes around to classes: :func:`classify`.
 Classify = Callable[[int, int, Integers], tuple[Integers, Integers]]
+#: What is done with latents ``[n]`` of a pass, given their classes of zero and of scale ``[n]``:
+#: returns the integers to replace them by.
+CodePass = Callable[[Integers, Integers, Latents], Latents]
 
 
-class Coder(Protocol):
-    """What is done with the latents of a pass."""
+def entropy_code(coder: Coder) -> CodePass:
+    """A pass through an encoder or a decoder."""
 
-    def __call__(self, zero: Integers, size: Integers, values: Latents) -> Latents:
-        """Code latents ``[n]`` of these classes; returns them."""
+    def code_pass(zero: Integers, scale: Integers, values: Latents) -> Latents:
+        coded = code_symbols(coder, (values != 0).astype(np.int32), zero, _zero_model)
+        nonzero = np.flatnonzero(coded)
+        signs = code_signs(coder, values[nonzero])
+        less_one = np.abs(values[nonzero]) - 1
+        coded[nonzero] += code_magnitudes(coder, less_one, scale[nonzero], _scale_model)
+        coded[nonzero] *= signs
+        return coded
 
-
-class Writer:
-    """Latents to bytes."""
-
-    def __init__(self) -> None:
-        self.encoder = constriction.stream.queue.RangeEncoder()
-
-    def __call__(self, zero: Integers, size: Integers, values: Latents) -> Latents:
-        for index, where in grouped(zero):
-            self.encoder.encode((values[where] != 0).astype(np.int32), _zero_model(index))
-        there = np.flatnonzero(values)
-        if len(there):
-            self.encoder.encode((values[there] < 0).astype(np.int32), SIGN)
-            for index, where in grouped(size[there]):
-                model, reach = _size_model(index)
-                more = np.abs(values[there[where]]) - 1
-                self.encoder.encode(np.minimum(more, reach).astype(np.int32), model)
-                if (beyond := more[more >= reach]).size:
-                    self.encoder.encode((beyond - reach).astype(np.int32), BEYOND)
-        return values
+    return code_pass
 
 
-class Reader:
-    """Bytes to latents."""
-
-    def __init__(self, data: bytes) -> None:
-        self.decoder = reading(data)
-
-    def __call__(self, zero: Integers, size: Integers, values: Latents) -> Latents:
-        found = np.zeros(len(zero), np.int32)
-        for index, where in grouped(zero):
-            found[where] = self.decoder.decode(_zero_model(index), len(where))
-        there = np.flatnonzero(found)
-        if len(there):
-            signs = 1 - 2 * self.decoder.decode(SIGN, len(there))
-            for index, where in grouped(size[there]):
-                model, reach = _size_model(index)
-                more = self.decoder.decode(model, len(where))
-                if (beyond := np.flatnonzero(more == reach)).size:
-                    more[beyond] += self.decoder.decode(BEYOND, len(beyond))
-                found[there[where]] = more + 1
-            found[there] *= signs
-        return found
+#: The bits of a zero, and of any other latent, by class of zero; those of a magnitude of 1, and of
+#: each more, by class of scale.
+_LOGITS = (np.arange(ZERO_CLASSES) - ZERO_CLASSES / 2 + 0.5) / 4 / math.log(2)
+_ZERO_BITS, _NONZERO_BITS = np.logaddexp2(0, -_LOGITS), np.logaddexp2(0, _LOGITS)
+_SCALES = np.exp((np.arange(SCALE_CLASSES) + 0.5) / 4 - 5)
+_ONE_BITS, _MORE_BITS = -np.log2(-np.expm1(-1 / _SCALES)), 1 / _SCALES / math.log(2)
 
 
-#: Bits of a zero and of anything else, by class; those of a magnitude of 1, and of each more.
-_LOGITS = (np.arange(ZEROS) - ZEROS / 2 + 0.5) / 4 / math.log(2)
-_OF_ZERO, _OF_MORE = np.logaddexp2(0, -_LOGITS), np.logaddexp2(0, _LOGITS)
-_SCALES = np.exp((np.arange(SIZES) + 0.5) / 4 - 5)
-_OF_ONE, _OF_EACH = -np.log2(-np.expm1(-1 / _SCALES)), 1 / _SCALES / math.log(2)
+class RdoQuantiser:
+    """Rounds latents, in steps, so that squared error + ``rd_lambda`` x bits is least.
 
-
-class Chooser:
-    """Rounds latents, in steps, to what costs least: squared error + ``price`` x bits.
-
-    ``price`` is in squared steps a bit. What a choice means for the contexts of later latents is
-    left out (measured: it would gain 0.4 %).
+    Rate-distortion optimised quantisation, one latent at a time: it leaves out what a latent means
+    for the contexts of later ones. ``rd_lambda`` is in squared steps a bit; ``bits`` estimates
+    those of all latents so far.
     """
 
-    def __init__(self, price: float) -> None:
-        self.price = price
+    def __init__(self, rd_lambda: float) -> None:
+        self._rd_lambda = rd_lambda
         self.bits = 0.0
 
-    def __call__(self, zero: Integers, size: Integers, values: Latents) -> Latents:
-        sizes = np.abs(values)
+    def __call__(self, zero: Integers, scale: Integers, exact: Latents) -> Latents:
+        """Exact latents ``[n]`` of these classes, rounded, as floats."""
+        sizes = np.abs(exact)
         nearest = np.rint(sizes)
-        chosen, bits = np.zeros_like(sizes), _OF_ZERO[zero]
-        least = sizes**2 + self.price * bits
+        magnitudes, bits = np.zeros_like(sizes), _ZERO_BITS[zero]
+        least = sizes**2 + self._rd_lambda * bits
         for candidate in (nearest - 1, nearest):
-            taken = _OF_MORE[zero] + _OF_ONE[size] + 1 + (candidate - 1) * _OF_EACH[size]
-            cost = (sizes - candidate) ** 2 + self.price * taken
+            # with a bit for the sign
+            needed = (
+                _NONZERO_BITS[zero] + _ONE_BITS[scale] + 1 + (candidate - 1) * _MORE_BITS[scale]
+            )
+            cost = (sizes - candidate) ** 2 + self._rd_lambda * needed
             better = (candidate > 0) & (cost < least)
-            chosen, bits = np.where(better, candidate, chosen), np.where(better, taken, bits)
-            least = np.where(better, cost, least)
+            magnitudes = np.where(better, candidate, magnitudes)
+            bits, least = np.where(better, needed, bits), np.where(better, cost, least)
         self.bits += float(bits.sum())
-        return np.copysign(chosen, values)
+        return np.copysign(magnitudes, exact)
 
 
-def _doubled(coarse: Integers, shape: tuple[int, ...]) -> Integers:
-    """Each latent of the level above over the four below it, cut or filled to ``shape``."""
+def _double(coarse: Integers, shape: tuple[int, ...]) -> Integers:
+    """A band ``[h, w]`` of the level above, each latent over the four below it, as ``shape``."""
     twice = coarse.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
-    return _fitted(twice, shape)
+    return _fit_shape(twice, shape)
 
 
-def _fitted(band: Integers, shape: tuple[int, ...]) -> Integers:
-    """A band whose sides differ by one, cut or filled to ``shape``."""
+def _fit_shape(band: Integers, shape: tuple[int, ...]) -> Integers:
+    """A band ``[h, w]`` cut, or filled with zeros, to ``shape``, from which it differs by one."""
     cut = band[: shape[0], : shape[1]]
     return np.pad(cut, [(0, shape[0] - cut.shape[0]), (0, shape[1] - cut.shape[1])])
 
 
-def _cross(band: Integers) -> Integers:
-    """The sum of the four nearest neighbours."""
+def _sum_neighbours(band: Integers) -> Integers:
+    """The sums ``[h, w]`` of the four nearest neighbours in a band ``[h, w]``."""
     padded = np.pad(band, 1)
     return padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
 
 
+#: Neighbours (y, x) in the band, summed in four groups: across, down, diagonal, and further off.
 _RINGS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((0, -1), (0, 1)),
     ((-1, 0), (1, 0)),
@@ -258,100 +245,109 @@ _RINGS: tuple[tuple[tuple[int, int], ...], ...] = (
 )
 
 
-def _beside(padded: Integers, turn: int, shape: tuple[int, int]) -> list[Integers]:
-    """Sums over rings around the latents of a pass, of those that earlier passes have taken.
+def _features_inside(padded: Integers, turn: int, shape: tuple[int, int]) -> list[Integers]:
+    """The features of the latents of a pass, ``shape``, from the band itself: one for each ring.
 
-    ``padded`` holds the band's magnitudes in a frame of two zeros.
+    Sums over what earlier passes have coded. ``padded`` has the band's magnitudes in a frame of two
+    zeros.
     """
     row, column = PASSES[turn]
-    found = []
+    features = []
     for ring in _RINGS:
         total = np.zeros(shape, np.int32)
         for y, x in ring:
             if PASSES.index(((row + y) % 2, (column + x) % 2)) < turn:
                 top, left = 2 + row + y, 2 + column + x
                 total += padded[top::2, left::2][: shape[0], : shape[1]]
-        found.append(total)
-    return found
+        features.append(total)
+    return features
 
 
-def _around(
-    sizes: Sequence[Sequence[Integers]], level: int, orientation: int, channel: int
+def _features_outside(
+    magnitudes: Sequence[Sequence[Integers]], level: int, orientation: int, channel: int
 ) -> list[Integers]:
-    """What other bands say of one: magnitudes ``[h, w]``, twelve of them.
+    """The features of the latents of a band from other bands: twelve, ``[h, w]`` each.
 
-    At the level above: at its place, beside it, in the other orientations, and two above; at the
-    same place and beside it, in the orientations and in the channels before.
+    At the level above: at its place, beside it, in the other orientations. At its level, at the
+    same place and beside it: in the (two) orientations before, in the (two) channels before. Two
+    levels above: at its place.
     """
-    shape = sizes[level][orientation].shape[1:]
+    shape = magnitudes[level][orientation].shape[1:]
     nothing = np.zeros(shape, np.int32)
-    found = [nothing] * 12
-    if level + 1 < len(sizes):
-        above = [band[channel] for band in sizes[level + 1]]
+    features = [nothing] * 12
+    if level + 1 < len(magnitudes):
+        above = [band[channel] for band in magnitudes[level + 1]]
         others = [above[k] for k in range(3) if k != orientation]
-        found[0] = _doubled(above[orientation], shape)
-        found[1] = _doubled(_cross(above[orientation]), shape)
-        found[2] = _doubled(others[0], shape) + _doubled(others[1], shape)
+        features[0] = _double(above[orientation], shape)
+        features[1] = _double(_sum_neighbours(above[orientation]), shape)
+        features[2] = _double(others[0], shape) + _double(others[1], shape)
     for k in range(min(orientation, 2)):
-        found[3 + 2 * k] = _fitted(sizes[level][k][channel], shape)
-        found[4 + 2 * k] = _cross(found[3 + 2 * k])
+        features[3 + 2 * k] = _fit_shape(magnitudes[level][k][channel], shape)
+        features[4 + 2 * k] = _sum_neighbours(features[3 + 2 * k])
     for k in range(min(channel, 2)):
-        found[7 + 2 * k] = sizes[level][orientation][k]
-        found[8 + 2 * k] = _cross(found[7 + 2 * k])
-    if level + 2 < len(sizes):
-        middle = sizes[level + 1][orientation].shape[1:]
-        found[11] = _doubled(_doubled(sizes[level + 2][orientation][channel], middle), shape)
-    return found
+        features[7 + 2 * k] = magnitudes[level][orientation][k]
+        features[8 + 2 * k] = _sum_neighbours(features[7 + 2 * k])
+    if level + 2 < len(magnitudes):
+        middle = magnitudes[level + 1][orientation].shape[1:]
+        two_above = magnitudes[level + 2][orientation][channel]
+        features[11] = _double(_double(two_above, middle), shape)
+    return features
 
 
-def walk(levels: Sequence[Level], code: Coder, classify: Classify = classes) -> None:
-    """Code all latents of ``levels``, the finest first in the list, in place."""
-    sizes = [[np.zeros(band.shape, np.int32) for band in level] for level in levels]
+def code_latents(
+    levels: Sequence[Level], code_pass: CodePass, classify: Classify = classify
+) -> None:
+    """Code all latents of ``levels``, which are listed from the finest on, in place."""
+    magnitudes = [[np.zeros(band.shape, np.int32) for band in level] for level in levels]
     for level in reversed(range(len(levels))):
         for channel in range(levels[level][0].shape[0]):
             for orientation in range(3):
                 band = levels[level][orientation][channel]
-                around = _around(sizes, level, orientation, channel)
-                group = group_of(level, orientation, channel)
+                outside = _features_outside(magnitudes, level, orientation, channel)
+                index = band_index(level, orientation, channel)
                 padded = np.pad(np.zeros(band.shape, np.int32), 2)
                 for turn, (row, column) in enumerate(PASSES):
                     part = band[row::2, column::2]
                     if not part.size:
                         continue
-                    seen = _beside(padded, turn, part.shape)
-                    seen += [other[row::2, column::2] for other in around]
-                    stacked = np.stack([values.ravel() for values in seen])
-                    zero, size = classify(group, turn, stacked)
-                    part[...] = code(zero, size, part.ravel()).reshape(part.shape)
+                    features = _features_inside(padded, turn, part.shape)
+                    features += [other[row::2, column::2] for other in outside]
+                    around = np.stack([feature.ravel() for feature in features])
+                    zero, scale = classify(index, turn, around)
+                    part[...] = code_pass(zero, scale, part.ravel()).reshape(part.shape)
                     inside = padded[2 : 2 + band.shape[0], 2 : 2 + band.shape[1]]
                     inside[row::2, column::2] = np.minimum(np.abs(part), LARGEST).astype(np.int32)
-                sizes[level][orientation][channel] = padded[2:-2, 2:-2]
+                magnitudes[level][orientation][channel] = padded[2:-2, 2:-2]
 
 
-def choose(levels: Sequence[Level], price: float) -> tuple[list[Level], float]:
-    """Latents for exact levels, in steps, the finest first; and about the bits that they take."""
-    chooser = Chooser(price)
+def quantise(levels: Sequence[Level], rd_lambda: float) -> tuple[list[Level], float]:
+    """Exact latents, in steps, as integers; and the estimated bits of these.
+
+    ``levels`` are listed from the finest on. Rate-distortion optimised at ``rd_lambda`` squared
+    steps a bit.
+    """
+    quantiser = RdoQuantiser(rd_lambda)
     exact = [[band.astype(np.float64) for band in level] for level in levels]
-    walk(exact, chooser)
-    return [[band.astype(np.int32) for band in level] for level in exact], chooser.bits
+    code_latents(exact, quantiser)
+    return [[band.astype(np.int32) for band in level] for level in exact], quantiser.bits
 
 
 def encode(levels: Sequence[Level]) -> bytes:
-    """The bytes of levels of latents, the finest first."""
-    writer = Writer()
-    walk(levels, writer)
-    return finished(writer.encoder)
+    """The bytes of levels of integer latents, which are listed from the finest on."""
+    encoder = Encoder()
+    code_latents(levels, entropy_code(encoder))
+    return encoder.finish()
 
 
 def decode(data: bytes, shapes: Sequence[Sequence[tuple[int, int, int]]]) -> list[Level]:
-    """Levels of latents of these shapes, the finest first.
+    """The levels of latents of these shapes, from the finest on.
 
     Raises:
         FileFormatError: if these bytes are not such latents.
     """
     levels = [[np.zeros(shape, np.int32) for shape in level] for level in shapes]
     try:
-        walk(levels, Reader(data))
+        code_latents(levels, entropy_code(Decoder(data)))
     except (AssertionError, ValueError):
         raise FileFormatError("damaged: its latents cannot be decoded") from None
     return list(levels)

@@ -1,107 +1,116 @@
-"""A pyramid of latents as bytes.
+"""The payload of a picture's latents.
 
-A payload is the matrix of colours (a signed byte each), three bytes of model for each channel of
-the coarsest picture, three bytes of length and its integers, and the latents of all levels. Where a
-network of its own corrects the picture, two bytes of length and its payload come before all that.
+It is, in order: the axes of the colours (a signed byte an entry), the model of each channel of the
+coarsest picture (three bytes), the length of their integers (three bytes), these integers, and the
+latents of all levels. A picture's own post-filter comes before all that: the length of its payload
+(two bytes), and this payload.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from ...coding import integers as entropy
-from ...coding import weights
-from ...coding.integers import LARGEST, Integers, Model
+from ...coding import integers, weights
+from ...coding.integers import LARGEST, MODEL_SIZE, Integers, Model
 from ...coding.tensors import Tensors
 from ...errors import FileFormatError
 from ...signals import Floats
-from ..channels import UNIT
-from ..latent_steps import MAX_LATENTS_PER_BYTE
-from . import context_model as context
+from ..channels import read_axes, store_axes
+from ..latent_steps import MAX_LATENTS_PER_BYTE, RD_LAMBDA
+from . import context_model
 from .config import WaveletConfig
-from .shipped_postfilter import common
+from .postfilter import shared_parameters
 
-#: Rate-distortion lambda of latents: the squared error, in squared steps, that a bit must save.
-RD_LAMBDA = 0.11
-#: Bytes of the length of a network.
-LENGTH = 2
+#: Bytes of the length of the coarsest picture, and of a post-filter.
+LENGTH_SIZE, POSTFILTER_LENGTH_SIZE = 3, 2
 
 
-def _whole(tensor: Floats, step: float) -> Integers:
+def _round(tensor: Floats, step: float) -> Integers:
+    """The nearest integers of steps."""
     return (tensor / np.float32(step)).round().clip(-LARGEST, LARGEST).astype(np.int32)
 
 
 def pack(exact: Mapping[str, Floats], config: WaveletConfig) -> bytes:
-    """The payload of exact latents, rounded to what is best at the step of ``config``."""
+    """The payload of exact latents, quantised at the step of ``config``. Without a post-filter."""
     step = config.step_size
-    colours = (exact["colours"] * UNIT).round().astype(np.int8)
-    coarsest = _whole(exact["coarsest"], step)
+    coarsest = _round(exact["coarsest"], step)
     # each less its left neighbour; the first column less the one above
-    left = np.diff(coarsest, axis=2, prepend=0)
-    left[:, 1:, 0] = np.diff(coarsest[:, :, 0], axis=1)
-    runs = [(channel, entropy.fitted(channel)[0]) for channel in left]
-    first = entropy.encode(runs)
+    changes = np.diff(coarsest, axis=2, prepend=0)
+    changes[:, 1:, 0] = np.diff(coarsest[:, :, 0], axis=1)
+    runs = [(channel, integers.fit_model(channel)[0]) for channel in changes]
+    first = integers.encode(runs)
     names = [name for name in config.shapes() if name.startswith("levels.")]
     bands = [(exact[name] / np.float32(step)).clip(-LARGEST, LARGEST) for name in names]
-    levels, _ = context.choose([bands[i : i + 3] for i in range(0, len(bands), 3)], RD_LAMBDA)
+    levels = [bands[i : i + 3] for i in range(0, len(bands), 3)]
+    latents, _ = context_model.quantise(levels, RD_LAMBDA)
     models = b"".join(model.to_bytes() for _, model in runs)
-    head = colours.tobytes() + models + len(first).to_bytes(3, "little")
-    data = head + first + context.encode(levels)
+    head = store_axes(exact["colours"]) + models + len(first).to_bytes(LENGTH_SIZE, "little")
+    data = head + first + context_model.encode(latents)
     return data.ljust(-(-config.count() // MAX_LATENTS_PER_BYTE), b"\0")
 
 
-def joined(latents: bytes, network: bytes) -> bytes:
-    """The payload of latents and of the network that corrects them."""
-    return len(network).to_bytes(LENGTH, "little") + network + latents
+def join(latents: bytes, postfilter: bytes) -> bytes:
+    """The payload of latents and of the picture's own post-filter."""
+    return len(postfilter).to_bytes(POSTFILTER_LENGTH_SIZE, "little") + postfilter + latents
 
 
 def _split(data: bytes, config: WaveletConfig) -> tuple[bytes, bytes]:
-    """The payloads of the network and of the latents."""
+    """The payload of the post-filter, empty where there is none, and that of the latents."""
     if config.neurons is None:
         return b"", data
-    end = LENGTH + int.from_bytes(data[:LENGTH], "little")
-    return data[LENGTH:end], data[end:]
+    end = POSTFILTER_LENGTH_SIZE + int.from_bytes(data[:POSTFILTER_LENGTH_SIZE], "little")
+    return data[POSTFILTER_LENGTH_SIZE:end], data[end:]
+
+
+def _head_size(config: WaveletConfig) -> int:
+    """Bytes of all that comes before the coarsest picture."""
+    return config.channels * (config.channels + MODEL_SIZE) + LENGTH_SIZE
 
 
 def parts(data: bytes, config: WaveletConfig) -> dict[str, int]:
-    """Bytes of a payload: of the coarsest picture with all before it, the levels and a network."""
-    network, payload = _split(data, config)
-    head = config.channels * (config.channels + entropy.SIZE)
-    first = head + 3 + int.from_bytes(payload[head : head + 3], "little")
-    found = {"coarsest": first, "levels": len(payload) - first}
-    return found if config.neurons is None else found | {"network": LENGTH + len(network)}
+    """Bytes of a payload: up to the end of the coarsest picture, of levels and of a post-filter."""
+    postfilter, payload = _split(data, config)
+    head = _head_size(config)
+    first = head + int.from_bytes(payload[head - LENGTH_SIZE : head], "little")
+    sizes = {"coarsest": first, "levels": len(payload) - first}
+    if config.neurons is not None:
+        sizes["network"] = POSTFILTER_LENGTH_SIZE + len(postfilter)
+    return sizes
 
 
 def unpack(data: bytes, config: WaveletConfig) -> Tensors:
-    """The latents in a payload, in the unit of the picture's values, and the networks' parameters.
+    """The latents in a payload, in the unit of the picture's values, and all post-filters.
+
+    As :meth:`.WaveletConfig.shapes` lists them.
 
     Raises:
         FileFormatError: if it does not hold them.
     """
-    network, payload = _split(data, config)
-    parameters = weights.unpack(network, config.own_shapes())
+    postfilter, payload = _split(data, config)
+    own = weights.unpack(postfilter, config.own_shapes())
     channels, tall, wide = config.coarsest_shape()
-    start, head = channels**2, channels * (channels + entropy.SIZE)
-    if config.count() > MAX_LATENTS_PER_BYTE * len(payload) or len(payload) < head + 3:
+    start, head = channels**2, _head_size(config)
+    if config.count() > MAX_LATENTS_PER_BYTE * len(payload) or len(payload) < head:
         raise FileFormatError("damaged: its payload is too small for its picture")
-    colours = np.frombuffer(payload[:start], np.int8).reshape(channels, channels)
     models = [
-        Model.from_bytes(payload[i : i + entropy.SIZE]) for i in range(start, head, entropy.SIZE)
+        Model.from_bytes(payload[i : i + MODEL_SIZE])
+        for i in range(start, head - LENGTH_SIZE, MODEL_SIZE)
     ]
-    end = head + 3 + int.from_bytes(payload[head : head + 3], "little")
-    runs = entropy.decode(payload[head + 3 : end], [(tall * wide, model) for model in models])
+    end = head + int.from_bytes(payload[head - LENGTH_SIZE : head], "little")
+    runs = integers.decode(payload[head:end], [(tall * wide, model) for model in models])
     coarsest = np.stack(runs).reshape(channels, tall, wide).astype(np.int64)
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
-    levels = context.decode(payload[end:], config.band_shapes())
-    found = {
-        "colours": colours.astype(np.float32) / UNIT,
-        "coarsest": coarsest.astype(np.float32) * np.float32(config.step_size),
+    levels = context_model.decode(payload[end:], config.band_shapes())
+    step = np.float32(config.step_size)
+    tensors = {
+        "colours": read_axes(payload[:start], channels),
+        "coarsest": coarsest.astype(np.float32) * step,
     }
-    every = (band for level in levels for band in level)
+    bands = (band for level in levels for band in level)
     names = (name for name in config.shapes() if name.startswith("levels."))
-    for name, band in zip(names, every, strict=True):
-        found[name] = band.astype(np.float32) * np.float32(config.step_size)
-    for name, tensor in parameters.items():
-        found[f"correction.{name}"] = tensor.dequantise()
-    return found | common(config)
+    for name, band in zip(names, bands, strict=True):
+        tensors[name] = band.astype(np.float32) * step
+    for name, parameter in own.items():
+        tensors[f"correction.{name}"] = parameter.dequantise()
+    return tensors | shared_parameters(config)

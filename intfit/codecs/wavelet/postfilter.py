@@ -1,99 +1,141 @@
-"""Small networks on latents: what rounding took from a picture, as far as one can tell.
+"""Post-filters: small networks that estimate, at each pixel, what quantisation took from a picture.
 
-What stands around a pixel, level by level and in the picture itself, says something of the error
-that rounding left there: edges ring, faint texture is gone. One network comes with the program and
-knows what photographs have in common. A SIREN starts from there: it is fitted to what is left of
-the error in this one picture, and costs some hundreds of bytes.
+What is around a pixel, level by level and in the picture itself, tells something of the error that
+quantisation left there: edges ring, faint texture is gone. The shared post-filter comes with the
+program and knows what photographs have in common. A picture's own one, a SIREN, is trained on the
+error that is then left in this picture, and is stored in its file.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import resources
 
 import numpy as np
 
 from ...coding.tensors import Tensors
 from ...signals import Floats
-from .config import NEIGHBOURS, SEEN_LEVELS, WaveletConfig
-from .field import mixed
+from .config import FEATURE_LEVELS, NEIGHBOURS, WaveletConfig
+from .transform import synthesise_decorrelated
 
-#: Pixels that are corrected at once: what is made of them stays in a core's cache.
+#: Pixels that are filtered at once: few enough for a core's cache.
 CHUNK = 1 << 13
-#: Features are in steps, and no larger than this.
-MOST = 8.0
-#: What is left of a sound picture is far less; halves hold up to 65504.
-LIMIT = 1000.0
+#: Features are in quantisation steps, and clipped to this magnitude.
+MAX_FEATURE = 8.0
+#: The low-pass picture is clipped to this magnitude, which no sound file comes near: float16 holds
+#: up to 65504.
+MAX_LOW_PASS = 1000.0
 
 
-class Seen:
-    """What the network sees at each pixel of a picture of rounded latents.
+class Features:
+    """The inputs of post-filters at each pixel of a picture of quantised latents.
 
-    ``picture`` ``[H, W, C]`` is what they sum to, along the colours.
+    ``picture`` ``[H, W, C]`` is the picture of these latents, in decorrelated colours. The features
+    are, for each of the finest levels, what the picture loses without it ``[C]``, then the picture
+    that is left ``[C]``, and by how much each of :data:`.config.NEIGHBOURS` is greater in the first
+    channel.
     """
 
     def __init__(self, tensors: Mapping[str, Floats], config: WaveletConfig) -> None:
-        self.picture = mixed(tensors, config)
-        self._size = np.float32(config.step_size)
-        # level by level: what the picture loses without it. Halves: a large one would fill memory
+        self.picture = synthesise_decorrelated(tensors, config)
+        self._step = np.float32(config.step_size)
+        # in float16: those of a large picture would fill memory
         self._levels, last = [], self.picture
-        for level in range(min(SEEN_LEVELS, config.levels())):
-            without = mixed(tensors, config, finest=level + 1)
-            lost = last - without
-            lost /= self._size
-            self._levels.append(lost.clip(-MOST, MOST, out=lost).astype(np.float16))
+        for level in range(min(FEATURE_LEVELS, config.levels())):
+            without = synthesise_decorrelated(tensors, config, finest=level + 1)
+            detail = last - without
+            detail /= self._step
+            detail = detail.clip(-MAX_FEATURE, MAX_FEATURE, out=detail)
+            self._levels.append(detail.astype(np.float16))
             last = without
-        self._levels.append(last.clip(-LIMIT, LIMIT).astype(np.float16))
-        reach = max(max(map(abs, place)) for place in NEIGHBOURS)
-        frame = np.pad(self.picture[..., 0], reach, mode="edge")
-        self._frame, self._reach = frame, reach
+        self._levels.append(last.clip(-MAX_LOW_PASS, MAX_LOW_PASS).astype(np.float16))
+        self._reach = max(max(map(abs, place)) for place in NEIGHBOURS)
+        self._padded = np.pad(self.picture[..., 0], self._reach, mode="edge")
 
     def at(self, first: int, last: int) -> Floats:
-        """Features ``[(last - first) * W, F]`` of some rows of pixels."""
+        """Features ``[(last - first) * W, F]`` of the pixels in rows ``first`` to ``last``."""
         width, reach = self.picture.shape[1], self._reach
         here = self.picture[first:last, :, 0]
-        seen = [level[first:last] for level in self._levels]
+        features = [level[first:last] for level in self._levels]
         for down, across in NEIGHBOURS:
-            rows = self._frame[first + reach + down : last + reach + down]
-            beside = rows[:, reach + across : reach + across + width]
-            seen.append(((beside - here) / self._size).clip(-MOST, MOST)[..., None])
-        return np.concatenate(seen, axis=-1, dtype=np.float32).reshape((last - first) * width, -1)
+            rows = self._padded[first + reach + down : last + reach + down]
+            neighbour = rows[:, reach + across : reach + across + width]
+            difference = ((neighbour - here) / self._step).clip(-MAX_FEATURE, MAX_FEATURE)
+            features.append(difference[..., None])
+        joined = np.concatenate(features, axis=-1, dtype=np.float32)
+        return joined.reshape((last - first) * width, -1)
 
 
-def corrected(tensors: Tensors, config: WaveletConfig) -> Floats:
-    """The picture ``[H, W, C]`` of latents, corrected by their networks, in its own colours."""
-    seen = Seen(tensors, config)
-    picture, rows = seen.picture, max(1, CHUNK // config.width)
+def synthesise_filtered(tensors: Tensors, config: WaveletConfig) -> Floats:
+    """The picture ``[H, W, C]`` of latents, filtered by the post-filters of ``config``."""
+    features = Features(tensors, config)
+    picture, rows = features.picture, max(1, CHUNK // config.width)
     for first in range(0, config.height, rows):
         part = picture[first : first + rows]
-        added = missing(tensors, config, seen.at(first, first + len(part)))
+        added = estimate_error(tensors, config, features.at(first, first + len(part)))
         added *= np.float32(config.step_size)
         part += added.reshape(part.shape)
-        part[...] = part @ tensors["colours"]  # no longer looked at
+        # in place: features do not depend on these pixels of the picture any more
+        part[...] = part @ tensors["colours"]
     return picture
 
 
-def missing(tensors: Tensors, config: WaveletConfig, seen: Floats) -> Floats:
-    """What all networks say, from features ``[B, F]``, that pixels lack ``[B, C]``, in steps."""
-    total = np.zeros((len(seen), config.channels), np.float32)
-    for network, names, bend in (
-        ("common", config.shared_shapes(), _rectified),
+def estimate_error(tensors: Tensors, config: WaveletConfig, features: Floats) -> Floats:
+    """What pixels lack ``[B, C]``, in steps, by the estimate of all post-filters together.
+
+    From ``features`` ``[B, F]``.
+    """
+    total = np.zeros((len(features), config.channels), np.float32)
+    for prefix, names, activation in (
+        ("common", config.shared_shapes(), _rectify),
         ("correction", config.own_shapes(), np.sin),
     ):
         if names:
-            total += values({name: tensors[f"{network}.{name}"] for name in names}, seen, bend)
+            parameters = {name: tensors[f"{prefix}.{name}"] for name in names}
+            total += evaluate_network(parameters, features, activation)
     return total
 
 
-def _rectified(x: Floats, *, out: Floats) -> Floats:
+def _rectify(x: Floats, *, out: Floats) -> Floats:
+    """max(x, 0) into ``out``."""
     return np.maximum(x, np.float32(0), out=out)
 
 
-def values(parameters: Mapping[str, Floats], seen: Floats, bend: Callable[..., Floats]) -> Floats:
-    """The outputs ``[B, C]`` of a network for features ``[B, F]``; ``bend`` is its nonlinearity."""
+def evaluate_network(
+    parameters: Mapping[str, Floats], features: Floats, activation: Callable[..., Floats]
+) -> Floats:
+    """The outputs ``[B, C]`` of a post-filter for features ``[B, F]``.
+
+    A multilayer perceptron with this activation, and a linear layer beside it. ``parameters`` are
+    named as in :meth:`.SirenConfig.shapes_with_skip`.
+    """
     count = sum(name.endswith("bias") for name in parameters)
-    x = seen
+    x = features
     for layer in range(count):
         x = x @ parameters[f"layers.{layer}.weight"].T
         x += parameters[f"layers.{layer}.bias"]
         if layer < count - 1:
-            bend(x, out=x)
-    found: Floats = x + seen @ parameters["skip"].T
-    return found
+            activation(x, out=x)
+    outputs: Floats = x + features @ parameters["skip"].T
+    return outputs
+
+
+@cache
+def _load_shared(version: int) -> Tensors:
+    """The parameters of a version of the shared post-filter.
+
+    Files depend on them: new ones get a new version, and old versions stay.
+    """
+    from safetensors.numpy import load
+
+    data = resources.files(__package__).joinpath(f"postfilter-{version}.safetensors").read_bytes()
+    return {name: tensor.astype(np.float32) for name, tensor in load(data).items()}
+
+
+def shared_parameters(config: WaveletConfig) -> Tensors:
+    """The parameters of the shared post-filter, named as in :meth:`.WaveletConfig.shapes`.
+
+    Empty where ``config`` does without. It was trained by ``tools/train_postfilter.py``.
+    """
+    if config.common is None:
+        return {}
+    return {f"common.{name}": tensor for name, tensor in _load_shared(config.common).items()}

@@ -1,4 +1,4 @@
-"""The SIREN that corrects a picture of rounded latents."""
+"""The post-filters of a picture of quantised latents: the shared one, and its own, a SIREN."""
 
 import hashlib
 import io
@@ -16,15 +16,13 @@ from PIL import Image, ImageDraw
 from intfit import api as pipeline
 from intfit import metrics
 from intfit.codecs import read_config
-from intfit.codecs.wavelet import payload as pyramid
-from intfit.codecs.wavelet import postfilter as correction
-from intfit.codecs.wavelet import postfilter_fitting as correct
+from intfit.codecs.wavelet import payload, postfilter
 from intfit.codecs.wavelet.config import NEWEST_SHARED as NEWEST
 from intfit.codecs.wavelet.config import WaveletConfig
-from intfit.coding import container
-from intfit.coding import weights as payload
+from intfit.coding import container, weights
 from intfit.errors import FileFormatError
 from intfit.media import image
+from intfit.networks.postfilter import PostfilterSiren
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "correction.safetensors"
@@ -33,7 +31,7 @@ FAST = Settings(field="latent", effort=3, quality=40, device="cpu")
 
 
 def drawing(width: int = 200, height: int = 150) -> Image.Image:
-    """A picture full of sharp edges, round which rounding rings."""
+    """A picture full of sharp edges, around which quantisation rings."""
     rng = np.random.default_rng(0)
     picture = Image.new("RGB", (width, height), (90, 120, 160))
     draw = ImageDraw.Draw(picture)
@@ -45,36 +43,36 @@ def drawing(width: int = 200, height: int = 150) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def corrected() -> pipeline.Encoded:
+def filtered() -> pipeline.Encoded:
     return pipeline.encode(png(drawing()), FAST)
 
 
-def with_network(neurons: int, width: int = 24, height: int = 17) -> bytes:
-    """A small file with a network of random weights."""
+def with_own_postfilter(neurons: int, width: int = 24, height: int = 17) -> bytes:
+    """A small file with an own post-filter of random weights."""
     data = pipeline.encode(png(drawing(width, height)), replace(FAST, effort=1)).data
     layout, stored = container.load(data)
     config = replace(read_config(layout.header), neurons=neurons)
     rng = np.random.default_rng(1)
     network = {
-        name: payload.QuantisedTensor(40, rng.integers(-9, 10, shape).astype(np.int32))
+        name: weights.QuantisedTensor(40, rng.integers(-9, 10, shape).astype(np.int32))
         for name, shape in config.own_shapes().items()
     }
-    joined = pyramid.joined(stored["payload"].data, payload.pack(network))
+    joined = payload.join(stored["payload"].data, weights.pack(network))
     layout.header.network["neurons"] = neurons
     stored = {"payload": container.Stored("U8", (len(joined),), joined)}
     return container.dump(layout.header, stored)
 
 
-def test_a_network_makes_a_picture_smaller_at_equal_quality(corrected):
-    assert corrected.steps > 0
-    assert corrected.teacher == "int-proportional"
-    goal = replace(FAST, quality=None, effort=2, target_psnr=corrected.distortion)
+def test_an_own_postfilter_makes_a_picture_smaller_at_equal_quality(filtered):
+    assert filtered.steps > 0
+    assert filtered.teacher == "int-proportional"
+    goal = replace(FAST, quality=None, effort=2, target_psnr=filtered.distortion)
     plain = pipeline.encode(png(drawing()), goal)
     assert plain.steps == 0
-    assert len(corrected.data) < 0.97 * len(plain.data)
+    assert len(filtered.data) < 0.97 * len(plain.data)
 
 
-def test_it_is_left_out_where_it_is_not_worth_its_bytes():
+def test_an_own_postfilter_is_left_out_where_it_is_not_worth_its_bytes():
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
     settings = replace(FAST, steps=20)
     data = png(Image.fromarray(noise))
@@ -83,34 +81,37 @@ def test_it_is_left_out_where_it_is_not_worth_its_bytes():
     )
 
 
-def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(corrected, intfit):
+def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(filtered, intfit):
     drawing().save("in.png")
-    Path("in.png.safetensors").write_bytes(corrected.data)
+    Path("in.png.safetensors").write_bytes(filtered.data)
     run = intfit("verify", "in.png.safetensors", "--against", "in.png", "--json")
     # pixels are whole numbers once they are written
-    assert json.loads(run.out)["psnr"] == pytest.approx(corrected.distortion, abs=0.1)
+    assert json.loads(run.out)["psnr"] == pytest.approx(filtered.distortion, abs=0.1)
 
 
-def test_info_says_what_the_network_takes(corrected, intfit):
-    Path("a.safetensors").write_bytes(corrected.data)
+def test_info_says_what_the_postfilter_takes(filtered, intfit):
+    Path("a.safetensors").write_bytes(filtered.data)
     run = intfit("info", "-v", "a.safetensors")
     assert "corrected, and a SIREN 8 x 2" in run.out
     assert "network" in run.out
 
 
-def test_what_numpy_evaluates_is_what_torch_has_fitted():
+def test_numpy_evaluates_the_network_that_torch_has_trained():
     config = WaveletConfig(3, 32, 48, 0, 8)
-    field = correct.Correction(config, generator=torch.Generator().manual_seed(0))
+    shape = config.own_network()
+    generator = torch.Generator().manual_seed(0)
+    network = PostfilterSiren(shape, gain=config.step_size, generator=generator)
     with torch.no_grad():
-        for parameter in field.parameters():
+        for parameter in network.parameters():
             parameter.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
-    seen = np.random.default_rng(0).normal(size=(50, field.config.in_features)).astype(np.float32)
-    parameters = {name: p.detach().numpy() for name, p in field.named_parameters()}
-    found = correction.values(parameters, seen, np.sin) * config.step_size
-    np.testing.assert_allclose(found, field(torch.from_numpy(seen)).detach(), atol=1e-4)
+    features = np.random.default_rng(0).normal(size=(50, shape.in_features)).astype(np.float32)
+    parameters = {name: p.detach().numpy() for name, p in network.named_parameters()}
+    outputs = postfilter.evaluate_network(parameters, features, np.sin) * config.step_size
+    expected = network(torch.from_numpy(features)).detach()
+    np.testing.assert_allclose(outputs, expected, atol=1e-4)
 
 
-def test_goals_and_sizes_are_kept_with_a_network():
+def test_goals_and_sizes_are_kept_with_an_own_postfilter():
     data, short = png(drawing()), replace(FAST, quality=None, steps=500)
     plain = pipeline.encode(data, replace(FAST, quality=None, effort=2, target_psnr=32))
     found = pipeline.encode(data, replace(short, target_psnr=32))
@@ -131,8 +132,8 @@ def test_the_teacher_may_be_chosen(intfit):
     assert (line["teacher"], line["steps"]) == ("uniform", 300)
 
 
-def test_the_open_profile_holds_the_network_and_decodes_alike(corrected, intfit):
-    Path("a.safetensors").write_bytes(corrected.data)
+def test_the_open_profile_holds_the_postfilters_and_decodes_alike(filtered, intfit):
+    Path("a.safetensors").write_bytes(filtered.data)
     assert intfit("export", "a.safetensors", "-o", "b.safetensors").code == 0
     for stem in "ab":
         assert (
@@ -145,7 +146,7 @@ def test_the_open_profile_holds_the_network_and_decodes_alike(corrected, intfit)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
-def test_every_number_of_channels_can_be_corrected(mode):
+def test_every_number_of_channels_can_have_a_postfilter(mode):
     picture = drawing().convert(mode)
     found = pipeline.encode(png(picture), replace(FAST, steps=200, quality=60))
     loaded = pipeline.load(found.data, device="cpu")
@@ -153,8 +154,8 @@ def test_every_number_of_channels_can_be_corrected(mode):
     assert pipeline.render(loaded, image.Target()).shape == (150, 200, len(mode))
 
 
-def test_any_damage_to_a_network_is_noticed_or_decodes_to_the_declared_size():
-    layout, stored = container.load(with_network(4))
+def test_any_damage_to_a_postfilter_is_noticed_or_decodes_to_the_declared_size():
+    layout, stored = container.load(with_own_postfilter(4))
     original = stored["payload"].data
     damaged = [original[:length] for length in range(0, len(original), 3)]
     for index in range(len(original)):
@@ -172,22 +173,22 @@ def test_any_damage_to_a_network_is_noticed_or_decodes_to_the_declared_size():
 
 
 @pytest.mark.parametrize("neurons", [0, -1, 65, 1.5, "8", True])
-def test_a_header_that_asks_for_another_network_is_refused(neurons):
-    layout, stored = container.load(with_network(4))
+def test_a_header_with_an_own_postfilter_of_another_width_is_refused(neurons):
+    layout, stored = container.load(with_own_postfilter(4))
     layout.header.network["neurons"] = neurons
     with pytest.raises(FileFormatError):
         pipeline.load(container.dump(layout.header, stored), device="cpu")
 
 
 @pytest.mark.parametrize("version", [0, NEWEST + 1, 2.0, "2", True])
-def test_a_header_that_asks_for_a_network_of_another_program_is_refused(version):
-    layout, stored = container.load(with_network(4))
+def test_a_header_with_an_unknown_shared_postfilter_is_refused(version):
+    layout, stored = container.load(with_own_postfilter(4))
     layout.header.network["common"] = version
     with pytest.raises(FileFormatError, match="a network this version does not have"):
         pipeline.load(container.dump(layout.header, stored), device="cpu")
 
 
-def test_what_photographs_have_in_common_is_corrected_for_no_bytes():
+def test_the_shared_postfilter_gains_on_a_photograph():
     data = (SAMPLES / "photo.png").read_bytes()
     found = pipeline.encode(data, replace(FAST, effort=1))
     layout, stored = container.load(found.data)
@@ -203,14 +204,14 @@ def test_what_photographs_have_in_common_is_corrected_for_no_bytes():
     assert reached[0] == pytest.approx(found.distortion, abs=0.1)
 
 
-def test_a_common_network_for_a_picture_that_it_does_not_suit_is_refused():
-    layout, stored = container.load(with_network(4))  # 24 x 17 pixels
+def test_a_shared_postfilter_for_a_picture_that_it_is_not_for_is_refused():
+    layout, stored = container.load(with_own_postfilter(4))  # 24 x 17 pixels
     layout.header.network["common"] = NEWEST
     with pytest.raises(FileFormatError, match="for other pictures"):
         pipeline.load(container.dump(layout.header, stored), device="cpu")
 
 
-def test_it_is_left_out_at_a_goal_at_which_it_would_do_harm():
+def test_the_shared_postfilter_is_left_out_at_a_goal_at_which_it_does_harm():
     found = pipeline.encode(png(drawing()), replace(FAST, quality=None, effort=1, target_psnr=60))
     layout, _ = container.load(found.data)
     assert "common" not in layout.header.network
@@ -226,7 +227,7 @@ def test_huge_latents_of_an_open_file_are_no_reason_to_warn():
     assert pipeline.render(loaded, image.Target()).shape == (150, 200, 3)
 
 
-def test_noise_is_left_as_it_is():
+def test_the_shared_postfilter_is_left_out_on_noise():
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
     found = pipeline.encode(png(Image.fromarray(noise)), replace(FAST, effort=1))
     layout, _ = container.load(found.data)

@@ -1,4 +1,4 @@
-"""Pyramids of latents: pictures as wavelet bands under a context model."""
+"""Pictures as quantised wavelet coefficients under a context model."""
 
 import io
 import itertools
@@ -14,16 +14,14 @@ from PIL import Image
 
 from intfit import api as pipeline
 from intfit import metrics
-from intfit.codecs.wavelet import context_model as context
-from intfit.codecs.wavelet import field as latent
-from intfit.codecs.wavelet import lifting as wavelet
+from intfit.codecs.wavelet import context_model, transform
 from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
 from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "latent.safetensors"
-#: Without a network: see test_correction.py.
+#: Without an own post-filter: see test_postfilter.py.
 LATENT = Settings(field="latent", effort=2)
 
 
@@ -46,10 +44,10 @@ def levels_of(config: WaveletConfig, spread: float, seed: int = 0) -> list[list[
 def test_a_picture_of_any_size_comes_back_from_its_exact_latents(size):
     values = np.random.default_rng(0).uniform(-1, 1, (*size, 3)).astype(np.float32)
     config = WaveletConfig(3, *size, 0)
-    exact = latent.analysed(values, config, latent.principal(values.reshape(-1, 3)))
+    exact = transform.analyse(values, config, transform.principal_colours(values))
     assert {name: tensor.shape for name, tensor in exact.items()} == config.shapes()
     assert sum(tensor.size for tensor in exact.values()) - 9 == config.count()
-    np.testing.assert_allclose(latent.pictured(exact, config), values, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(transform.synthesise(exact, config), values, atol=1e-4, rtol=0)
 
 
 def test_a_latent_of_one_step_is_an_error_of_one_step():
@@ -60,7 +58,7 @@ def test_a_latent_of_one_step_is_an_error_of_one_step():
     for name, shape in list(config.shapes().items())[2:]:
         tensor = np.zeros(shape, np.float32)
         tensor[0, shape[1] // 2, shape[2] // 2] = 1.0
-        picture = latent.pictured(blank | {name: tensor}, config)
+        picture = transform.synthesise(blank | {name: tensor}, config)
         assert float(np.linalg.norm(picture)) == pytest.approx(1, abs=0.02), name
 
 
@@ -69,8 +67,8 @@ def test_a_latent_of_one_step_is_an_error_of_one_step():
 def test_latents_come_back_whatever_they_are(spread, size):
     config = WaveletConfig(*size, 0)
     levels = levels_of(config, spread)
-    data = context.encode([[band.copy() for band in level] for level in levels])
-    for before, after in zip(levels, context.decode(data, config.band_shapes()), strict=True):
+    data = context_model.encode([[band.copy() for band in level] for level in levels])
+    for before, after in zip(levels, context_model.decode(data, config.band_shapes()), strict=True):
         for one, other in zip(before, after, strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -78,15 +76,18 @@ def test_latents_come_back_whatever_they_are(spread, size):
 def test_the_bits_that_rounding_reckons_with_are_those_that_are_written():
     config = WaveletConfig(3, 64, 96, 0)
     exact = [[band + 0.3 for band in level] for level in levels_of(config, 0.8)]
-    chosen, bits = context.choose(exact, 0.11)
-    assert 8 * len(context.encode(chosen)) == pytest.approx(bits, rel=0.01, abs=64)
+    latents, bits = context_model.quantise(exact, 0.11)
+    assert 8 * len(context_model.encode(latents)) == pytest.approx(bits, rel=0.01, abs=64)
 
 
-def test_rounding_prefers_fewer_bits_the_dearer_they_are():
+def test_rounding_takes_fewer_bits_the_larger_the_lambda():
     rng = np.random.default_rng(1)
     shapes = WaveletConfig(3, 64, 96, 0).band_shapes()
     exact = [[rng.laplace(0, 0.8, shape) for shape in bands] for bands in shapes]
-    sizes = [len(context.encode(context.choose(exact, price)[0])) for price in (0.0, 0.1, 0.5)]
+    sizes = [
+        len(context_model.encode(context_model.quantise(exact, rd_lambda)[0]))
+        for rd_lambda in (0.0, 0.1, 0.5)
+    ]
     assert sizes[0] > sizes[1] > sizes[2]
 
 
@@ -95,9 +96,9 @@ def test_the_golden_file_decodes_to_the_same_latents_for_ever():
     assert digests(GOLDEN) == known
 
 
-def test_what_the_network_sees_is_the_same_on_every_machine():
+def test_the_inputs_of_the_context_network_are_the_same_on_every_machine():
     """No logarithm lies so near a half that another library could round it the other way."""
-    exact = context.SEEN * np.log2(1 + 2 * np.arange(context.MOST_SEEN + 1.0))
+    exact = context_model.INPUT_UNIT * np.log2(1 + 2 * np.arange(context_model.MAX_INPUT + 1.0))
     assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-9
 
 
@@ -240,7 +241,7 @@ def test_any_damage_is_noticed_or_decodes_to_the_declared_size():
 
 def test_a_header_that_lies_about_its_size_is_refused_before_any_memory_is_taken():
     layout, stored = container.load(pipeline.encode(png(photo()), LATENT).data)
-    layout.header.facts.update(width=18000, height=18000)
+    layout.header.facts.update(width=14000, height=14000)
     with pytest.raises(FileFormatError, match="too small"):
         pipeline.load(container.dump(layout.header, stored), device="cpu")
 
@@ -264,7 +265,7 @@ def test_a_photograph_takes_two_thirds_of_what_jpeg_does_at_equal_quality():
 def test_the_wavelets_are_their_own_inverse_on_lines_of_every_length():
     for length in range(2, 20):
         values = np.random.default_rng(length).normal(size=(length, 5, 1)).astype(np.float32)
-        coarsest, levels = wavelet.analyse(values, 1)
+        coarsest, levels = transform.transform_forward(values, 1)
         np.testing.assert_allclose(
-            wavelet.synthesise(coarsest, levels[::-1]), values, atol=1e-5, rtol=1e-5
+            transform.transform_back(coarsest, levels[::-1]), values, atol=1e-5, rtol=1e-5
         )

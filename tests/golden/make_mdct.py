@@ -1,28 +1,25 @@
-"""Write bank.safetensors and bank.json, once: they never change.
-
-python tests/golden/make_bank.py
-"""
+"""Made bank.safetensors and bank.json, of a recording, once. They never change."""
 
 import hashlib
 import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+from test_mdct import encoded, notes
+
+from intfit.codecs import read_config
+from intfit.codecs.mdct import payload
+from intfit.coding import container
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-import numpy as np  # noqa: E402
-from test_bank import encoded, notes  # noqa: E402
-
-from intfit.codecs import read_config  # noqa: E402
-from intfit.codecs.mdct import payload as bank
-from intfit.coding import container  # noqa: E402
-
 data = encoded(notes(0.9, 2), quality=45).data
 (HERE / "bank.safetensors").write_bytes(data)
 layout, stored = container.load(data)
 config = read_config(layout.header)
-tensors = bank.unpack(stored["payload"].data, config)
+tensors = payload.unpack(stored["payload"].data, config)
 steps = tensors["latents"] / config.step_size
 whole = np.where(np.abs(steps) > 0.5, np.rint(steps), 0).astype("<i4")
 blocks = tensors["blocks"].astype("<i4")

@@ -1,4 +1,4 @@
-"""Made the golden files of latents, without and with a network, once. They must never change."""
+"""Made the golden files of pictures, without and with a post-filter, once. They never change."""
 
 import json
 import sys
@@ -7,19 +7,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conftest import digests, png
-from test_correction import drawing
-from test_latent import scene
+from test_postfilter import drawing
+from test_wavelet import scene
 
 from intfit import api as pipeline
 from intfit.settings import Settings
 
 HERE = Path(__file__).parent
 PLAIN = Settings(field="latent", effort=2, device="cpu")
-CORRECTED = Settings(field="latent", effort=3, quality=40, device="cpu")
+FILTERED = Settings(field="latent", effort=3, quality=40, device="cpu")
 
 for name, picture, settings in (
     ("latent", scene(67, 45), PLAIN),
-    ("correction", drawing(), CORRECTED),
+    ("correction", drawing(), FILTERED),
 ):
     if (HERE / f"{name}.safetensors").exists():
         continue

@@ -1,0 +1,143 @@
+"""Block switching: which block sizes suit a recording, and how they are coded.
+
+A stretch of :data:`.config.LONGEST` samples is one block, or is split into halves, each of which is
+a block or is split again, down to :data:`.config.SHORTEST`. Long blocks suit steady tones, short
+ones suit clicks.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...coding.magnitudes import Coder, SymbolModel, categorical
+from ...errors import FileFormatError
+from ...signals import Floats
+from .config import LONGEST, SHORTEST
+from .transform import Reals, analyse
+
+#: The sizes of blocks, in samples.
+SIZES = tuple(SHORTEST << i for i in range((LONGEST // SHORTEST).bit_length()))
+#: The bits that :func:`choose_sizes` takes a block to cost besides its coefficients.
+BLOCK_BITS = 3.0
+#: Samples that :func:`choose_sizes` works on at a time, which bounds its memory.
+STRETCH = 1 << 18
+
+
+def choose_sizes(x: Reals, step: float) -> list[int]:
+    """The sizes of blocks under which ``x`` ``[N, C]`` takes few bits at a quantisation ``step``.
+
+    N is a multiple of the shortest size. The best basis of Coifman and Wickerhauser (1992): from
+    the shortest up, two blocks become one where that takes fewer bits. A coefficient c is estimated
+    to take log2(1 + (2c / step)^2) / 2 bits; the neighbours of a block are taken to be of its size.
+    """
+    sizes: list[int] = []
+    for start in range(0, len(x), STRETCH):
+        sizes += _choose_sizes(x, start, min(start + STRETCH, len(x)), step)
+    return sizes
+
+
+def _choose_sizes(x: Reals, start: int, end: int, step: float) -> list[int]:
+    """:func:`choose_sizes` of the samples from ``start`` to ``end``."""
+    size = SHORTEST
+    best: list[tuple[float, list[int]]] = []  # bits and sizes of each stretch of the last size
+    while size <= LONGEST:
+        count = (end - start) // size
+        costs = _estimate_bits(x, start, count, size, step) if count else []
+        joined: list[tuple[float, list[int]]] = []
+        for index, whole in enumerate(costs):
+            halves = best[2 * index : 2 * index + 2]
+            split = sum(cost for cost, _ in halves) if halves else float("inf")
+            sizes = [size] if whole <= split else [s for _, half in halves for s in half]
+            joined.append((min(whole, split), sizes))
+        best = joined + best[2 * count :]  # the rest is too short for a block of this size
+        size *= 2
+    return [s for _, sizes in best for s in sizes]
+
+
+def _estimate_bits(x: Reals, start: int, count: int, size: int, step: float) -> list[float]:
+    """The estimated bits of each of ``count`` blocks of one size from ``start`` on."""
+    before, after = max(start - size, 0), min(start + (count + 1) * size, len(x))
+    equal = [size] * ((after - before) // size)
+    coefficients = analyse(x[before : before + size * len(equal)], equal)
+    coefficients = coefficients[start - before :][: count * size].reshape(count, -1)
+    scaled = coefficients * (2 / step)
+    bits: list[float] = (np.log2(1 + np.square(scaled)).sum(axis=1) / 2).tolist()
+    return [each + BLOCK_BITS for each in bits]
+
+
+#: Whether a stretch of a size is split, given the index of the block that begins there, and the
+#: model of the two answers.
+IsSplit = Callable[[int, int, SymbolModel], bool]
+
+
+def _split_stretches(total: int, is_split: IsSplit) -> list[int]:
+    """The sizes of blocks of ``total`` samples, whose stretches are split as ``is_split`` says.
+
+    The model of a split is adaptive: it counts how often stretches of this size were split before,
+    after a shorter block and after others. A stretch that ends after ``total`` is always split.
+    """
+    counts_of: dict[tuple[int, bool], list[int]] = {}
+    sizes: list[int] = []
+
+    def divide(start: int, size: int) -> None:
+        if start >= total:
+            return
+        split = start + size > total
+        if size > SHORTEST and not split:
+            after_shorter = bool(sizes) and sizes[-1] < size
+            counts = counts_of.setdefault((size, after_shorter), [1, 1])
+            model = categorical(np.array(counts, np.float64))
+            split = is_split(size, len(sizes), model)
+            counts[split] += 1
+        if split:
+            divide(start, size // 2)
+            divide(start + size // 2, size // 2)
+        else:
+            sizes.append(size)
+
+    for position in range(0, total, LONGEST):
+        divide(position, LONGEST)
+    return sizes
+
+
+def encode_sizes(coder: Coder, sizes: Sequence[int]) -> None:
+    """Code the sizes of blocks, as :func:`choose_sizes` returns them."""
+
+    def is_split(size: int, index: int, model: SymbolModel) -> bool:
+        split = sizes[index] < size
+        coder.code(np.array([split], np.int32), model)
+        return split
+
+    _split_stretches(sum(sizes), is_split)
+
+
+def decode_sizes(coder: Coder, total: int) -> list[int]:
+    """The sizes of blocks of ``total`` samples: undoes :func:`encode_sizes`."""
+    unknown = np.zeros(1, np.int32)
+    return _split_stretches(total, lambda size, index, model: bool(coder.code(unknown, model)[0]))
+
+
+def size_tensor(sizes: Sequence[int]) -> Floats:
+    """The size of the block that each run of :data:`.config.SHORTEST` samples belongs to.
+
+    The tensor ``blocks`` of the open profile.
+    """
+    every: Floats = np.repeat(sizes, np.array(sizes) // SHORTEST).astype(np.float32)
+    return every
+
+
+def read_size_tensor(tensor: Floats) -> list[int]:
+    """The sizes of blocks in a tensor as :func:`size_tensor` returns it.
+
+    Raises:
+        FileFormatError: if there are no such blocks.
+    """
+    sizes: list[int] = []
+    every, unit = tensor.tolist(), 0
+    while unit < len(every):
+        size = int(every[unit])
+        if size not in SIZES or unit + size // SHORTEST > len(every):
+            raise FileFormatError("damaged: its blocks do not fill the recording")
+        sizes.append(size)
+        unit += size // SHORTEST
+    return sizes
