@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from intfit.codecs.wavelet.postfilter_fitting import Correction
 from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.codecs.wavelet.postfilter_fitting import Correction
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
 from intfit.training.gradients import fused
@@ -180,7 +180,7 @@ COMPILE = """
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from intfit.fields import kernels
+from intfit.training.gradients import kernels
 
 floats = {"share"}
 pointers = {"coords", "targets", "weights", "errors", "folded", "kept", "partials"}

@@ -31,21 +31,21 @@ class Medium:
 @pytest.mark.parametrize("late", [1.0, 2.0, 3.5])
 def test_a_goal_is_met_closely_in_little_more_than_two_fits(goal, bend, late):
     medium = Medium(goal, bend=bend, late=late)
-    search(medium.score, start=40, widest=400, slope=1.7, late=2.0)
+    search(medium.score, start=40, widest=400, octave_gain=1.7, late_gain=2.0)
     assert medium.cost <= COST
     assert any(-0.1 <= above <= NEAR + 0.4 for _, above in medium.whole), medium.whole
 
 
 def test_a_search_that_guesses_well_takes_one_whole_fit():
     medium = Medium(33)
-    search(medium.score, start=40, widest=400, slope=2.0, late=2.0)
+    search(medium.score, start=40, widest=400, octave_gain=2.0, late_gain=2.0)
     assert len(medium.whole) == 1
     assert medium.cost <= 1 + 2 * TRIAL
 
 
 def test_a_goal_out_of_reach_takes_the_widest_network():
     medium = Medium(60)
-    search(medium.score, start=40, widest=100, slope=2.0, late=2.0)
+    search(medium.score, start=40, widest=100, octave_gain=2.0, late_gain=2.0)
     assert [width for width, _ in medium.whole] == [100]
 
 

@@ -5,7 +5,7 @@
 For each file and quality, fits the default network; then others with as many weights, as deep or
 with such frequencies as `CHANGES` says, one change at a time. Prints the distortion (dB; for
 surfaces, decibels of the mean distance from the surface) and the gain over the default. This is
-where depth and omegas in `intfit/settings.py` come from.
+where depth and omegas in `intfit/defaults.py` come from.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import intfit
 from intfit.api import prepare
-from intfit.settings import weights_of
+from intfit.plan import count_weights
 
 GOALS = {"image": {"target_psnr": 120.0}, "audio": {"target_snr": 120.0}}
 DISTANCE = {"target_distance": 1e-4}
@@ -29,7 +29,9 @@ CHANGES = [
 
 def width_of(weights: int, depth: int, features: tuple[int, int]) -> int:
     """The width whose network of this depth has the nearest number of weights."""
-    return min(range(4, 513), key=lambda width: abs(weights_of(width, depth, features) - weights))
+    return min(
+        range(4, 513), key=lambda width: abs(count_weights(width, depth, features) - weights)
+    )
 
 
 def reached(data: bytes, kind: str, suffix: str, settings: intfit.Settings) -> float:

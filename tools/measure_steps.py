@@ -3,7 +3,7 @@
     python tools/measure_steps.py --seconds 5
 
 Times steps of many shapes on one thread, by hand and by autograd in turns, and fits to each the
-three constants of `step_seconds` in `intfit/settings.py`: seconds a step, a neuron and a weight.
+three constants of `step_seconds` in `intfit/defaults.py`: seconds a step, a neuron and a weight.
 Where a step gets faster, those in the settings are scaled by the ratios printed last, which keeps
 the seconds that an effort takes on the machine the presets were measured on. Processor time is
 counted rather than the clock, so that other work on the machine disturbs little.
@@ -19,7 +19,7 @@ import torch
 
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
-from intfit.settings import POOL
+from intfit.plan import POOL
 from intfit.teachers import ProportionalInt
 from intfit.training import loop as fit
 from intfit.training.examples import GridSignal
