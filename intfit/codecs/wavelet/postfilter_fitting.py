@@ -128,7 +128,7 @@ def train_postfilter(
     count = sum(parameter.numel() for parameter in network.parameters())
     squares = float(examples.targets.square().mean()) * config.count()
     rd_lambda = count * RD_LAMBDA * config.step_size**2 / squares
-    session = start_session(network, examples, plan, device)
+    session = start_session(network, examples.to(torch.device(device)), plan, device)
     try:
         steps, _ = train_quantised(
             session, plan, rd_lambda=rd_lambda, restarts=False, on_progress=on_progress
