@@ -61,6 +61,7 @@ def test_rate_and_distortion_are_compared_and_a_second_run_is_taken_from_the_cac
         assert made == {path: path.stat().st_mtime_ns for path in Path("kept").iterdir()}
 
 
+@pytest.mark.slow
 def test_draco_and_a_plot(intfit, ball, monkeypatch):
     monkeypatch.setattr("intfit.media.mesh.RESOLUTION", 32)
     monkeypatch.setitem(SECONDS, 1, 0.5)

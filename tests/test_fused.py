@@ -78,7 +78,7 @@ def assert_same(field, errors, exact):
 @runs
 @pytest.mark.parametrize(
     ("inside", "outside", "width", "depth", "loss"),
-    [(1, 1, 24, 1, "l1"), (2, 3, 64, 2, "l2"), (3, 1, 48, 6, "l1"), (2, 2, 128, 2, "l2")],
+    [(1, 1, 24, 1, "l1"), (2, 3, 64, 2, "l2"), (3, 1, 48, 4, "l1"), (2, 2, 128, 2, "l2")],
 )
 def test_gradients_in_one_kernel_are_autograd_s(inside, outside, width, depth, loss):
     field = siren(inside, outside, width, depth)
@@ -91,10 +91,10 @@ def test_gradients_in_one_kernel_are_autograd_s(inside, outside, width, depth, l
 @runs
 def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
     monkeypatch.setattr(fused, "MAX_TILE", 16)
-    field, how = siren(2, 3, 24, 3), {"loss": "l2", "count": 150}
-    coords, targets, _ = examples(2, 3, 150)
+    field, how = siren(2, 3, 24, 3), {"loss": "l2", "count": 90}
+    coords, targets, _ = examples(2, 3, 90)
     gradient = FusedGradient(field)
-    parts = [gradient(part) for part in Batch(coords, targets, **how).split(100)]
+    parts = [gradient(part) for part in Batch(coords, targets, **how).split(60)]
     assert_same(field, torch.cat(parts), exactly(field, coords, targets, **how))
 
 
@@ -116,21 +116,21 @@ def test_what_corrects_a_picture_has_a_skip_and_a_size():
 @runs
 def test_parameters_are_read_anew_and_the_same_ones_give_the_same_bits():
     field = siren(2, 3, 24, 3)
-    coords, targets, _ = examples(2, 3, 100)
+    coords, targets, _ = examples(2, 3, 40)
     gradient = FusedGradient(field)
 
     def gradients():
         field.zero_grad(set_to_none=False)
-        gradient(Batch(coords, targets, loss="l2", count=100))
+        gradient(Batch(coords, targets, loss="l2", count=40))
         return [parameter.grad.clone() for parameter in field.parameters()]
 
     before = gradients()
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.mul_(1.01)
-    errors = gradient(Batch(coords, targets, loss="l2", count=100))
+    errors = gradient(Batch(coords, targets, loss="l2", count=40))
     after = gradients()
-    assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=100))
+    assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=40))
     assert not torch.equal(before[0], after[0])
     assert all(map(torch.equal, after, gradients()))
 
@@ -201,6 +201,7 @@ for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3"), (80, 
 """
 
 
+@pytest.mark.slow
 def test_it_compiles_for_gpus_that_are_not_there_and_fits_their_shared_memory(tmp_path):
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path)}
     environment.pop("TRITON_INTERPRET", None)

@@ -178,11 +178,11 @@ class Waves(nn.Module):
 
 
 def test_any_field_can_be_fitted():
-    ready = prepare(png(photo()), Settings(field="siren", steps=200, lr=0.02, device="cpu"))
-    signal = ready.signal.to(torch.device("cpu"))
+    prepared = prepare(png(photo()), Settings(field="siren", steps=200, lr=0.02, device="cpu"))
+    signal = prepared.signal.to(torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     teacher = Uniform(signal.n, batch=256, generator=generator)
-    *_, last = fit(Waves(), signal, teacher, ready.plan, generator=generator)
+    *_, last = fit(Waves(), signal, teacher, prepared.plan, generator=generator)
     assert last.distortion > 15
 
 

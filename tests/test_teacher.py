@@ -251,7 +251,7 @@ def test_the_response_is_the_tangent_kernel_times_the_residuals():
 
 
 def fit_by_a_clock(look: Callable[[Progress], float]) -> list[Progress]:
-    """A fit of 20 s by a clock that advances at each reading, and by ``look`` at each report."""
+    """A fit of 8 s by a clock that advances at each reading, and by ``look`` at each report."""
     time = 0.0
 
     def now() -> float:
@@ -259,7 +259,7 @@ def fit_by_a_clock(look: Callable[[Progress], float]) -> list[Progress]:
         time += 1 / 64  # exact, whatever it is added to
         return time
 
-    settings = Settings(field="siren", width=8, depth=2, max_time=20, device="cpu")
+    settings = Settings(field="siren", width=8, depth=2, max_time=8, device="cpu")
     prepared = prepare(png(photo()), settings)
     network = Siren(prepared.config, generator=generator())
     examples = prepared.signal.to(torch.device("cpu"))
@@ -274,7 +274,7 @@ def fit_by_a_clock(look: Callable[[Progress], float]) -> list[Progress]:
 def test_the_clock_of_a_fit_stands_still_while_the_caller_looks():
     brief, long = fit_by_a_clock(lambda _: 0.0), fit_by_a_clock(lambda _: 100.0)
     assert [progress.step for progress in brief] == [progress.step for progress in long]
-    assert long[-1].seconds == pytest.approx(20, abs=0.1)
+    assert long[-1].seconds == pytest.approx(8, abs=0.1)
     assert len(long) > 10
     for before, after in pairwise(long[:-1]):
         assert after.seconds - before.seconds == pytest.approx(REPORT_SECONDS, abs=0.05)
