@@ -216,13 +216,13 @@ def test_the_teachers_are_compared_at_equal_steps_or_seconds(intfit, picture):
 
 
 def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, monkeypatch):
-    def diverge(field, lesson):
+    def diverge(field, batch):
         for parameter in field.parameters():
             parameter.data.fill_(float("nan"))
-        return lesson.targets.sum(dim=1) * float("nan")
+        return batch.targets.sum(dim=1) * float("nan")
 
     monkeypatch.setattr(
-        "intfit.training.loop.gradients_of", lambda field, **_: (partial(diverge, field),) * 2
+        "intfit.training.loop.select_gradients", lambda field, **_: (partial(diverge, field),) * 2
     )
     run = intfit("encode", picture, *FAST)
     assert run.code == 1

@@ -13,9 +13,9 @@ from intfit.networks.architecture import SirenConfig
 from intfit.networks.postfilter import PostfilterSiren
 from intfit.networks.siren import Siren
 from intfit.training.gradients import fused
-from intfit.training.gradients.base import Lesson
-from intfit.training.gradients.fused import Fused
-from intfit.training.loop import by_autograd
+from intfit.training.gradients.autograd import AutogradGradient
+from intfit.training.gradients.base import Batch
+from intfit.training.gradients.fused import FusedGradient, make_fused
 from intfit.training.optimizer import Adam
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -63,8 +63,8 @@ def exactly(field, coords, targets, *, weights=None, **how):
     twin = copy.deepcopy(field).double().requires_grad_()
     twin.zero_grad()
     counts = None if weights is None else weights.double()
-    lesson = Lesson(coords.double(), targets.double(), weights=counts, **how)
-    errors = by_autograd(twin, None, lesson)
+    batch = Batch(coords.double(), targets.double(), weights=counts, **how)
+    errors = AutogradGradient(twin)(batch)
     return {name: parameter.grad for name, parameter in twin.named_parameters()}, errors
 
 
@@ -78,23 +78,23 @@ def assert_same(field, errors, exact):
 @runs
 @pytest.mark.parametrize(
     ("inside", "outside", "width", "depth", "loss"),
-    [(1, 1, 24, 1, "l1"), (2, 3, 64, 2, "l2"), (3, 1, 48, 6, "l1"), (2, 2, 128, 2, "l2")],
+    [(1, 1, 24, 1, "l1"), (2, 3, 64, 2, "l2"), (3, 1, 48, 4, "l1"), (2, 2, 128, 2, "l2")],
 )
 def test_gradients_in_one_kernel_are_autograd_s(inside, outside, width, depth, loss):
     field = siren(inside, outside, width, depth)
     coords, targets, weights = examples(inside, outside, 70)
     how = {"loss": loss, "count": 70, "weights": weights if depth > 1 else None}
-    errors = Fused(field)(Lesson(coords, targets, **how))
+    errors = FusedGradient(field)(Batch(coords, targets, **how))
     assert_same(field, errors, exactly(field, coords, targets, **how))
 
 
 @runs
 def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
-    monkeypatch.setattr(fused, "MOST_EXAMPLES", 16)
-    field, how = siren(2, 3, 24, 3), {"loss": "l2", "count": 150}
-    coords, targets, _ = examples(2, 3, 150)
-    gradient = Fused(field)
-    parts = [gradient(part) for part in Lesson(coords, targets, **how).parts(100)]
+    monkeypatch.setattr(fused, "MAX_TILE", 16)
+    field, how = siren(2, 3, 24, 3), {"loss": "l2", "count": 90}
+    coords, targets, _ = examples(2, 3, 90)
+    gradient = FusedGradient(field)
+    parts = [gradient(part) for part in Batch(coords, targets, **how).split(60)]
     assert_same(field, torch.cat(parts), exactly(field, coords, targets, **how))
 
 
@@ -110,41 +110,42 @@ def test_what_corrects_a_picture_has_a_skip_and_a_size():
     field.to(DEVICE)
     Adam(field.groups(1.0), 1.0, beta2=0.99)  # which moves them
     coords, targets, _ = examples(field.config.in_features, 3, 70)
-    errors = Fused(field)(Lesson(coords, targets, loss="l2", count=70))
+    errors = FusedGradient(field)(Batch(coords, targets, loss="l2", count=70))
     assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=70))
 
 
 @runs
 def test_parameters_are_read_anew_and_the_same_ones_give_the_same_bits():
     field = siren(2, 3, 24, 3)
-    coords, targets, _ = examples(2, 3, 100)
-    gradient = Fused(field)
+    coords, targets, _ = examples(2, 3, 40)
+    gradient = FusedGradient(field)
 
-    def found():
+    def gradients():
         field.zero_grad(set_to_none=False)
-        gradient(Lesson(coords, targets, loss="l2", count=100))
+        gradient(Batch(coords, targets, loss="l2", count=40))
         return [parameter.grad.clone() for parameter in field.parameters()]
 
-    before = found()
+    before = gradients()
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.mul_(1.01)
-    errors = gradient(Lesson(coords, targets, loss="l2", count=100))
-    after = found()
-    assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=100))
+    errors = gradient(Batch(coords, targets, loss="l2", count=40))
+    after = gradients()
+    assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=40))
     assert not torch.equal(before[0], after[0])
-    assert all(map(torch.equal, after, found()))
+    assert all(map(torch.equal, after, gradients()))
 
 
-@pytest.mark.skipif(DEVICE == "cpu", reason="graphs are CUDA's")
+@pytest.mark.gpu
+@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device here")
 def test_a_captured_graph_adds_the_gradient_at_the_parameters_of_its_replay():
     field = siren(2, 3, 24, 3)
     coords, targets, _ = examples(2, 3, 100)
-    gradient = Fused(field)
-    gradient(Lesson(coords, targets, loss="l2", count=100))
+    gradient = FusedGradient(field)
+    gradient(Batch(coords, targets, loss="l2", count=100))
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        errors = gradient(Lesson(coords, targets, loss="l2", count=100))
+        errors = gradient(Batch(coords, targets, loss="l2", count=100))
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.mul_(1.01)
@@ -155,9 +156,9 @@ def test_a_captured_graph_adds_the_gradient_at_the_parameters_of_its_replay():
 
 @runs
 def test_it_is_compiled_before_the_fit_and_leaves_no_gradient(monkeypatch):
-    monkeypatch.setattr(fused, "suits", lambda field: True)
+    monkeypatch.setattr(fused, "supports", lambda field: True)
     field = siren(2, 3, 24, 2)
-    assert fused.fused(field, batch=20, loss="l1") is not None
+    assert make_fused(field, batch=20, loss="l1") is not None
     assert all(not parameter.grad.any() for parameter in field.parameters())
 
 
@@ -165,35 +166,35 @@ def test_where_triton_does_not_work_it_is_said_and_done_without(monkeypatch):
     def fail(*_):
         raise RuntimeError("Failed to find C compiler.\nMore")
 
-    monkeypatch.setattr(fused, "suits", lambda field: True)
-    monkeypatch.setattr(Fused, "compile", fail)
+    monkeypatch.setattr(fused, "supports", lambda field: True)
+    monkeypatch.setattr(FusedGradient, "compile", fail)
     with pytest.warns(UserWarning, match="slower, since .*C compiler.$"):
-        assert fused.fused(siren(2, 3, 24, 2), batch=20, loss="l2") is None
+        assert make_fused(siren(2, 3, 24, 2), batch=20, loss="l2") is None
 
 
 def test_a_network_on_the_cpu_is_not_for_this():
-    assert fused.available()
-    assert fused.suits(siren(2, 3, 24, 3)) == (DEVICE == "cuda")
-    assert not fused.suits(siren(2, 3, 160, 1))
+    assert fused.is_available()
+    assert fused.supports(siren(2, 3, 24, 3)) == (DEVICE == "cuda")
+    assert not fused.supports(siren(2, 3, 160, 1))
 
 
 COMPILE = """
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from intfit.fields import kernels
+from intfit.training.gradients import kernels
 
 floats = {"share"}
-pointers = {"coords", "targets", "weights", "errors", "folded", "kept", "partials"}
+pointers = {"coords", "targets", "weights", "errors", "parameters", "activations", "partials"}
 for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3"), (80, 128, "tf32x3")):
-    known = dict(TILE=min(32, 2048 // width), WIDTH=width, INSIDE=32, OUTSIDE=16)
+    known = dict(TILE=min(32, 2048 // width), WIDTH=width, INPUTS=32, OUTPUTS=16)
     known |= dict(L1=False, WEIGHTED=True, SKIP=True)
     known["PRECISION"] = precision
     types = {
         name: "*fp32" if name in pointers else "fp32" if name in floats else "i32"
-        for name in kernels.descend.arg_names
+        for name in kernels.forward_backward.arg_names
     }
-    source = ASTSource(kernels.descend, types | dict.fromkeys(known, "constexpr"), known)
+    source = ASTSource(kernels.forward_backward, types | dict.fromkeys(known, "constexpr"), known)
     options = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": True}
     kernel = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     assert kernel.asm["cubin"]
@@ -201,6 +202,7 @@ for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3"), (80, 
 """
 
 
+@pytest.mark.slow
 def test_it_compiles_for_gpus_that_are_not_there_and_fits_their_shared_memory(tmp_path):
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path)}
     environment.pop("TRITON_INTERPRET", None)

@@ -2,7 +2,6 @@
 
 import json
 import math
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,19 @@ from conftest import photo, png
 from torch import nn
 
 from intfit import Settings
-from intfit.api import encode, prepare
+from intfit.api import prepare
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
 from intfit.teachers import Uniform
-from intfit.training import loop as fit
 from intfit.training.examples import examples_of
-from intfit.training.gradients import by_hand as descent
-from intfit.training.gradients.base import Lesson
-from intfit.training.gradients.by_hand import Descent
+from intfit.training.gradients import by_hand
+from intfit.training.gradients.autograd import AutogradGradient
+from intfit.training.gradients.base import Batch
+from intfit.training.gradients.by_hand import GradientByHand
+from intfit.training.loop import fit
 from intfit.training.optimizer import BETA1, Adam
 from intfit.training.quantisation import Rounding
+from intfit.training.step import TrainingStep
 
 SMALL = ("--shapes", "8x2x64", "--seconds", 0.1, "--threads", 1)
 
@@ -54,24 +55,24 @@ def assert_same_gradients(one, other):
 @pytest.mark.parametrize("loss", ["l1", "l2"])
 @pytest.mark.parametrize(("inside", "outside", "depth"), [(2, 3, 3), (1, 1, 1), (3, 1, 5)])
 def test_gradients_by_hand_are_autograd_s(loss, inside, outside, depth, monkeypatch):
-    monkeypatch.setattr(descent, "TILE", 24 * 40)  # several tiles, the last one smaller
+    monkeypatch.setattr(by_hand, "TILE", 24 * 40)  # several tiles, the last one smaller
     one, other = twins(inside, outside, depth=depth)
     coords, targets = examples(inside, outside, 150)
-    found = Descent(one)(Lesson(coords, targets, loss=loss, count=150))
+    errors = GradientByHand(one)(Batch(coords, targets, loss=loss, count=150))
     expected = differentiated(other, coords, targets, loss)
     assert_same_gradients(one, other)
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(errors, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("width", "depth"), [(48, 4), (128, 2), (128, 3), (72, 5)])
 def test_gradients_in_bfloat16_are_nearly_those_of_float32(width, depth):
     one, other = twins(width=width, depth=depth)
     coords, targets = examples(2, 3, 500)
-    found = Descent(one, kind=torch.bfloat16)(Lesson(coords, targets, loss="l2", count=500))
+    errors = GradientByHand(one, dtype=torch.bfloat16)(Batch(coords, targets, loss="l2", count=500))
     expected = differentiated(other, coords, targets, "l2")
     for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
         assert 0 < (mine.grad - theirs.grad).norm() < 0.03 * theirs.grad.norm()
-    assert torch.allclose(found, expected, atol=0.05)
+    assert torch.allclose(errors, expected, atol=0.05)
 
 
 def test_gradients_of_a_network_with_a_linear_layer_beside_it_are_autograd_s():
@@ -80,7 +81,7 @@ def test_gradients_of_a_network_with_a_linear_layer_beside_it_are_autograd_s():
         field.skip = nn.Parameter(torch.linspace(-1, 1, 15).reshape(3, 5))
         field.gain = 0.3
     coords, targets = examples(5, 3, 150)
-    Descent(pair[0])(Lesson(coords, targets, loss="l2", count=150))
+    GradientByHand(pair[0])(Batch(coords, targets, loss="l2", count=150))
     differentiated(pair[1], coords, targets, "l2")
     assert_same_gradients(*pair)
 
@@ -88,9 +89,9 @@ def test_gradients_of_a_network_with_a_linear_layer_beside_it_are_autograd_s():
 def test_gradients_of_parts_add_up_to_those_of_the_whole():
     one, other = twins()
     coords, targets = examples(2, 3, 90)
-    gradient = Descent(one)
+    gradient = GradientByHand(one)
     for part in (slice(0, 50), slice(50, 90)):
-        gradient(Lesson(coords[part], targets[part], loss="l2", count=90))
+        gradient(Batch(coords[part], targets[part], loss="l2", count=90))
     differentiated(other, coords, targets, "l2")
     assert_same_gradients(one, other)
 
@@ -101,9 +102,9 @@ def test_gradients_go_straight_through_the_rounding():
     rounding = Rounding(one, dict.fromkeys(dict(one.named_parameters()), 110))
     exact = {name: tensor.clone() for name, tensor in one.state_dict().items()}
     coords, targets = examples(2, 3, 64)
-    gradient = Descent(one)
+    gradient = GradientByHand(one)
     with rounding:
-        gradient(Lesson(coords, targets, loss="l2", count=64))
+        gradient(Batch(coords, targets, loss="l2", count=64))
         other.load_state_dict(one.state_dict())
     assert not torch.equal(other.layers[1].weight, one.layers[1].weight)
     differentiated(other, coords, targets, "l2")
@@ -118,7 +119,7 @@ def test_a_wave_is_a_cosine_and_its_slope():
     turns = torch.linspace(-40, 40, 100_001)[:, None]
     angle = 2 * math.pi * turns.double()
     sine, slope, spare = torch.empty(3, *turns.shape).unbind()
-    descent.wave(turns.clone(), sine, slope, spare)
+    by_hand.wave(turns.clone(), sine, slope, spare)
     assert (sine - angle.cos()).abs().max() < 2e-6
     assert (slope + 2 * math.pi * angle.sin()).abs().max() < 1e-3
 
@@ -138,15 +139,24 @@ def test_one_tensor_a_group_learns_as_many_do():
         assert torch.allclose(mine, theirs, atol=1e-6)
 
 
-def test_a_fit_by_hand_ends_where_one_by_autograd_does(monkeypatch):
-    settings = Settings(field="siren", steps=150, width=24, depth=3, batch=512, device="cpu")
-    by_hand = encode(png(photo()), settings)
-    monkeypatch.setattr(
-        fit, "gradients_of", lambda field, **_: (partial(fit.by_autograd, field, None),) * 2
-    )
-    by_autograd = encode(png(photo()), settings)
-    assert by_hand.data != by_autograd.data
-    assert by_hand.distortion == pytest.approx(by_autograd.distortion, abs=0.3)
+def moved(gradient_of, steps=12):
+    """How far so many training steps on a picture move the parameters ``[P]`` of a SIREN."""
+    prepared = prepare(png(photo()), Settings(field="siren", width=24, depth=3, device="cpu"))
+    signal = examples_of(prepared.signal, torch.device("cpu"))
+    network = Siren(prepared.config, generator=torch.Generator().manual_seed(0))
+    optimizer = Adam(network.groups(1.0), 1e-3, beta2=0.99)
+    step = TrainingStep(signal, optimizer, gradient_of(network))
+    before = torch.cat([p.detach().flatten() for p in network.parameters()])
+    draws = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        optimizer.advance(1.0)
+        step(torch.randint(signal.n, (512,), generator=draws), None)
+    return torch.cat([p.detach().flatten() for p in network.parameters()]) - before
+
+
+def test_steps_by_hand_move_parameters_as_steps_by_autograd_do():
+    by_hand, by_autograd = moved(GradientByHand), moved(AutogradGradient)
+    assert 0 < (by_hand - by_autograd).norm() < 0.02 * by_autograd.norm()
 
 
 class Waves(nn.Module):
@@ -169,11 +179,11 @@ class Waves(nn.Module):
 
 
 def test_any_field_can_be_fitted():
-    ready = prepare(png(photo()), Settings(field="siren", steps=200, lr=0.02, device="cpu"))
-    signal = examples_of(ready.signal, torch.device("cpu"))
+    prepared = prepare(png(photo()), Settings(field="siren", steps=200, lr=0.02, device="cpu"))
+    signal = examples_of(prepared.signal, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     teacher = Uniform(signal.n, batch=256, generator=generator)
-    *_, last = fit.fit(Waves(), signal, teacher, ready.plan, generator=generator)
+    *_, last = fit(Waves(), signal, teacher, prepared.plan, generator=generator)
     assert last.distortion > 15
 
 

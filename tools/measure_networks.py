@@ -2,10 +2,10 @@
 
     python tools/measure_networks.py kodim04.png bach.wav bunny.obj --effort 3 --qualities 30,60
 
-For each file and quality, fits the default network; then others with as many weights, as deep or
-with such frequencies as `CHANGES` says, one change at a time. Prints the distortion (dB; for
-surfaces, decibels of the mean distance from the surface) and the gain over the default. This is
-where depth and omegas in `intfit/settings.py` come from.
+For each file and quality, fits the default network, and then others with as many weights and one
+change of depth or frequency each, as in `CHANGES`. Prints the distortion (dB; for surfaces, the
+mean distance from the surface in decibels) and the gain over the default. Depths and frequencies in
+`intfit/defaults.py` come from here.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import intfit
 from intfit.api import prepare
-from intfit.settings import weights_of
+from intfit.plan import count_weights
 
 GOALS = {"image": {"target_psnr": 120.0}, "audio": {"target_snr": 120.0}}
 DISTANCE = {"target_distance": 1e-4}
-#: Factors on the default's frequencies; layers more or fewer.
+#: Layers more or fewer than the default; factors on its frequencies.
 CHANGES = [
     *(("depth", by) for by in (-2, -1, 1, 2)),
     *(("omega_first", by) for by in (0.5, 2.0)),
@@ -27,40 +27,42 @@ CHANGES = [
 ]
 
 
-def width_of(weights: int, depth: int, features: tuple[int, int]) -> int:
-    """The width whose network of this depth has the nearest number of weights."""
-    return min(range(4, 513), key=lambda width: abs(weights_of(width, depth, features) - weights))
+def match_width(weights: int, depth: int, features: tuple[int, int]) -> int:
+    """The width at which a network of this depth comes nearest to this number of weights."""
+    return min(
+        range(4, 513), key=lambda width: abs(count_weights(width, depth, features) - weights)
+    )
 
 
-def reached(data: bytes, kind: str, suffix: str, settings: intfit.Settings) -> float:
-    """Decibels that a fit with these settings reaches."""
-    asked = replace(settings, **GOALS.get(kind, DISTANCE))
-    value = intfit.encode(data, asked, suffix=suffix).reached
+def measure_fit(data: bytes, kind: str, suffix: str, settings: intfit.Settings) -> float:
+    """The decibels that a fit with these settings reaches."""
+    with_goal = replace(settings, **GOALS.get(kind, DISTANCE))
+    value = intfit.encode(data, with_goal, suffix=suffix).reached
     assert value is not None
     return -20 * math.log10(value) if kind == "mesh" else value
 
 
-def compare(path: Path, asked: intfit.Settings) -> None:
-    """Fit the default network and its rivals, and print what they reach."""
+def compare_networks(path: Path, settings: intfit.Settings) -> None:
+    """Fit the default network and the others, and print what they reach."""
     data = path.read_bytes()
-    ready = prepare(data, asked, suffix=path.suffix)
-    plan, config = ready.plan, ready.config
+    prepared = prepare(data, settings, suffix=path.suffix)
+    plan, config = prepared.plan, prepared.config
     features = config.in_features, config.out_features
-    default = replace(asked, quality=None, width=plan.width)
-    base = reached(data, ready.kind, path.suffix, default)
+    default = replace(settings, quality=None, width=plan.width)
+    base = measure_fit(data, prepared.kind, path.suffix, default)
     print(
-        f"{path.name} -q {asked.quality:g}: {config.count()} weights, {plan.width} x {plan.depth}, "
-        f"omega {plan.omega_first:g} / {plan.omega:g}: {base:.2f} dB",
+        f"{path.name} -q {settings.quality:g}: {config.count()} weights, "
+        f"{plan.width} x {plan.depth}, omega {plan.omega_first:g} / {plan.omega:g}: {base:.2f} dB",
         flush=True,
     )
     for name, by in CHANGES:
         if name == "depth":
             depth = max(2, plan.depth + int(by))
-            width = width_of(config.count(), depth, features)
+            width = match_width(config.count(), depth, features)
             changed = replace(default, depth=depth, width=width)
         else:
             changed = replace(default, **{name: getattr(plan, name) * by})
-        gain = reached(data, ready.kind, path.suffix, changed) - base
+        gain = measure_fit(data, prepared.kind, path.suffix, changed) - base
         print(
             f"  {name} {getattr(changed, name):g}, width {changed.width}: {gain:+.2f}", flush=True
         )
@@ -75,7 +77,9 @@ def main() -> None:
     options = parser.parse_args()
     for path in options.files:
         for quality in map(float, options.qualities.split(",")):
-            compare(path, intfit.Settings(field="siren", effort=options.effort, quality=quality))
+            compare_networks(
+                path, intfit.Settings(field="siren", effort=options.effort, quality=quality)
+            )
 
 
 if __name__ == "__main__":

@@ -2,28 +2,31 @@
 
     python tools/measure_steps.py --seconds 5
 
-Times steps of many shapes on one thread, by hand and by autograd in turns, and fits to each the
-three constants of `step_seconds` in `intfit/settings.py`: seconds a step, a neuron and a weight.
-Where a step gets faster, those in the settings are scaled by the ratios printed last, which keeps
-the seconds that an effort takes on the machine the presets were measured on. Processor time is
-counted rather than the clock, so that other work on the machine disturbs little.
+Times steps of many shapes on one thread, with the gradient by hand and by autograd in turns, and
+fits to each the three constants of `step_seconds` in `intfit/defaults.py`: seconds a step, a neuron
+and a weight. When steps get faster, scale the constants there by the ratios printed last: that
+keeps the seconds of each effort on the machine that they were first measured on. Processor time is
+measured, not elapsed time, so that other work on the machine disturbs little.
 """
 
 import argparse
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
-from intfit.settings import POOL
+from intfit.plan import POOL
 from intfit.teachers import ProportionalInt
-from intfit.training import loop as fit
 from intfit.training.examples import GridExamples
+from intfit.training.gradients.autograd import AutogradGradient
+from intfit.training.gradients.base import GradientFunction
+from intfit.training.gradients.selection import select_gradients
+from intfit.training.memory import keep_freed_memory
 from intfit.training.optimizer import Adam
+from intfit.training.step import TrainingStep, train_step
 
 #: Width, depth and batch.
 SHAPES = [
@@ -40,18 +43,18 @@ SHAPES = [
 ]
 
 
-def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]:
-    """A step of a fit to a picture."""
+def make_step(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]:
+    """A training step on a picture."""
     width, depth, batch = shape
     config = SirenConfig(2, 3, width, depth, omega_first=60.0, omega=30.0)
     values = torch.randint(256, (512 * 768, 3), dtype=torch.uint8)
     signal = GridExamples((512, 768), values, 2 / 255, -1.0, "psnr")
-    field = Siren(config, generator=torch.Generator().manual_seed(0))
-    optimizer = Adam(field.groups(1.0), 1e-6, beta2=0.99)
-    gradient = partial(fit.by_autograd, field, None)
+    network = Siren(config, generator=torch.Generator().manual_seed(0))
+    optimizer = Adam(network.groups(1.0), 1e-6, beta2=0.99)
+    gradient: GradientFunction = AutogradGradient(network)
     if by_hand:
-        gradient, _ = fit.gradients_of(field, batch=batch, loss=signal.loss)
-    work = fit.Descend(signal, optimizer, gradient)
+        gradient, _ = select_gradients(network, batch=batch, loss=signal.loss)
+    training_step = TrainingStep(signal, optimizer, gradient)
     teacher = ProportionalInt(
         signal.n,
         batch=batch,
@@ -63,8 +66,8 @@ def step_of(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], None]
     steps = iter(range(10**9))
 
     def step() -> None:
-        indices = teacher.choose(next(steps), 0.5, torch.ones_like)
-        fit.learn(indices, work, optimizer, teacher, share=1.0)
+        indices = teacher.select(next(steps), 0.5, torch.ones_like)
+        train_step(indices, training_step, optimizer, teacher, lr_share=1.0)
 
     return step
 
@@ -87,18 +90,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="for each shape")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    fit.keep_freed_memory()
-    found: dict[str, list[float]] = {"by hand": [], "autograd": []}
+    keep_freed_memory()
+    results: dict[str, list[float]] = {"by hand": [], "autograd": []}
     for shape in SHAPES:
-        calls = {name: step_of(shape, by_hand=name == "by hand") for name in found}
+        calls = {name: make_step(shape, by_hand=name == "by hand") for name in results}
         times = medians(calls, seconds=options.seconds)
         for name, value in times.items():
-            found[name].append(value)
+            results[name].append(value)
         ratio = times["autograd"] / times["by hand"]
         print(shape, {name: f"{1e3 * t:.2f} ms" for name, t in times.items()}, f"{ratio:.2f}")
     terms = np.array([(1, b * w * d, b * w * w * (d - 1)) for w, d, b in SHAPES], float)
     constants = {}
-    for name, times in found.items():
+    for name, times in results.items():
         relative = terms / np.array(times)[:, None]
         constants[name] = np.linalg.lstsq(relative, np.ones(len(times)), rcond=None)[0]
         off = np.abs(relative @ constants[name] - 1).max()

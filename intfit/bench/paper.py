@@ -1,7 +1,7 @@
 """The INT paper's tables (Zhang et al., ICML 2024), repeated beside the published figures.
 
-At equal steps, as the paper compares: full batches against greedy INT. And, as it does not, against
-uniform draws of small batches in the seconds that INT took.
+At equal steps, as the paper compares: full batches against greedy INT. The paper lacks the second
+comparison: uniform draws of small batches, in the seconds that INT took.
 """
 
 import io
@@ -21,7 +21,7 @@ from ..media import audio, image, sniff
 from ..media.pixels import read_pixels
 from ..settings import Settings
 from . import synthetic
-from .teachers import BASELINE, Run, fitted, halved
+from .teachers import BASELINE, Run, halve, run_teacher
 
 #: The tables: image, audio, megapixel, shape; and their scales: small, full.
 Part = str
@@ -43,15 +43,15 @@ PUBLISHED: dict[Part, tuple[tuple[float, float], tuple[float, float]]] = {
     "megapixel": ((16_800.0, 31.82), (11_900.0, 33.01)),
     "shape": ((144.6, 0.9707), (93.2, 0.9668)),
 }
-#: INT at its best in the paper.
+#: The best schedules in the paper.
 INT = "step+incremental"
-#: The same where a selection lies within a pool, which is gone at the next step.
+#: The best ones where each step has another pool, so that a selection cannot be used again.
 POOLED = "step+dense"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large a table's fit is: network, steps, examples in a pool (None: all of them)."""
+    """The size of a table's fit: network, steps, and examples in a pool (None: all)."""
 
     width: int
     depth: int
@@ -74,9 +74,9 @@ SIZES: dict[Scale, dict[Part, Size]] = {
         "shape": Size(256, 5, 5000, 50_000),
     },
 }
-#: Pixels of the small scale's picture at the most; pixels from which on one is large.
-FEW, MANY = 1 << 15, 1 << 18
-#: The paper's recordings, and the side of the picture that stands for a large one.
+#: The most pixels of the small scale's picture; the fewest of one for the megapixel table.
+SMALL_PIXELS, LARGE_PIXELS = 1 << 15, 1 << 18
+#: The paper's recordings; the side of the synthetic picture for the megapixel table.
 SECONDS, RATE = 2.0, 16_000
 SIDE: dict[Scale, int] = {"small": 1024, "full": 8192}
 
@@ -85,47 +85,47 @@ SIDE: dict[Scale, int] = {"small": 1024, "full": 8192}
 PARTS: dict[str, Part] = {"image": "image", "audio": "audio", "mesh": "shape"}
 
 
-def inputs(files: Mapping[str, bytes], scale: Scale) -> dict[Part, tuple[str, bytes]]:
-    """Name and bytes of what each table is made with: ``files`` by name, or else made up.
+def collect_inputs(files: Mapping[str, bytes], scale: Scale) -> dict[Part, tuple[str, bytes]]:
+    """Name and bytes of each table's input: from ``files`` by name, or else synthetic.
 
-    A large picture serves two tables: itself, and reduced to the size of the small scale.
+    A large picture serves two tables: as it is, and reduced to the size of the small scale.
 
     Raises:
         IntfitError: for a file that cannot be read, or a second of its kind.
     """
-    found: dict[Part, tuple[str, bytes]] = {}
+    inputs: dict[Part, tuple[str, bytes]] = {}
     for name, data in files.items():
         part = PARTS[sniff(data, Path(name).suffix)]
-        if part in found:
+        if part in inputs:
             raise UsageError(f"{name!r} is a second file of its kind: give one of each")
-        found[part] = (name, data)
-        if part == "image" and _pixels(data) >= MANY:
-            found["megapixel"] = (name, data)
-    if "image" in found:
-        name, data = found["image"]
-        while scale == "small" and _pixels(data) > FEW:
-            data = halved(data)
-        found["image"] = (name, data)
+        inputs[part] = (name, data)
+        if part == "image" and _count_pixels(data) >= LARGE_PIXELS:
+            inputs["megapixel"] = (name, data)
+    if "image" in inputs:
+        name, data = inputs["image"]
+        while scale == "small" and _count_pixels(data) > SMALL_PIXELS:
+            data = halve(data)
+        inputs["image"] = (name, data)
     else:
         sides = (192, 128) if scale == "small" else (768, 512)
-        found["image"] = ("a synthetic picture", synthetic.picture(*sides))
-    if "megapixel" not in found:
+        inputs["image"] = ("a synthetic picture", synthetic.picture(*sides))
+    if "megapixel" not in inputs:
         side = SIDE[scale]
-        found["megapixel"] = ("a synthetic picture", synthetic.picture(side, side))
-    if "audio" in found:
-        name, data = found["audio"]
-        found["audio"] = (name, _excerpt(data))
+        inputs["megapixel"] = ("a synthetic picture", synthetic.picture(side, side))
+    if "audio" in inputs:
+        name, data = inputs["audio"]
+        inputs["audio"] = (name, _loudest_excerpt(data))
     else:
-        found["audio"] = ("a synthetic recording", synthetic.recording(SECONDS))
-    found.setdefault("shape", ("a synthetic surface", synthetic.surface()))
-    return found
+        inputs["audio"] = ("a synthetic recording", synthetic.recording(SECONDS))
+    inputs.setdefault("shape", ("a synthetic surface", synthetic.surface()))
+    return inputs
 
 
-def _pixels(data: bytes) -> int:
+def _count_pixels(data: bytes) -> int:
     return image.count_samples(read_pixels(data)[1])
 
 
-def _excerpt(data: bytes) -> bytes:
+def _loudest_excerpt(data: bytes) -> bytes:
     """The loudest two seconds of a recording, mono at 16 kHz: a WAV."""
     values, facts = audio.read_samples(data)
     if not len(values):
@@ -139,62 +139,65 @@ def _excerpt(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def ready(source: tuple[str, bytes], part: Part, scale: Scale, settings: Settings) -> Prepared:
-    """An input of a table with the table's network.
+def prepare_input(
+    source: tuple[str, bytes], part: Part, scale: Scale, settings: Settings
+) -> Prepared:
+    """A table's input, with the table's network.
 
     Raises:
         IntfitError: if it cannot be fitted.
     """
     size = SIZES[scale][part]
-    asked = replace(
+    settings = replace(
         settings, field="siren", profile="open", width=size.width, depth=size.depth,
         steps=size.steps,
     )  # fmt: skip
     name, data = source
-    return prepare(data, asked, suffix=Path(name).suffix)
+    return prepare(data, settings, suffix=Path(name).suffix)
 
 
 #: What seconds are counted by.
 Now = Callable[[], float]
 
 
-def at_equal_steps(
+def train_for_steps(
     prepared: Prepared, name: str, part: Part, scale: Scale, *, now: Now = time.monotonic
 ) -> Run:
-    """A fit with a teacher, of the table's steps and pools."""
+    """A fit with a teacher, with the table's steps and pools."""
     pool = SIZES[scale][part].pool
-    more: dict[str, Any] = {}
+    extra_settings: dict[str, Any] = {}
     if pool is not None:
-        # all of a pool after another, which is a full batch of a signal too large for one
-        whole = {"ratio": 1.0} if name == "full" else {}
-        name = "constant+dense" if name == "full" else name
-        more = {"batch": pool} | whole
-    return fitted(prepared, name, seed=prepared.settings.seed, parts=1, now=now, more=more)
+        extra_settings["batch"] = pool
+        if name == "full":  # the signal is too large for one batch: all of a pool, then the next
+            name = "constant+dense"
+            extra_settings["ratio"] = 1.0
+    seed = prepared.settings.seed
+    return run_teacher(prepared, name, seed=seed, parts=1, now=now, extra_settings=extra_settings)
 
 
-def at_equal_time(prepared: Prepared, seconds: float, *, now: Now = time.monotonic) -> Run:
+def train_for_seconds(prepared: Prepared, seconds: float, *, now: Now = time.monotonic) -> Run:
     """Uniform draws of small batches in so many seconds."""
-    timed = replace(prepared.settings, steps=None, max_time=max(0.1, seconds))
-    ready = replace(prepared, settings=timed)
-    return fitted(ready, BASELINE, seed=timed.seed, parts=1, now=now)
+    settings = replace(prepared.settings, steps=None, max_time=max(0.1, seconds))
+    prepared = replace(prepared, settings=settings)
+    return run_teacher(prepared, BASELINE, seed=settings.seed, parts=1, now=now)
 
 
-def schedules(prepared: Prepared, scale: Scale, *, now: Now = time.monotonic) -> Iterator[Run]:
-    """The image table: every schedule published, then uniform draws in the best one's seconds."""
+def run_schedules(prepared: Prepared, scale: Scale, *, now: Now = time.monotonic) -> Iterator[Run]:
+    """The image table: every published schedule, then uniform draws in the best one's seconds."""
     seconds = 0.0
     for name in SCHEDULES:
-        found = at_equal_steps(prepared, name, "image", scale, now=now)
-        seconds = found.end.seconds if name == INT else seconds
-        yield found
-    yield at_equal_time(prepared, seconds, now=now)
+        run = train_for_steps(prepared, name, "image", scale, now=now)
+        seconds = run.end.seconds if name == INT else seconds
+        yield run
+    yield train_for_seconds(prepared, seconds, now=now)
 
 
-def modality(
+def run_modality(
     prepared: Prepared, part: Part, scale: Scale, *, now: Now = time.monotonic
 ) -> tuple[Run, Run, Run]:
     """Without INT and with it at equal steps, and uniform draws in INT's seconds."""
     best = INT if SIZES[scale][part].pool is None else POOLED
-    without, taught = (
-        at_equal_steps(prepared, name, part, scale, now=now) for name in ("full", best)
+    without, with_int = (
+        train_for_steps(prepared, name, part, scale, now=now) for name in ("full", best)
     )
-    return without, taught, at_equal_time(prepared, taught.end.seconds, now=now)
+    return without, with_int, train_for_seconds(prepared, with_int.end.seconds, now=now)

@@ -1,7 +1,7 @@
-"""What a training step costs beside what the machine could do, and beside a textbook's loop.
+"""What a training step costs, relative to the machine's matrix products and to a plain loop.
 
-Everything is measured in turns in one run, and compared as ratios: seconds say more about the
-machine, and who shares it, than about the program.
+Everything is measured in turns in one run, and compared by ratios: seconds say more about the
+machine, and about what else runs on it, than about the program.
 """
 
 import itertools
@@ -21,31 +21,34 @@ from ..networks.siren import Siren
 from ..plan import make_plan
 from ..settings import Settings
 from ..teachers import make_teacher
-from ..training import loop as fitting
 from ..training.examples import GridExamples
-from ..training.gradients import by_hand as descent
+from ..training.gradients import by_hand
+from ..training.gradients.selection import select_gradients
+from ..training.memory import keep_freed_memory
 from ..training.optimizer import Adam
-from ..training.scoring import Look
+from ..training.scoring import Scorer
+from ..training.step import TrainingStep, train_step
 
 #: Width, depth and batch: of a photograph, a recording and a surface by default, and others.
 SHAPES = ((64, 6, 2048), (72, 4, 2048), (48, 5, 4096), (32, 6, 2048), (256, 6, 2048))
-#: The sides of the picture that is drawn from, and of the matrices that set the machine's rate.
+#: The size of the picture that examples are drawn from; the side of the square matrices whose
+#: product sets the machine's rate.
 PICTURE, MATRIX = (512, 768), 512
 #: Each part is timed at least so often.
-LEAST = 5
-#: The figures that a baseline is compared by: shares of what the same machine does otherwise.
+MIN_TURNS = 5
+#: The figures by which runs are compared: relative to what the same machine does otherwise.
 RATIOS = ("of_matrix_rate", "times_plain")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A step of a SIREN.
+    """What a training step of a SIREN costs.
 
-    ``seconds`` of a step, ``plain_seconds`` of the plain loop's; ``multiply_adds`` a second, and
-    ``matrix_rate``, those of a large matrix product of ``kind``, the type that hidden layers are
-    multiplied in. Of a step's time, ``matrix`` is the share of
-    matrix products, ``sine`` of sines and cosines, ``draw`` of choosing and gathering examples,
-    ``adam`` of the optimizer, and ``rest`` of all else.
+    ``seconds`` a step, and ``plain_seconds`` a step of the plain loop. ``multiply_adds`` a second,
+    and ``matrix_rate``, those of a large matrix product in ``kind``, the type that hidden layers
+    are multiplied in. Shares of a step's time: ``matrix`` of matrix products, ``sine`` of sines and
+    cosines, ``draw`` of selecting and gathering examples, ``adam`` of the optimizer, ``rest`` of
+    all else.
     """
 
     width: int
@@ -71,121 +74,121 @@ class Cost:
         return self.width, self.depth, self.batch
 
 
-def measure(shape: tuple[int, int, int], *, seconds: float) -> Cost:
-    """What a step costs with a network and batch of this ``shape``, on the CPU."""
-    fitting.keep_freed_memory()
+def measure_step(shape: tuple[int, int, int], *, seconds: float) -> Cost:
+    """The cost of a step with a network and batch of this ``shape``, on the CPU."""
+    keep_freed_memory()
     width, depth, batch = shape
     config = SirenConfig(len(PICTURE), 3, width, depth, omega_first=30.0, omega=30.0)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (math.prod(PICTURE), 3), generator=generator, dtype=torch.uint8)
     signal = GridExamples(PICTURE, pixels, 2 / 255, -1.0, "psnr")
-    learn, choose, optimise = _ours(config, signal, batch)
+    learn, select, optimise = _our_step(config, signal, batch)
     steps, draws = itertools.count(), signal.n // (2 * batch) or 1
-    kind = descent.fast_kind(width)
-    left, right, product = (torch.rand(MATRIX, MATRIX).to(kind) for _ in range(3))
-    fixed = choose(next(steps))
-    best = _least(
+    dtype = by_hand.fast_dtype(width)
+    left, right, product = (torch.rand(MATRIX, MATRIX).to(dtype) for _ in range(3))
+    fixed = select(next(steps))
+    least = _time_in_turns(
         {
             "learn": lambda: learn(fixed),
-            "choose": lambda: [choose(next(steps)) for _ in range(draws)],
+            "select": lambda: [select(next(steps)) for _ in range(draws)],
             "gather": lambda: signal.gather(fixed),
             "adam": optimise,
-            "matrix": _products(config, batch, kind),
-            "sine": _sines(config, batch, kind),
-            "plain": _plain(config, signal, batch),
+            "matrix": _matrix_products(config, batch, dtype),
+            "sine": _sines(config, batch, dtype),
+            "plain": _plain_step(config, signal, batch),
             "machine": lambda: torch.mm(left, right, out=product),
         },
         seconds=seconds,
     )
-    choosing = best["choose"] / draws
-    step, drawing = best["learn"] + choosing, best["gather"] + choosing
-    rate, machine = _multiply_adds(config) * batch / step, MATRIX**3 / best["machine"]
+    selecting = least["select"] / draws
+    step, drawing = least["learn"] + selecting, least["gather"] + selecting
+    rate = _count_multiply_adds(config) * batch / step
+    matrix_rate = MATRIX**3 / least["machine"]
     return Cost(
         *shape,
         threads=torch.get_num_threads(),
         seconds=step,
-        plain_seconds=best["plain"],
+        plain_seconds=least["plain"],
         multiply_adds=rate,
-        matrix_rate=machine,
-        of_matrix_rate=rate / machine,
-        times_plain=best["plain"] / step,
-        matrix=best["matrix"] / step,
-        sine=best["sine"] / step,
+        matrix_rate=matrix_rate,
+        of_matrix_rate=rate / matrix_rate,
+        times_plain=least["plain"] / step,
+        matrix=least["matrix"] / step,
+        sine=least["sine"] / step,
         draw=drawing / step,
-        adam=best["adam"] / step,
-        rest=1 - (best["matrix"] + best["sine"] + drawing + best["adam"]) / step,
-        kind=_name(kind),
+        adam=least["adam"] / step,
+        rest=1 - (least["matrix"] + least["sine"] + drawing + least["adam"]) / step,
+        kind=_name_of(dtype),
     )
 
 
-def _name(kind: torch.dtype) -> str:
-    return str(kind).removeprefix("torch.")
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
-def _least(calls: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, float]:
-    """The least seconds that each call takes, all in turns, so that none has a quieter machine."""
+def _time_in_turns(calls: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, float]:
+    """The least seconds that each call takes; in turns, so that none has a quieter machine."""
     for call in calls.values():
         call()
-    best = dict.fromkeys(calls, math.inf)
+    least = dict.fromkeys(calls, math.inf)
     end = time.perf_counter() + seconds
     for turn in itertools.count(1):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
-            best[name] = min(best[name], time.perf_counter() - start)
-        if turn >= LEAST and time.perf_counter() > end:
-            return best
+            least[name] = min(least[name], time.perf_counter() - start)
+        if turn >= MIN_TURNS and time.perf_counter() > end:
+            return least
     raise AssertionError
 
 
-def _multiply_adds(config: SirenConfig) -> int:
-    """Of a step, for each example: values, gradients of weights, and of what goes into a layer."""
+def _count_multiply_adds(config: SirenConfig) -> int:
+    """A step's, for each example: of values, gradients of weights, and gradients of activations."""
     weights = [math.prod(shape) for shape in config.shapes().values() if len(shape) == 2]
     return 3 * sum(weights) - weights[0]
 
 
-def _ours(
+def _our_step(
     config: SirenConfig, signal: GridExamples, batch: int
 ) -> tuple[Callable[[Tensor], None], Callable[[int], Tensor], Callable[[], Any]]:
-    """A fit's step on given examples, how it chooses them, and its optimizer's part."""
+    """A fit's step on given examples, the teacher's selection of them, and the optimizer's part."""
     settings = Settings(width=config.width, depth=config.depth, batch=batch)
     features = config.in_features, config.out_features
-    chosen = make_plan(settings, kind="image", n=signal.n, features=features)
-    field = Siren(config, generator=torch.Generator().manual_seed(0))
-    optimizer = Adam(field.groups(1.0), 1e-6, beta2=chosen.beta2)
-    gradient, _ = fitting.gradients_of(field, batch=batch, loss=signal.loss)
-    work = fitting.Descend(signal, optimizer, gradient)
-    draws = torch.Generator().manual_seed(0)
-    teacher = make_teacher(chosen, signal.n, shape=signal.shape, generator=draws)
-
-    look = Look(field, signal, chunk=fitting.CHUNK)
+    plan = make_plan(settings, kind="image", n=signal.n, features=features)
+    network = Siren(config, generator=torch.Generator().manual_seed(0))
+    optimizer = Adam(network.groups(1.0), 1e-6, beta2=plan.beta2)
+    gradient, _ = select_gradients(network, batch=batch, loss=signal.loss)
+    training_step = TrainingStep(signal, optimizer, gradient)
+    generator = torch.Generator().manual_seed(0)
+    teacher = make_teacher(plan, signal.n, shape=signal.shape, generator=generator)
+    score = Scorer(network, signal)
 
     def learn(indices: Tensor) -> None:
-        fitting.learn(indices, work, optimizer, teacher, share=1.0)
+        train_step(indices, training_step, optimizer, teacher, lr_share=1.0)
 
-    def choose(step: int) -> Tensor:
-        return teacher.choose(step, 0.5, look)
+    def select(step: int) -> Tensor:
+        return teacher.select(step, 0.5, score)
 
-    return learn, choose, optimizer.step
+    return learn, select, optimizer.step
 
 
 def _tiles(config: SirenConfig, batch: int) -> tuple[int, int]:
-    """How many parts a batch is worked on in, and the examples of each."""
-    count = -(-batch // max(1, descent.TILE // config.width))
+    """The number of tiles that a batch is worked on in, and the examples of each."""
+    count = -(-batch // max(1, by_hand.TILE // config.width))
     return count, -(-batch // count)
 
 
-def _products(config: SirenConfig, batch: int, kind: torch.dtype) -> Callable[[], None]:
+def _matrix_products(config: SirenConfig, batch: int, dtype: torch.dtype) -> Callable[[], None]:
     """Nothing but the matrix products of a step, in its shapes and types."""
     count, rows = _tiles(config, batch)
     sizes = (config.in_features, *[config.width] * config.depth, config.out_features)
-    kinds = (torch.float32, *[kind] * (config.depth - 1), torch.float32)
+    dtypes = (torch.float32, *[dtype] * (config.depth - 1), torch.float32)
     layers = [
         tuple(
-            torch.rand(shape, dtype=kind)
+            torch.rand(shape, dtype=dtype)
             for shape in ((rows, m), (rows, m), (n, m), (n, m), (rows, n))
         )
-        for (m, n), kind in zip(itertools.pairwise(sizes), kinds, strict=True)
+        for (m, n), dtype in zip(itertools.pairwise(sizes), dtypes, strict=True)
     ]
 
     def run() -> None:
@@ -199,15 +202,15 @@ def _products(config: SirenConfig, batch: int, kind: torch.dtype) -> Callable[[]
     return run
 
 
-def _sines(config: SirenConfig, batch: int, kind: torch.dtype) -> Callable[[], None]:
+def _sines(config: SirenConfig, batch: int, dtype: torch.dtype) -> Callable[[], None]:
     """Nothing but the sines of a step and their slopes."""
     count, rows = _tiles(config, batch)
     turns, sine, slope, spare = torch.rand(4, rows, config.width).unbind()
-    polynomials = descent.WAVE if kind == torch.float32 else descent.ROUGH
+    polynomials = by_hand.WAVE if dtype == torch.float32 else by_hand.ROUGH_WAVE
 
     def run() -> None:
         for _ in range(count * config.depth):
-            descent.wave(turns, sine, slope, spare, polynomials)
+            by_hand.wave(turns, sine, slope, spare, polynomials)
 
     return run
 
@@ -217,8 +220,8 @@ class _Sine(nn.Module):
         return torch.sin(30 * x)
 
 
-def _plain(config: SirenConfig, signal: GridExamples, batch: int) -> Callable[[], None]:
-    """The plain loop's step: uniform draws from tables of floats, autograd, Adam as it comes."""
+def _plain_step(config: SirenConfig, signal: GridExamples, batch: int) -> Callable[[], None]:
+    """A plain loop's step: uniform draws from tables of floats, autograd, PyTorch's Adam."""
     coords, targets = signal.gather(torch.arange(signal.n))
     sizes = (config.in_features, *[config.width] * config.depth)
     layers = [(nn.Linear(m, n), _Sine()) for m, n in itertools.pairwise(sizes)]
@@ -235,27 +238,27 @@ def _plain(config: SirenConfig, signal: GridExamples, batch: int) -> Callable[[]
     return run
 
 
-def read(text: str) -> list[Cost]:
-    """A baseline: the lines of ``--json`` of an earlier run.
+def read_baseline(text: str) -> list[Cost]:
+    """The costs of an earlier run, from what ``--json`` printed.
 
     Raises:
-        UsageError: if it is none.
+        UsageError: if it is not that, or was measured with other threads or types.
     """
     try:
-        found = [Cost(**json.loads(line)) for line in text.splitlines() if line.strip()]
-        sound = all(getattr(cost, ratio) > 0 for cost in found for ratio in RATIOS)
+        costs = [Cost(**json.loads(line)) for line in text.splitlines() if line.strip()]
+        sound = all(getattr(cost, ratio) > 0 for cost in costs for ratio in RATIOS)
     except (ValueError, TypeError):
-        sound, found = False, []
-    if not found or not sound:
+        sound, costs = False, []
+    if not costs or not sound:
         raise UsageError("--compare takes what intfit bench speed --json printed")
-    if any(cost.threads != torch.get_num_threads() for cost in found):
-        raise UsageError(f"--compare was measured with --threads {found[0].threads}: give that too")
-    if any(cost.kind != _name(descent.fast_kind(cost.width)) for cost in found):
+    if any(cost.threads != torch.get_num_threads() for cost in costs):
+        raise UsageError(f"--compare was measured with --threads {costs[0].threads}: give that too")
+    if any(cost.kind != _name_of(by_hand.fast_dtype(cost.width)) for cost in costs):
         raise UsageError("--compare was measured where matrices are multiplied in another type")
-    return found
+    return costs
 
 
-def changes(before: Cost, now: Cost) -> Iterator[tuple[str, float, float]]:
-    """Each ratio of a baseline's shape: its name, what it was, and what it is."""
+def compare_ratios(before: Cost, now: Cost) -> Iterator[tuple[str, float, float]]:
+    """The name of each ratio in :data:`RATIOS`, and its two values."""
     for ratio in RATIOS:
         yield ratio, getattr(before, ratio), getattr(now, ratio)

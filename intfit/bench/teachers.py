@@ -1,4 +1,4 @@
-"""Teachers side by side: the same network, the same initial weights, the same seconds, one run."""
+"""Teachers side by side: the same network, initial parameters and seconds, one run each."""
 
 import re
 import time
@@ -13,22 +13,21 @@ import torch
 from torch import Tensor
 
 from ..codecs.protocol import Prepared
+from ..codecs.siren.fitting import start_training
 from ..defaults import PUBLISHED_SCHEDULES
 from ..errors import UsageError
 from ..media import image
 from ..media.pixels import read_pixels
-from ..networks.siren import Siren
-from ..plan import Plan, make_plan
+from ..plan import make_plan
 from ..schedules import RatioSchedule, interval_at
-from ..settings import Settings
-from ..teachers import Around, Score, Teacher
+from ..teachers import Score, Teacher, TeacherWrapper
 from ..teachers.observing import SelectionObserver
-from ..training import loop as fitting
-from ..training.examples import examples_of
-from ..training.session import start_session
+from ..training.evaluation import CHUNK, MEASURE, evaluate, measure
+from ..training.loop import Progress
+from ..training.session import Session, train
 
 #: Compared where nothing else is asked for. ``constant+dense`` and ``step+incremental`` are INT as
-#: published; its full batch is the paper's baseline, uniform draws are the honest one.
+#: published; the paper's baseline is ``full``, the one at equal time is ``uniform``.
 USUAL = (
     "uniform", "uniform:8192", "uniform:20%", "full", "constant+dense", "step+incremental", "evos",
     "nint", "default",
@@ -40,7 +39,7 @@ GRID = tuple(f"{ratio}+{interval}" for ratio in get_args(RatioSchedule) for inte
 BASELINE = "uniform"
 #: Quality is measured at so many equal parts of a fit.
 PARTS = 20
-#: The moments of a fit at which what was chosen is kept.
+#: The moments of a fit, as shares of it, at which selections are kept.
 MOMENTS = (0.2, 0.4)
 
 
@@ -48,9 +47,10 @@ MOMENTS = (0.2, 0.4)
 class Point:
     """A moment of a fit.
 
-    ``quality`` of the weights as they were then, on the whole signal (on 2^20 samples of a larger
-    one, on a mesh's points held out), in the medium's metric; ``ratio`` of the examples in play and
-    steps to the next selection; ``choosing``, the share of the time so far that the teacher took.
+    ``quality`` of the parameters as they are then, in the medium's metric: on the whole signal (on
+    2^20 samples of a larger one, on a mesh's held-out points). ``ratio`` of the examples in play;
+    ``interval``, the steps to the next selection; ``choosing``, the teacher's share of the seconds
+    so far.
     """
 
     step: int
@@ -63,9 +63,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Run:
-    """A fit with a teacher: ``share`` of the budget; points from its start to its end.
+    """A fit with a teacher, on a ``share`` of the budget: points from its start to its end.
 
-    ``chosen``: indices ``[B]`` by moment. ``values`` ``[n, c]`` are what the field holds at the
+    ``selections`` are indices ``[B]`` by moment. ``values`` ``[n, c]`` are the network's at the
     end, where they were asked for.
     """
 
@@ -73,7 +73,7 @@ class Run:
     seed: int
     share: float
     points: tuple[Point, ...]
-    chosen: dict[float, Tensor] = field(default_factory=dict)
+    selections: dict[float, Tensor] = field(default_factory=dict)
     values: Tensor | None = None
 
     @property
@@ -81,19 +81,19 @@ class Run:
         return self.points[-1]
 
 
-class Timed(Around):
-    """A teacher, and the ``seconds`` by ``now`` that it took: on a GPU, those of the host."""
+class TimedTeacher(TeacherWrapper):
+    """Counts the ``seconds``, by ``now``, that a teacher takes; with a GPU, those of the host."""
 
     def __init__(self, teacher: Teacher, now: Callable[[], float]) -> None:
         super().__init__(teacher)
         self._now = now
         self.seconds = 0.0
 
-    def choose(self, step: int, progress: float, score: Score) -> Tensor:
+    def select(self, step: int, progress: float, score: Score) -> Tensor:
         began = self._now()
-        chosen = super().choose(step, progress, score)
+        indices = super().select(step, progress, score)
         self.seconds += self._now() - began
-        return chosen
+        return indices
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
         began = self._now()
@@ -101,22 +101,22 @@ class Timed(Around):
         self.seconds += self._now() - began
 
 
-def settings_of(name: str, n: int) -> dict[str, Any]:
+def teacher_settings(name: str, n: int) -> dict[str, Any]:
     """The settings that make the teacher called ``name`` for ``n`` examples.
 
     ``default``, ``full``, ``uniform``, ``uniform:N`` (draws a step), ``uniform:P%`` (of the
     examples), ``evos``, ``nint``, and greedy INT as ``RATIO+INTERVAL``.
 
     Raises:
-        UsageError: for a name of none of these.
+        UsageError: for any other name.
     """
     if name == "default":
         return {}
     if name in ("full", "uniform", "evos", "nint"):
         return {"teacher": name}
-    if found := re.fullmatch(r"uniform:0*([1-9]\d{0,8})(%?)", name):
-        count = int(found[1])
-        return {"teacher": "uniform", "batch": max(1, n * count // 100) if found[2] else count}
+    if match := re.fullmatch(r"uniform:0*([1-9]\d{0,8})(%?)", name):
+        count = int(match[1])
+        return {"teacher": "uniform", "batch": max(1, n * count // 100) if match[2] else count}
     ratio, _, interval = name.partition("+")
     if ratio in get_args(RatioSchedule) and interval:
         return {"selection": "top", "ratio_schedule": ratio, "interval_schedule": interval}
@@ -126,11 +126,11 @@ def settings_of(name: str, n: int) -> dict[str, Any]:
     )
 
 
-def halved(data: bytes) -> bytes:
+def halve(data: bytes) -> bytes:
     """An image at half its size, by averaging 2 x 2 pixels: a TIFF without a palette.
 
     Raises:
-        MediaError: if the input is no image that can be read.
+        MediaError: if the input is not an image that can be read.
     """
     pixels, facts, _ = read_pixels(data)
     height, width, channels = (pixels.shape[0] // 2, pixels.shape[1] // 2, pixels.shape[2])
@@ -143,91 +143,112 @@ def halved(data: bytes) -> bytes:
     return image.write(means.astype(pixels.dtype), small, image.Target(), ".tiff")[0]
 
 
-def _planned(ready: Prepared, changes: dict[str, Any]) -> tuple[Settings, Plan]:
-    changed = replace(ready.settings, **changes)
-    features = ready.signal.in_features, ready.signal.out_features
-    return changed, make_plan(changed, kind=ready.kind, n=ready.signal.n, features=features)
+def _change_settings(prepared: Prepared, changes: Mapping[str, Any]) -> Prepared:
+    """The same input and network with some settings changed, and the plan that follows."""
+    settings, signal = replace(prepared.settings, **changes), prepared.signal
+    features = signal.in_features, signal.out_features
+    plan = make_plan(settings, kind=prepared.kind, n=signal.n, features=features)
+    return replace(prepared, settings=settings, plan=plan)
 
 
-def fitted(
-    ready: Prepared,
+def run_teacher(
+    prepared: Prepared,
     name: str,
     *,
     seed: int,
     share: float = 1.0,
     parts: int = PARTS,
-    values: bool = False,
+    keep_values: bool = False,
     now: Callable[[], float] = time.monotonic,
-    more: Mapping[str, Any] = MappingProxyType({}),
+    extra_settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Run:
-    """Fit ``ready`` with a teacher, on ``share`` of its seconds or steps; ``values`` keeps the end.
+    """Fit ``prepared`` with a teacher, on a ``share`` of its seconds or steps.
 
-    Initial weights are those of the ``seed``, whoever teaches. The clock of the fit stands still
-    while quality is measured, at its start and after each of ``parts``; seconds are counted by
-    ``now``. ``more`` settings go before the teacher's own.
+    The initial parameters are those of the ``seed``, whichever the teacher. Quality is measured at
+    the start and after each of ``parts``, while the fit's clock stands still; ``now`` counts the
+    seconds. ``extra_settings`` override the teacher's own. ``keep_values`` keeps the network's
+    values at the end.
 
     Raises:
-        UsageError: as :func:`settings_of`.
+        UsageError: as :func:`teacher_settings`.
     """
-    given = ready.settings
-    changes = settings_of(name, ready.signal.n) | dict(more) | {"seed": seed}
-    if given.max_time is not None:
-        changes["max_time"] = given.max_time * share
-    if given.steps is not None:
-        changes["steps"] = max(1, round(given.steps * share))
-    settings, chosen = _planned(ready, changes)
-    network = Siren(ready.config, generator=torch.Generator().manual_seed(seed))
-    examples = examples_of(ready.signal, torch.device(ready.device))
-    session = start_session(network, examples, chosen, ready.device)
-    siren, signal, device = session.network, session.examples, torch.device(ready.device)
-    timed = Timed(session.teacher, now)
-    kept: dict[float, Tensor] = {}
-    teacher = SelectionObserver(
-        timed, signal.n, MOMENTS, lambda _, when, those: kept.update({when: those})
-    )
+    changes = teacher_settings(name, prepared.signal.n) | dict(extra_settings) | {"seed": seed}
+    if prepared.settings.max_time is not None:
+        changes["max_time"] = prepared.settings.max_time * share
+    if prepared.settings.steps is not None:
+        changes["steps"] = max(1, round(prepared.settings.steps * share))
+    prepared = _change_settings(prepared, changes)
+    plan, session = prepared.plan, start_training(prepared)
+    timed = TimedTeacher(session.teacher, now)
+    selections: dict[float, Tensor] = {}
+
+    def keep_selection(step: int, moment: float, indices: Tensor) -> None:
+        selections[moment] = indices
+
+    observer = SelectionObserver(timed, session.examples.n, MOMENTS, keep_selection)
+    session = replace(session, teacher=observer)
+    selects = prepared.settings.teacher in PUBLISHED_SCHEDULES
     points: list[Point] = []
-    for at in fitting.fit(siren, signal, teacher, chosen, generator=session.generator, now=now):
-        if at.fraction >= len(points) / parts:
-            # the same samples every time, where the signal is too large for all
-            same = torch.Generator(device).manual_seed(0)
-            quality = fitting.measure(siren, signal, count=fitting.MEASURE, generator=same)
-            selects = settings.teacher in PUBLISHED_SCHEDULES
-            interval = interval_at(chosen.interval_schedule, at.fraction) if selects else 1
-            choosing = timed.seconds / max(at.seconds, 1e-9)
-            points.append(Point(at.step, at.seconds, quality, at.ratio, interval, choosing))
-    held = None
-    if values:
-        everything = torch.arange(signal.n, device=device)
-        chunks = (signal.gather(part)[0] for part in everything.split(fitting.CHUNK))
-        held = torch.cat([fitting.evaluate(siren, chunk).cpu() for chunk in chunks])
-    return Run(name, seed, share, tuple(points), kept, held)
+
+    def add_point(progress: Progress) -> None:
+        if progress.fraction < len(points) / parts:
+            return
+        point = Point(
+            progress.step,
+            progress.seconds,
+            _measure_quality(session),
+            progress.ratio,
+            interval_at(plan.interval_schedule, progress.fraction) if selects else 1,
+            timed.seconds / max(progress.seconds, 1e-9),
+        )
+        points.append(point)
+
+    train(session, plan, on_progress=add_point, now=now)
+    values = _evaluate_all(session) if keep_values else None
+    return Run(name, seed, share, tuple(points), selections, values)
+
+
+def _measure_quality(session: Session) -> float:
+    """The network's quality; on the same samples each time, where the signal is too large."""
+    generator = torch.Generator(session.generator.device).manual_seed(0)
+    return measure(session.network, session.examples, count=MEASURE, generator=generator)
+
+
+def _evaluate_all(session: Session) -> Tensor:
+    """The network's values ``[n, c]`` at all examples, on the CPU."""
+    everything = torch.arange(session.examples.n, device=session.generator.device)
+    coords = (session.examples.gather(part)[0] for part in everything.split(CHUNK))
+    return torch.cat([evaluate(session.network, part).cpu() for part in coords])
 
 
 def compare(
-    ready: Prepared,
+    prepared: Prepared,
     names: Sequence[str],
     *,
     seeds: Sequence[int],
     shares: Sequence[float] = (1.0,),
-    values: bool = False,
+    keep_values: bool = False,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Run]:
-    """Fit ``ready`` with every teacher, from every seed, on every share of the budget.
+    """Fit ``prepared`` with every teacher, from every seed, on every share of the budget.
 
-    The baseline takes the whole budget only. ``values`` are kept of the first seed; seconds are
-    counted by ``now``.
+    The baseline has the whole budget only. Values are kept of the first seed; ``now`` counts the
+    seconds.
+
+    Raises:
+        UsageError: before the first fit, where a teacher cannot be.
     """
-    for name in names:  # before the first fit
-        _planned(ready, settings_of(name, ready.signal.n))
+    for name in names:
+        _change_settings(prepared, teacher_settings(name, prepared.signal.n))
     for name in names:
         for share in (1.0,) if name == BASELINE else shares:
             for seed in seeds:
-                wanted = values and seed == seeds[0] and share == max(shares)
-                yield fitted(ready, name, seed=seed, share=share, values=wanted, now=now)
+                keep = keep_values and seed == seeds[0] and share == max(shares)
+                yield run_teacher(prepared, name, seed=seed, share=share, keep_values=keep, now=now)
 
 
 def seconds_to(run: Run, quality: float) -> float | None:
-    """When the fit reached ``quality``, between two points by a line; None where it did not."""
+    """When a run reached ``quality``, linear between two points; None where it never did."""
     before = None
     for point in run.points:
         if point.quality >= quality:
@@ -239,19 +260,18 @@ def seconds_to(run: Run, quality: float) -> float | None:
     return None
 
 
-def _mean(found: Sequence[float | None]) -> float | None:
-    """The mean; None where one of them is."""
-    known = [each for each in found if each is not None]
-    return fmean(known) if known and len(known) == len(found) else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where there are no values, or one of them is None."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
 
 
 @dataclass(frozen=True)
 class Summary:
     """A teacher's row: means over seeds, on the whole budget.
 
-    ``catches_up``: the share of the budget after which it is as good as the baseline at its end,
-    seed by seed;
-    ``budget``: the least share of those tried on which a whole fit of it ends as good.
+    ``catches_up``: the share of the budget after which it is as good as the baseline is at its end,
+    seed by seed. ``budget``: the least share of those tried with which a whole fit ends as good.
     ``reached``: seconds to each of the qualities asked for. None where it never is.
     """
 
@@ -266,38 +286,43 @@ class Summary:
     reached: tuple[float | None, ...]
 
 
-def summaries(runs: Sequence[Run], *, qualities: Sequence[float] = ()) -> list[Summary]:
+def summarise(runs: Sequence[Run], *, qualities: Sequence[float] = ()) -> list[Summary]:
     """A row for each teacher in ``runs``, in their order."""
 
-    def of(name: str, share: float) -> list[Run]:
+    def runs_of(name: str, share: float) -> list[Run]:
         return [run for run in runs if run.teacher == name and run.share == share]
 
-    def ended(some: Sequence[Run]) -> float:
+    def mean_quality(some: Sequence[Run]) -> float:
         return fmean(run.end.quality for run in some)
 
-    def caught_up(run: Run, base: Run) -> float | None:
-        seconds = seconds_to(run, base.end.quality)
-        return None if seconds is None else seconds / base.end.seconds
+    def catch_up(run: Run, baseline: Run) -> float | None:
+        seconds = seconds_to(run, baseline.end.quality)
+        return None if seconds is None else seconds / baseline.end.seconds
 
-    most = max(run.share for run in runs)
-    base = of(BASELINE, 1.0)
+    largest_share = max(run.share for run in runs)
+    baseline = runs_of(BASELINE, 1.0)
     rows = []
     for name in dict.fromkeys(run.teacher for run in runs):
-        mine = of(name, most)
-        ends = [run.end.quality for run in mine]
-        tried = sorted({run.share for run in runs if run.teacher == name})
-        enough = [share for share in tried if base and ended(of(name, share)) >= ended(base)]
+        own = runs_of(name, largest_share)
+        qualities_at_end = [run.end.quality for run in own]
+        shares = sorted({run.share for run in runs if run.teacher == name})
+        good_shares = [
+            share
+            for share in shares
+            if baseline and mean_quality(runs_of(name, share)) >= mean_quality(baseline)
+        ]
+        pairs = zip(own, baseline, strict=True) if baseline else ()
         rows.append(
             Summary(
                 name,
-                fmean(ends),
-                min(ends),
-                max(ends),
-                fmean(run.end.step for run in mine),
-                fmean(run.end.choosing for run in mine),
-                _mean([caught_up(*pair) for pair in zip(mine, base, strict=True)] if base else []),
-                enough[0] if enough else None,
-                tuple(_mean([seconds_to(run, q) for run in mine]) for q in qualities),
+                fmean(qualities_at_end),
+                min(qualities_at_end),
+                max(qualities_at_end),
+                fmean(run.end.step for run in own),
+                fmean(run.end.choosing for run in own),
+                _mean([catch_up(*pair) for pair in pairs]),
+                good_shares[0] if good_shares else None,
+                tuple(_mean([seconds_to(run, q) for run in own]) for q in qualities),
             )
         )
     return rows

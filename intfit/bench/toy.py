@@ -1,9 +1,9 @@
 """INT's premise on a toy: descent in the parameters is descent in the space of functions.
 
-A field learns a sine on 100 points by plain gradient descent in its parameters. Beside it a
-function, 100 numbers that started at the same values, descends by itself, through the field's
-tangent kernel as it stands at the end. If the two run alike, then what is left of the error says
-what the field will learn next, and examples can be chosen by it (section 3 of INT).
+A network learns a sine on 100 points by plain gradient descent on its parameters. Beside it a
+function, 100 numbers with the same values at the start, descends by itself through the network's
+final tangent kernel. If the two stay close, the remaining error tells what the network will learn
+next, and examples can be selected by it (section 3 of INT).
 """
 
 import math
@@ -19,10 +19,10 @@ from ..networks.siren import Siren
 #: The steps at which the two are compared.
 STEPS = (0, 100, 200, 300, 500, 1000)
 POINTS = 100
-#: Wide and of low frequency, so that the kernel changes little; the step as a share of the largest
-#: that descent through the kernel at the start could take before it diverges.
+#: Wide and of low frequency, so that the kernel changes little.
 NETWORK = SirenConfig(in_features=1, out_features=1, width=256, depth=2, omega_first=3.0, omega=3.0)
-SHARE = 0.1
+#: The learning rate as a share of 1 / the largest eigenvalue of the kernel at the start.
+LR_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -35,46 +35,46 @@ class Moment:
     by_parameters: Tensor
     by_function: Tensor
 
-    def left(self, values: Tensor) -> float:
+    def error(self, values: Tensor) -> float:
         """The root mean square of the error of ``values`` ``[100]``."""
         return float((values - self.target).square().mean().sqrt())
 
     @property
-    def apart(self) -> float:
+    def difference(self) -> float:
         """The root mean square of the difference of the two functions."""
         return float((self.by_parameters - self.by_function).square().mean().sqrt())
 
 
-def kernel(field: nn.Module, coords: Tensor) -> Tensor:
-    """The empirical tangent kernel ``[B, B]`` of a field with one output at ``[B, d]``."""
-    parameters = list(field.parameters())
+def tangent_kernel(network: nn.Module, coords: Tensor) -> Tensor:
+    """The empirical tangent kernel ``[B, B]`` of a network with one output at ``[B, d]``."""
+    parameters = list(network.parameters())
     rows = [
         torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters, retain_graph=True)])
-        for value in field(coords)[:, 0]
+        for value in network(coords)[:, 0]
     ]
     jacobian = torch.stack(rows)
     return jacobian @ jacobian.T
 
 
-def descend(seed: int = 0) -> Iterator[Moment]:
+def train_both(seed: int = 0) -> Iterator[Moment]:
     """Both functions at each of :data:`STEPS`."""
     points = torch.linspace(-math.pi, math.pi, POINTS)
     coords, target = (points / math.pi)[:, None], torch.sin(points)
-    field = Siren(NETWORK, generator=torch.Generator().manual_seed(seed))
-    largest = torch.linalg.eigvalsh(kernel(field, coords))[-1]
-    rate = SHARE * float(1 / largest)
-    optimizer = torch.optim.SGD(field.parameters(), lr=rate)
+    network = Siren(NETWORK, generator=torch.Generator().manual_seed(seed))
+    largest = torch.linalg.eigvalsh(tangent_kernel(network, coords))[-1]
+    lr = LR_SHARE * float(1 / largest)
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
     trained: dict[int, Tensor] = {}
     for step in range(STEPS[-1] + 1):
-        values = field(coords)[:, 0]
+        values = network(coords)[:, 0]
         if step in STEPS:
             trained[step] = values.detach().clone()
         optimizer.zero_grad()
         ((values - target).square().sum() / 2).backward()
         optimizer.step()
-    final = kernel(field, coords)
+    final_kernel = tangent_kernel(network, coords)
     function = trained[0].clone()
     for step in range(STEPS[-1] + 1):
         if step in STEPS:
             yield Moment(step, points, target, trained[step], function.clone())
-        function -= rate * final @ (function - target)
+        function -= lr * final_kernel @ (function - target)

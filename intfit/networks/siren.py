@@ -13,7 +13,8 @@ from .architecture import SirenConfig
 class Layer(nn.Module):
     """A weight ``[n, m]`` and a bias ``[n]``, in this order.
 
-    ``nn.Linear`` would draw values of its own, and to keep it from that imports SymPy.
+    ``nn.Linear`` would draw initial values of its own, and ``skip_init``, which prevents that,
+    imports SymPy.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -22,14 +23,15 @@ class Layer(nn.Module):
 
 
 class Siren(nn.Module):
-    """A field: coordinates ``[B, d]`` in [-1, 1] to values ``[B, c]``, about [-1, 1].
+    """A field: coordinates ``[B, d]`` in [-1, 1] to values ``[B, c]``, about in [-1, 1].
 
-    Initialised as in the paper: first layer U(-1/d, 1/d), the others
+    Initialised as in the paper: the first layer's weights U(-1/d, 1/d), the others'
     U(-sqrt(6/w)/omega, sqrt(6/w)/omega), so that every layer's pre-activation is close to N(0, 1).
     """
 
-    #: A linear layer beside all others, ``[c, d]``, if any; what their sum is multiplied by.
+    #: A linear layer ``[c, d]`` from the inputs straight to the outputs, if any.
     skip: nn.Parameter | None
+    #: What the outputs are multiplied by.
     gain = 1.0
 
     def __init__(self, config: SirenConfig, *, generator: torch.Generator | None = None) -> None:
@@ -49,8 +51,8 @@ class Siren(nn.Module):
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """Parameter groups, each with its own learning rate.
 
-        A step of the first layer moves its sine's phase ``omega_first`` times as far, so a field
-        with a high first frequency takes smaller ones there: without this, audio does not fit.
+        A step of the first layer moves its sine's phase ``omega_first`` times as far, so a network
+        with a high first frequency takes smaller steps there: without them, audio is not learnt.
         """
         first, *others = self.layers
         slower = min(1.0, self.config.omega / self.config.omega_first)
@@ -60,7 +62,7 @@ class Siren(nn.Module):
         ]
 
     def wrap_phases(self) -> None:
-        """Bring every bias into the one period of its sine around 0: the same field, fewer bits."""
+        """Bring every bias into the period of its sine around 0: the same function, fewer bits."""
         for layer in list(self.layers)[:-1]:
             first = layer is self.layers[0]
             period = 2 * math.pi / (self.config.omega_first if first else self.config.omega)
@@ -74,7 +76,7 @@ class Siren(nn.Module):
         (weight, bias), *hidden, (last_weight, last_bias) = (
             (layer.get_parameter("weight"), layer.get_parameter("bias")) for layer in self.layers
         )
-        # autograd needs what the sines were taken of
+        # autograd needs the arguments of the sines, so they are overwritten without gradients only
         sin = torch.sin if torch.is_grad_enabled() else torch.sin_
         x = sin(omega_first * torch.addmm(bias, coords, weight.t()))
         for weight, bias in hidden:

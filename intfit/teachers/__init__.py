@@ -1,10 +1,10 @@
-"""Teachers decide which examples the next step learns from.
+"""Teachers select the examples that the next training step learns from.
 
-INT, Implicit Neural Teaching (Zhang et al., ICML 2024): evaluate the field on the examples, rank
-them by discrepancy (absolute error summed over channels) and learn from the worst. Here in two
-forms: ``top``, greedy and faithful to the paper, and ``proportional``, which draws small batches in
-proportion to the discrepancy. Their rivals, ``full``, ``uniform``, ``evos`` and ``nint``, come
-through the same door.
+INT, Implicit Neural Teaching (Zhang et al., ICML 2024), evaluates the network on the examples,
+ranks them by discrepancy (absolute error summed over channels) and learns from the worst. Here it
+has two forms: ``top``, greedy as in the paper, and ``proportional``, which draws small batches in
+proportion to the discrepancy. ``full``, ``uniform``, ``evos`` and ``nint`` are what it is compared
+with, and have the same interface.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ from functools import partial
 import torch
 
 from ..plan import Plan
-from .base import Around, Score, Teacher
+from .base import Score, Teacher, TeacherWrapper
 from .evos import Evos
 from .greedy import Nint, TopInt
 from .plain import Full, Uniform
 from .proportional import ProportionalInt
 
 __all__ = [
-    "Around", "Evos", "Full", "Nint", "ProportionalInt", "Score", "Teacher", "TopInt", "Uniform",
-    "make_teacher",
+    "Evos", "Full", "Nint", "ProportionalInt", "Score", "Teacher", "TeacherWrapper", "TopInt",
+    "Uniform", "make_teacher",
 ]  # fmt: skip
 
 
@@ -33,10 +33,10 @@ def make_teacher(
     generator: torch.Generator,
     importance: torch.Tensor | None = None,
 ) -> Teacher:
-    """The teacher that ``plan`` names for ``n`` examples; draws on ``generator``'s device.
+    """The teacher that ``plan`` names, for ``n`` examples; it draws on ``generator``'s device.
 
-    ``shape`` is the grid they lie on in order, ``()`` where there is none; ``importance`` ``[n]``
-    says how much each counts, which the default teacher alone asks.
+    ``shape`` is the grid that the examples lie on in order, ``()`` where there is none.
+    ``importance`` ``[n]`` says how much each counts; only the default teacher uses it.
     """
     if plan.teacher == "full":
         return Full(n, device=generator.device)

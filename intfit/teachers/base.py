@@ -1,4 +1,4 @@
-"""The one door: what a teacher is, and what it may ask of the fit. A leaf."""
+"""What a teacher is, and what it may ask about the network's errors."""
 
 from typing import Protocol
 
@@ -9,40 +9,40 @@ from ..schedules import RatioSchedule, interval_at, ratio_at
 
 
 class Score(Protocol):
-    """What the field makes of examples, by passes that the fit's clock counts.
+    """What a teacher may ask about the network's errors; the passes count as training time."""
 
-    Called, it gives the discrepancies ``[B]`` of the examples at indices ``[B]``: absolute errors,
-    summed over channels, by a forward pass without gradients.
-    """
+    def __call__(self, indices: Tensor) -> Tensor:
+        """The discrepancies ``[B]`` at indices ``[B]``, by a forward pass without gradients.
 
-    def __call__(self, indices: Tensor) -> Tensor: ...
+        A discrepancy is an example's absolute error, summed over channels.
+        """
 
     def residuals(self, indices: Tensor) -> Tensor:
-        """Values less targets ``[B, c]`` at indices ``[B]``, by a forward pass."""
+        """Values minus targets ``[B, c]`` at indices ``[B]``, by a forward pass."""
 
-    def pulls(self, indices: Tensor) -> Tensor:
-        """How far ``[B]`` descent on all of these examples moves each: the tangent kernel's word.
+    def tangent_kernel_response(self, indices: Tensor) -> Tensor:
+        """How far ``[B]`` gradient descent on all of these examples moves each one's values.
 
-        The norm over channels of the empirical tangent kernel times the residuals of the examples
-        at indices ``[B]``, up to a factor: a backward and two forward passes.
+        The empirical tangent kernel of the examples at indices ``[B]`` times their residuals: the
+        norm over channels, up to a common factor. It takes a backward and two forward passes.
         """
 
 
 class Teacher(Protocol):
-    """Chooses examples. Sees indices and errors, never the medium and never the field."""
+    """Selects the examples of each step. Sees indices and errors, never medium or network."""
 
-    def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        """Indices ``[B]`` for this step, which is ``progress`` in [0, 1] of the way through."""
+    def select(self, step: int, progress: float, score: Score) -> Tensor:
+        """Indices ``[B]`` for this step; ``progress`` in [0, 1] of the training is done."""
 
     def weights(self) -> Tensor | None:
-        """How much each of the examples last chosen counts in the loss, ``[B]``; None: all alike.
+        """How much each example selected last counts in the loss, ``[B]``; None: all alike.
 
         On average 1 or less.
         """
         return None
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
-        """The discrepancies ``[B]`` that the step found at ``indices``, before it learnt."""
+        """Take note of the discrepancies ``[B]`` at ``indices``, from before the step."""
         return
 
     def ratio(self, progress: float) -> float:
@@ -50,14 +50,14 @@ class Teacher(Protocol):
         return 1.0
 
 
-class Around(Teacher):
-    """A teacher that does as another one does: something to build on."""
+class TeacherWrapper(Teacher):
+    """A teacher that does as another one does; a base for those that do a little more."""
 
     def __init__(self, teacher: Teacher) -> None:
         self._teacher = teacher
 
-    def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        return self._teacher.choose(step, progress, score)
+    def select(self, step: int, progress: float, score: Score) -> Tensor:
+        return self._teacher.select(step, progress, score)
 
     def weights(self) -> Tensor | None:
         return self._teacher.weights()
@@ -69,29 +69,30 @@ class Around(Teacher):
         return self._teacher.ratio(progress)
 
 
-class Scheduled(Teacher):
+class ScheduledTeacher(Teacher):
     """A teacher with INT's two schedules: how many examples it takes, and how often it selects."""
 
     def __init__(
         self, *, start: float, ratio_schedule: RatioSchedule, interval_schedule: str
     ) -> None:
+        """``start`` is the ratio that the ``ratio_schedule`` starts from."""
         self._start, self._ratio_schedule = start, ratio_schedule
         self._interval_schedule = interval_schedule
-        self._due = 0
+        self._next_selection = 0
 
     def ratio(self, progress: float) -> float:
         return ratio_at(self._ratio_schedule, progress, start=self._start)
 
-    def selects(self, step: int, progress: float) -> bool:
-        """Whether a selection is due; if so, the next one is an interval away."""
-        due = step >= self._due
+    def selects_at(self, step: int, progress: float) -> bool:
+        """Whether a selection is due at this step; if so, the next one is an interval later."""
+        due = step >= self._next_selection
         if due:
-            self._due = step + interval_at(self._interval_schedule, progress)
+            self._next_selection = step + interval_at(self._interval_schedule, progress)
         return due
 
 
-class Walk:
-    """Pools of at most ``size`` of ``n`` examples: all, or parts of a permutation an epoch."""
+class EpochPools:
+    """Pools of at most ``size`` of ``n`` examples: all, or parts of a permutation each epoch."""
 
     def __init__(self, n: int, *, size: int, generator: torch.Generator) -> None:
         self._n, self._size, self._generator = n, min(size, n), generator
@@ -99,7 +100,7 @@ class Walk:
         self._order = self._everything
         self._position = n
 
-    def pool(self) -> Tensor:
+    def next(self) -> Tensor:
         """Indices ``[size]`` of the next pool."""
         if self._size == self._n:
             return self._everything

@@ -7,23 +7,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .base import Scheduled, Score, Walk
+from .base import EpochPools, ScheduledTeacher, Score
 
 
-class Evos(Scheduled):
-    """The fittest survive: those with the largest errors, and those whose edges are worst.
+class Evos(ScheduledTeacher):
+    """The fittest examples survive: those whose errors, or the edges of whose errors, are largest.
 
-    Fitness is known from the last evaluation of the whole pool, which is learnt from in that step;
-    the ``interval_schedule`` says how many steps later the next is due. In between, a step learns
-    from ``ratio`` of the pool: :data:`MUTATION` of that is drawn afresh from those who did not
-    survive. Survivors are the best by the better of two ranks: of the error, and of its Laplacian
-    on the grid of ``shape`` that the examples lie on (the crossover guided by frequency). Without a
-    grid, or where the pool is a part of it, the error alone counts. The loss is the fit's own, not
-    the authors' sum with that of the Laplacians.
+    Fitness is measured on the whole pool, in steps that then learn from the whole pool. The
+    ``interval_schedule`` says how many steps apart these are. A step in between learns from
+    ``ratio`` of the pool: partly survivors, and for :data:`MUTATION_SHARE`, examples drawn afresh
+    from the others. Survivors have the best of two ranks: that of the error, and that of the
+    error's Laplacian on the grid of ``shape`` that the examples lie on (EVOS' crossover guided by
+    frequency). Without a grid, or where the pool is a part of it, the error alone counts. The loss
+    is the usual one, without the authors' second term for the Laplacian.
     """
 
-    #: The share of what is learnt from that is drawn rather than ranked.
-    MUTATION = 0.5
+    #: The share of a selection that is drawn rather than ranked.
+    MUTATION_SHARE = 0.5
 
     def __init__(
         self,
@@ -35,38 +35,38 @@ class Evos(Scheduled):
         **schedules: Any,
     ) -> None:
         super().__init__(**schedules)
-        self._walk = Walk(n, size=batch, generator=generator)
+        self._pools = EpochPools(n, size=batch, generator=generator)
         self._shape = tuple(shape) if batch >= n else ()
         self._generator = generator
-        self._pool = self._ranked = torch.arange(0)
+        self._ranked = torch.arange(0)  # the pool, fittest first
 
-    def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        if self.selects(step, progress):
-            self._pool = self._walk.pool()
-            self._ranked = self._pool[torch.argsort(self._rank(score.residuals(self._pool)))]
-            return self._pool
-        budget = max(1, round(self.ratio(progress) * len(self._pool)))
-        survivors = budget - round(self.MUTATION * budget)
-        rest = self._ranked[survivors:]
-        order = torch.randperm(len(rest), generator=self._generator, device=rest.device)
-        return torch.cat([self._ranked[:survivors], rest[order[: budget - survivors]]])
+    def select(self, step: int, progress: float, score: Score) -> Tensor:
+        if self.selects_at(step, progress):
+            pool = self._pools.next()
+            self._ranked = pool[torch.argsort(self._ranks(score.residuals(pool)))]
+            return pool
+        count = max(1, round(self.ratio(progress) * len(self._ranked)))
+        survivors = count - round(self.MUTATION_SHARE * count)
+        others = self._ranked[survivors:]
+        order = torch.randperm(len(others), generator=self._generator, device=others.device)
+        return torch.cat([self._ranked[:survivors], others[order[: count - survivors]]])
 
-    def _rank(self, residuals: Tensor) -> Tensor:
+    def _ranks(self, residuals: Tensor) -> Tensor:
         """The rank ``[B]`` of each example of the pool, fittest first, by residuals ``[B, c]``."""
-        by_error = _positions(residuals.abs().sum(dim=1))
+        by_error = _rank_descending(residuals.abs().sum(dim=1))
         if not self._shape:
             return by_error
         edges = laplacian(residuals.T.reshape(-1, *self._shape)).abs().sum(dim=0)
-        return torch.minimum(by_error, _positions(edges.flatten()))
+        return torch.minimum(by_error, _rank_descending(edges.flatten()))
 
 
-def _positions(fitness: Tensor) -> Tensor:
-    """Where each of ``[B]`` stands in the order of falling fitness."""
-    positions = torch.empty_like(fitness, dtype=torch.long)
-    positions[torch.argsort(fitness, descending=True)] = torch.arange(
+def _rank_descending(fitness: Tensor) -> Tensor:
+    """The rank of each of ``[B]`` in the order of falling fitness."""
+    ranks = torch.empty_like(fitness, dtype=torch.long)
+    ranks[torch.argsort(fitness, descending=True)] = torch.arange(
         len(fitness), device=fitness.device
     )
-    return positions
+    return ranks
 
 
 def laplacian(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a teacher chose, kept: for ``--save-selection`` and the bench's maps."""
+"""Keeping what a teacher selects, for ``--save-selection`` and the bench's maps."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from . import Around, Score, Teacher
+from .base import Score, Teacher, TeacherWrapper
 
-#: A map shows the latest draws that together make this share of the signal: one selection of
-#: greedy INT, or as many small batches.
-SHARE = 0.1
+#: A map shows the latest selections that together make up this share of the signal: one selection
+#: of greedy INT, or as many small batches.
+MAP_SHARE = 0.1
 
 
-class SelectionObserver(Around):
-    """A teacher that hands on what another one chooses of ``n`` examples, now and then.
+class SelectionObserver(TeacherWrapper):
+    """Reports what a teacher of ``n`` examples has selected lately, at some moments of a fit.
 
-    ``keep`` is called with the step, the moment and the indices ``[B]`` chosen of late, on the CPU,
-    once for each of the ``moments``, shares of the fit in rising order.
+    The ``moments`` are shares of the fit in [0, 1], rising. At each one, ``keep`` is called with
+    the step, the moment and the indices ``[B]`` selected lately, on the CPU, without repeats.
     """
 
     def __init__(
@@ -28,22 +28,24 @@ class SelectionObserver(Around):
         keep: Callable[[int, float, Tensor], None],
     ) -> None:
         super().__init__(teacher)
-        self._n, self._keep = n, keep
+        self._map_size, self._keep = n * MAP_SHARE, keep
         self._recent: deque[Tensor] = deque()
-        self._due = deque(moments)
+        self._moments = deque(moments)
 
-    def choose(self, step: int, progress: float, score: Score) -> Tensor:
-        chosen = super().choose(step, progress, score)
-        if not self._due:
-            return chosen
-        self._recent.append(chosen)
-        enough = self._n * SHARE
-        while sum(map(len, self._recent)) - len(self._recent[0]) >= enough:
+    def select(self, step: int, progress: float, score: Score) -> Tensor:
+        indices = super().select(step, progress, score)
+        if not self._moments:
+            return indices
+        self._recent.append(indices)
+        while self._count_recent() - len(self._recent[0]) >= self._map_size:
             self._recent.popleft()
-        full = sum(map(len, self._recent)) >= min(enough, len(chosen) * (step + 1))
-        if progress >= self._due[0] and full:
-            moment = self._due.popleft()
-            while self._due and progress >= self._due[0]:
-                moment = self._due.popleft()
+        full = self._count_recent() >= min(self._map_size, len(indices) * (step + 1))
+        if progress >= self._moments[0] and full:
+            moment = self._moments.popleft()
+            while self._moments and progress >= self._moments[0]:
+                moment = self._moments.popleft()
             self._keep(step, moment, torch.unique(torch.cat(list(self._recent))).cpu())
-        return chosen
+        return indices
+
+    def _count_recent(self) -> int:
+        return sum(map(len, self._recent))

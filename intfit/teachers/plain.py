@@ -1,4 +1,4 @@
-"""Teachers that do not look: everything, or whatever is drawn."""
+"""Teachers that do not ask about errors: all examples, or uniform draws."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ class Full(Teacher):
     def __init__(self, n: int, *, device: torch.device) -> None:
         self._all = torch.arange(n, device=device)
 
-    def choose(self, step: int, progress: float, score: Score) -> Tensor:
+    def select(self, step: int, progress: float, score: Score) -> Tensor:
         return self._all
 
 
@@ -22,6 +22,6 @@ class Uniform(Teacher):
     def __init__(self, n: int, *, batch: int, generator: torch.Generator) -> None:
         self._n, self._batch, self._generator = n, batch, generator
 
-    def choose(self, step: int, progress: float, score: Score) -> Tensor:
+    def select(self, step: int, progress: float, score: Score) -> Tensor:
         generator = self._generator
         return torch.randint(self._n, (self._batch,), generator=generator, device=generator.device)

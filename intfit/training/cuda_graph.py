@@ -1,8 +1,8 @@
-"""Steps of a fit on a GPU, replayed as one CUDA graph.
+"""Training steps on a GPU, replayed as one CUDA graph.
 
 A small network's kernels take less time than it takes to launch them one by one. A graph launches
-all those of a step at once: on the same memory and of the same shapes, with nothing in between
-that the host would have to know.
+all those of a step at once: on the same memory and of the same shapes, and with no values on which
+the host would have to decide anything.
 """
 
 import warnings
@@ -12,30 +12,30 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-#: Steps alike in a row before the next ones are taken to be so, too.
-ALIKE = 3
+#: Steps of the same kind in a row after which the next one is recorded.
+STEPS_BEFORE_RECORDING = 3
 
-#: Records what a call does: returns what does it again, and the result that this writes to.
-Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
+#: Records what a call does. Returns what replays it, and the result, which a replay writes to.
+Recorder = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 
-class Work(Protocol):
-    """What a step does on the device: tensors of fixed shapes from tensors of fixed shapes."""
+class StepFunction(Protocol):
+    """What a training step does on the device."""
 
     def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
-        """Learn from the examples at ``indices`` ``[B]``; returns their discrepancies ``[B]``."""
+        """Train on the examples at ``indices`` ``[B]``; returns their discrepancies ``[B]``."""
 
 
-class Step(Work, Protocol):
-    """Work that can be recorded."""
+class RecordableStep(StepFunction, Protocol):
+    """A step of fixed shapes that takes its tensors from, and leaves them at, fixed places."""
 
     @property
     def parts(self) -> tuple[object, ...]:
-        """What it is made of: steps are not alike where one of these has changed."""
+        """What it consists of: a recording is no longer valid once one of these is replaced."""
 
 
-def recorder(device: torch.device) -> Record:
-    """Records as a CUDA graph of ``device``. Recording does nothing yet."""
+def record_on(device: torch.device) -> Recorder:
+    """A recorder that captures a CUDA graph of ``device``; capturing computes nothing yet."""
 
     def record(call: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
         with torch.cuda.device(device):
@@ -44,25 +44,25 @@ def recorder(device: torch.device) -> Record:
             try:
                 # other threads may use the device meanwhile
                 with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
-                    found = call()
+                    result = call()
             except RuntimeError:
-                torch.cuda.set_stream(before)  # a capture that fails leaves its own
+                torch.cuda.set_stream(before)  # a capture that fails leaves its own stream set
                 raise
-        return graph.replay, found
+        return graph.replay, result
 
     return record
 
 
-class Graphed:
-    """Does as ``step`` does; steps that are alike are recorded once and replayed, if they can be.
+class CudaGraphStep:
+    """Does what ``step`` does; steps of the same kind are recorded once and replayed, if possible.
 
-    What it returns is overwritten by the next step.
+    The tensor that it returns is overwritten by the next call.
     """
 
-    def __init__(self, step: Step, *, record: Record) -> None:
+    def __init__(self, step: RecordableStep, *, record: Recorder) -> None:
         self._step, self._record = step, record
         self._kind: tuple[object, ...] = ()
-        self._alike, self._enough = 0, ALIKE
+        self._same_kind, self._steps_before_recording = 0, STEPS_BEFORE_RECORDING
         self._failed = False
         self._replay: Callable[[], object] | None = None
 
@@ -70,21 +70,22 @@ class Graphed:
         kind = len(indices), weights is None, *self._step.parts
         if kind != self._kind:
             if self._replay is not None:
-                self._enough *= 2  # where steps alternate, recording costs more than it gains
-            self._kind, self._alike, self._replay = kind, 0, None
-        self._alike += 1
-        if self._alike <= self._enough or self._failed:
+                # where kinds alternate, recording costs more than it gains
+                self._steps_before_recording *= 2
+            self._kind, self._same_kind, self._replay = kind, 0, None
+        self._same_kind += 1
+        if self._same_kind <= self._steps_before_recording or self._failed:
             return self._step(indices, weights)
         if self._replay is None:
-            given = self._given = indices.clone(), None if weights is None else weights.clone()
+            inputs = self._inputs = indices.clone(), None if weights is None else weights.clone()
             try:
-                self._replay, self._found = self._record(lambda: self._step(*given))
+                self._replay, self._result = self._record(lambda: self._step(*inputs))
             except RuntimeError as error:
                 self._failed = True
                 warnings.warn(f"slower, since it cannot be a CUDA graph: {error}", stacklevel=2)
                 return self._step(indices, weights)
-        for kept, now in zip(self._given, (indices, weights), strict=True):
-            if kept is not None and now is not None:
-                kept.copy_(now)
+        for recorded, given in zip(self._inputs, (indices, weights), strict=True):
+            if recorded is not None and given is not None:
+                recorded.copy_(given)
         self._replay()
-        return self._found
+        return self._result

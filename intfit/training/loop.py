@@ -1,56 +1,53 @@
-"""The training loop: an iterator of progress, no printing."""
+"""The training loop: an iterator of progress that prints nothing."""
 
-import ctypes
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..devices import wait_for
 from ..networks.siren import Siren
 from ..plan import Plan
 from ..settings import Goal
 from ..teachers import Teacher
-from .cuda_graph import Graphed, Work, recorder
-from .examples import Examples, Metric, quality
-from .gradients.base import Gradient, Lesson, Loss
-from .gradients.by_hand import Descent, fast_kind
-from .gradients.fused import fused
+from .cuda_graph import CudaGraphStep, record_on
+from .evaluation import MEASURE, evaluate, measure
+from .examples import Examples, quality
+from .gradients.selection import select_gradients
+from .memory import keep_freed_memory
 from .optimizer import Adam
-from .scoring import Look
+from .scoring import Scorer
+from .step import TrainingStep, train_step
 
-#: Examples a forward or backward pass takes at once; larger batches accumulate gradients.
-CHUNK = 1 << 16
-#: Examples that a glance at the distortion is measured on, and the seconds between two glances.
-GLANCE = 1 << 12
-GLANCE_SECONDS = 0.5
-#: Examples that the reported distortion is measured on: all, up to a megapixel.
-MEASURE = 1 << 20
-#: Steps between two looks at whether the target is reached: counted, not timed, so that the same
-#: command stops at the same step.
-TARGET_EVERY = 50
-#: The share of a fit, at its end and at its smallest learning rates, that has parameters rounded.
+#: Examples of the subsample that progress is reported on; the least seconds between two reports.
+SUBSAMPLE = 1 << 12
+REPORT_SECONDS = 0.5
+#: Steps between two checks of the goal: counted, not timed, so that the same command always stops
+#: at the same step.
+GOAL_STEPS = 50
+#: The last share of a fit, in which the parameters are rounded.
 FINISH = 0.15
-#: The learning rate climbs over so many steps, or over this share of a fit of few steps.
+#: The learning rate rises over so many steps, or over this share of a fit of few steps.
 WARM_UP, WARM_UP_SHARE = 50, 0.05
-#: A fit that this far on leaves more than this share of the signal's variance unexplained has
-#: stalled: its learning rate was too high, and it starts over with so many times less. (Measured:
-#: speech needs a quarter of what a cello does, and stays at 0 dB with more.)
-STALL_AT, STALLED, SLOWER = 0.1, 0.7, 4
+#: A fit has stalled if after this share of it, more than this share of the signal's variance is
+#: left as error: its learning rate was too high. It is divided by so much for another start.
+STALL_AT, STALLED_SHARE, STALL_LR_FACTOR = 0.1, 0.7, 4
+
+#: Called before a fit's last stretch. Rounds the network's parameters while what it returns is
+#: entered.
+ChooseRounding = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
 class Progress:
     """Where a fit stands.
 
-    ``fraction`` of the schedule done, in [0, 1]; ``distortion`` in the medium's metric, estimated
-    on a few thousand examples; ``ratio`` of the examples in play.
+    ``fraction`` of the schedule done, in [0, 1]; ``seconds`` of training; ``distortion`` in the
+    medium's metric, estimated on a few thousand examples; ``ratio`` of the examples in play.
     """
 
     step: int
@@ -61,7 +58,7 @@ class Progress:
 
 
 class Clock:
-    """The seconds that a fit has run, by ``now``: it stands still while paused."""
+    """The seconds that a fit has run, as counted by ``now``: it stands still while paused."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -79,226 +76,191 @@ class Clock:
             self._start += self._now() - began
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep the blocks it frees.
-
-    By default it hands blocks of a few MB back to the system, and a training step that allocates
-    the same ones again spends 40 % of its time in page faults (measured: 25 ms against 15 ms a
-    step of 8192 examples, SIREN 64 x 6, two cores). Does nothing under another C library.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            trim_threshold, mmap_threshold = -1, -3
-            mallopt(mmap_threshold, 1 << 30)
-            mallopt(trim_threshold, (1 << 31) - 1)
-
-
-def evaluate(field: nn.Module, coords: Tensor) -> Tensor:
-    """The field's values ``[B, c]`` at ``[B, d]`` without gradients, in bounded memory."""
-    with torch.no_grad():
-        return torch.cat([field(part) for part in coords.split(CHUNK)])
-
-
-def measure(
-    field: nn.Module,
-    signal: Examples,
-    *,
-    count: int,
-    generator: torch.Generator,
-    metric: Metric | None = None,
-) -> float:
-    """The distortion of the field in ``metric``, or the medium's, on at most ``count`` examples."""
-    return signal.measure(partial(evaluate, field), count=count, generator=generator, metric=metric)
-
-
-def gradients_of(field: nn.Module, *, batch: int, loss: Loss) -> tuple[Gradient, Gradient]:
-    """For most of a fit and for its end, which is in float32 throughout.
-
-    For a SIREN by hand on the CPU, for a small one in one kernel on CUDA; or by autograd.
-    """
-    device = next(field.parameters()).device.type
-    if isinstance(field, Siren) and type(field).forward is Siren.forward:
-        if device == "cpu":
-            exact, kind = Descent(field), fast_kind(field.config.width)
-            return exact if kind == torch.float32 else Descent(field, kind=kind), exact
-        one = fused(field, batch=batch, loss=loss)
-        if one is not None:
-            return one, one
-    rough, fine = ("tf32", "ieee") if device == "cuda" else (None, None)
-    return partial(by_autograd, field, rough), partial(by_autograd, field, fine)
-
-
-@contextmanager
-def multiplied(precision: str) -> Iterator[None]:
-    """Matrices of float32 are multiplied in ``precision`` on CUDA: ``ieee`` or ``tf32``.
-
-    TF32 rounds a quarter as much as bfloat16, which costs no quality where the last steps do not.
-    """
-    matmul = torch.backends.cuda.matmul
-    before, matmul.fp32_precision = matmul.fp32_precision, precision
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before
-
-
-def by_autograd(field: nn.Module, precision: str | None, lesson: Lesson) -> Tensor:
-    """The :class:`Gradient` of any field; matrices are :func:`multiplied` in ``precision``."""
-    with nullcontext() if precision is None else multiplied(precision):
-        difference: Tensor = field(lesson.coords) - lesson.targets
-        absolute = difference.abs() if lesson.loss == "l1" else difference.square()
-        if lesson.weights is not None:
-            absolute = absolute * lesson.weights[:, None]
-        (absolute.mean() * (len(difference) / lesson.count)).backward()
-    return difference.detach().abs().sum(dim=1)
-
-
-class Descend:
-    """What a step does: examples gathered, their gradient, and the optimizer's step."""
-
-    def __init__(self, signal: Examples, optimizer: Adam, gradient: Gradient) -> None:
-        self._signal, self._optimizer = signal, optimizer
-        self.gradient = gradient
-        self.rounding: AbstractContextManager[None] = nullcontext()
-
-    @property
-    def parts(self) -> tuple[object, ...]:
-        return self.gradient, self.rounding
-
-    def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
-        errors = []
-        with self.rounding:
-            for first in range(0, len(indices), CHUNK):
-                part = slice(first, first + CHUNK)
-                examples = self._signal.gather(indices[part])
-                counts = None if weights is None else weights[part]
-                lesson = Lesson(*examples, self._signal.loss, len(indices), counts)
-                errors.append(self.gradient(lesson))
-        self._optimizer.step()
-        return errors[0] if len(errors) == 1 else torch.cat(errors)
-
-
-def learn(indices: Tensor, work: Work, optimizer: Adam, teacher: Teacher, *, share: float) -> None:
-    """One step on the examples at ``indices``, at so large a share of the learning rate."""
-    optimizer.advance(share)
-    teacher.observe(indices, work(indices, teacher.weights()))
-
-
-def _rate_at(fraction: float, step: int) -> float:
-    """Share of the learning rate: a short warm-up, then a cosine to zero over the whole fit."""
-    warm = min(1.0, max((step + 1) / WARM_UP, fraction / WARM_UP_SHARE))
-    return warm * (1 + math.cos(math.pi * fraction)) / 2
-
-
 def fit(
-    field: Siren,
-    signal: Examples,
+    network: Siren,
+    examples: Examples,
     teacher: Teacher,
     plan: Plan,
     *,
     generator: torch.Generator,
-    settle: Callable[[], AbstractContextManager[None]] | None = None,
+    choose_rounding: ChooseRounding | None = None,
     restarts: bool = True,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
-    """Fit ``field`` to ``signal`` in place; yields now and then, and once at the end.
+    """Fit ``network`` to ``examples`` in place; reports progress now and then, and at the end.
 
-    The schedule is laid out over ``plan.steps``, or over ``plan.max_time`` seconds where that is
-    set. Where the plan stops at its goal and reaches it earlier, only the last stretch is left, in
-    proportion. The clock stands still while the caller has what is yielded. Nothing waits for the
-    device between two glances at the distortion, half a second apart. A fit that has learnt next to
-    nothing after a tenth of its schedule starts over, once, with a lower learning rate and the rest
-    of the schedule, if it ``restarts``.
+    The schedule takes ``plan.steps``, or where these are None, ``plan.max_time`` seconds. Where the
+    plan stops at its goal and reaches it early, only the last stretch is left, in proportion. The
+    clock stands still while the caller has a report, and nothing waits for the device in between.
+    If it ``restarts``, a fit that stalls starts over, once, with a lower learning rate.
 
-    ``settle`` is called before the last stretch of the fit; what it returns rounds the parameters
-    while it is entered, and does so in every step from then on.
-
-    ``now`` is what seconds are counted by. ``generator`` draws the examples that glances are
-    measured on, so that showing progress leaves the teacher's draws, and the file, as they are.
+    ``choose_rounding`` is called before the last stretch; what it returns is then entered in every
+    step, to round the parameters. ``now`` counts the seconds. ``generator`` draws the examples that
+    are measured on: reports change neither the teacher's draws nor the result.
     """
     keep_freed_memory()
-    optimizer = Adam(field.groups(1.0), plan.lr, beta2=plan.beta2)
-    rough, exact = gradients_of(field, batch=min(plan.batch, signal.n), loss=signal.loss)
-    descend = Descend(signal, optimizer, rough)
-    device = next(field.parameters()).device
-    work = Graphed(descend, record=recorder(device)) if device.type == "cuda" else descend
-    newborn: list[Tensor] | None = [p.detach().clone() for p in field.parameters()]
-    coords, targets = signal.draw_evaluation_examples(GLANCE, generator=generator)
-    score = Look(field, signal, chunk=CHUNK)
+    yield from _Fit(network, examples, teacher, plan, generator).run(choose_rounding, restarts, now)
 
-    def stalled() -> bool:
-        left = (evaluate(field, coords) - targets).square().mean()
-        return signal.loss == "l2" and bool(left > STALLED * targets.var(dim=0).mean())
 
-    def glance(step: int, fraction: float, seconds: float) -> Progress:
-        with descend.rounding:
-            value = quality(signal.metric, evaluate(field, coords), targets)
-        return Progress(step, fraction, seconds, value, teacher.ratio(fraction))
+class _Fit:
+    """One fit and its stages: see :func:`fit`."""
 
-    rosy = 0.0  # how much too good the last cheap guess at the goal was
+    def __init__(
+        self,
+        network: Siren,
+        examples: Examples,
+        teacher: Teacher,
+        plan: Plan,
+        generator: torch.Generator,
+    ) -> None:
+        self._network, self._examples, self._teacher, self._plan = network, examples, teacher, plan
+        self._device = next(network.parameters()).device
+        self._optimizer = Adam(network.groups(1.0), plan.lr, beta2=plan.beta2)
+        gradient, self._exact_gradient = select_gradients(
+            network, batch=min(plan.batch, examples.n), loss=examples.loss
+        )
+        self._step = TrainingStep(examples, self._optimizer, gradient)
+        self._initial_parameters = [p.detach().clone() for p in network.parameters()]
+        self._subsample = examples.draw_evaluation_examples(SUBSAMPLE, generator=generator)
+        goal = plan.goal if plan.stops_at_goal else None
+        self._goal = None if goal is None else _GoalCheck(network, examples, goal, generator)
 
-    def reached() -> bool:
-        nonlocal rosy
-        goal = plan.goal
-        if goal is None or not plan.stops_at_goal:
-            return False
-
-        def above(goal: Goal, count: int) -> float:
-            return goal.margin(
-                measure(field, signal, count=count, generator=generator, metric=goal.metric)
-            )
-
-        guess = above(goal, GLANCE)  # cheap, and mostly says no
-        if guess < rosy:
-            return False
-        exact = above(goal, MEASURE)
-        rosy = max(0.0, guess - exact)
-        return exact >= 0
-
-    finishing = False
-    enough = None  # the step at which the target was reached
-    clock, glanced = Clock(now), 0.0
-    step = 0
-    while True:
-        spent = clock.seconds()
-        if plan.steps is not None:
-            fraction = step / plan.steps
-        else:
-            assert plan.max_time is not None
-            fraction = min(spent / plan.max_time, 1.0)
-        if enough is not None:
-            last = max(1.0, enough * FINISH / (1 - FINISH))
-            fraction = max(fraction, 1 - FINISH * (1 - (step - enough) / last))
-        if fraction >= 1:
-            break
-        if spent - glanced >= GLANCE_SECONDS:
-            glanced = spent
-            seen = glance(step, fraction, spent)
-            with clock.paused():  # what is done with it is not the fit's time
-                yield seen
-        rounded = finishing and settle is not None
-        if step % TARGET_EVERY == 0 and enough is None and not rounded and reached():
-            if settle is None:
+    def run(
+        self,
+        choose_rounding: ChooseRounding | None,
+        restarts: bool,
+        now: Callable[[], float],
+    ) -> Iterator[Progress]:
+        """Train from the first step to the end of the schedule."""
+        step_function, score = self._recorded_step(), Scorer(self._network, self._examples)
+        schedule, clock = _Schedule(self._plan), Clock(now)
+        step, last_report = 0, 0.0
+        finishing, may_stall = False, True
+        while True:
+            elapsed = clock.seconds()
+            fraction = schedule.fraction(step, elapsed)
+            if fraction >= 1:
                 break
-            enough = step
-            continue
-        if not finishing and fraction >= 1 - FINISH:
-            descend.gradient, finishing = exact, True
-            if settle is not None:
-                wait_for(device)  # what it has still to do is the fit's time
-                with clock.paused():  # or there might be no time left to finish in
-                    descend.rounding = settle()
-        if newborn is not None and fraction >= STALL_AT:
-            if restarts and step >= WARM_UP and stalled():
-                with torch.no_grad():
-                    for parameter, value in zip(field.parameters(), newborn, strict=True):
-                        parameter.copy_(value)
-                optimizer.restart(plan.lr / SLOWER)
-            newborn = None
-        chosen = teacher.choose(step, fraction, score)
-        learn(chosen, work, optimizer, teacher, share=_rate_at(fraction, step))
-        step += 1
-    wait_for(device)
-    seconds = clock.seconds()
-    yield glance(step, 1.0, seconds)
+            if elapsed - last_report >= REPORT_SECONDS:
+                last_report = elapsed
+                progress = self._progress(step, fraction, elapsed)
+                with clock.paused():
+                    yield progress
+            rounded = finishing and choose_rounding is not None
+            if not schedule.goal_reached and not rounded and self._reaches_goal(step):
+                if choose_rounding is None:
+                    break
+                schedule.finish_from(step)
+                continue
+            if not finishing and fraction >= 1 - FINISH:
+                finishing = True
+                self._step.gradient = self._exact_gradient
+                if choose_rounding is not None:
+                    wait_for(self._device)  # its queued work counts as training
+                    with clock.paused():  # or a fit by time might have no steps left to finish in
+                        self._step.rounding = choose_rounding()
+            if may_stall and fraction >= STALL_AT:
+                may_stall = False
+                if restarts and step >= WARM_UP and self._has_stalled():
+                    self._start_over()
+                self._initial_parameters.clear()
+            indices = self._teacher.select(step, fraction, score)
+            lr_share = _lr_share(fraction, step)
+            train_step(indices, step_function, self._optimizer, self._teacher, lr_share=lr_share)
+            step += 1
+        wait_for(self._device)
+        yield self._progress(step, 1.0, clock.seconds())
+
+    def _recorded_step(self) -> TrainingStep | CudaGraphStep:
+        if self._device.type == "cuda":
+            return CudaGraphStep(self._step, record=record_on(self._device))
+        return self._step
+
+    def _progress(self, step: int, fraction: float, seconds: float) -> Progress:
+        coords, targets = self._subsample
+        with self._step.rounding:
+            values = evaluate(self._network, coords)
+            distortion = quality(self._examples.metric, values, targets)
+        return Progress(step, fraction, seconds, distortion, self._teacher.ratio(fraction))
+
+    def _reaches_goal(self, step: int) -> bool:
+        """Whether the goal is reached; checked at every GOAL_STEPS steps only."""
+        return step % GOAL_STEPS == 0 and self._goal is not None and self._goal.is_reached()
+
+    def _has_stalled(self) -> bool:
+        coords, targets = self._subsample
+        error = (evaluate(self._network, coords) - targets).square().mean()
+        variance = targets.var(dim=0).mean()
+        return self._examples.loss == "l2" and bool(error > STALLED_SHARE * variance)
+
+    def _start_over(self) -> None:
+        """Return to the initial parameters, with a lower learning rate."""
+        parameters = self._network.parameters()
+        with torch.no_grad():
+            for parameter, initial in zip(parameters, self._initial_parameters, strict=True):
+                parameter.copy_(initial)
+        self._optimizer.restart(self._plan.lr / STALL_LR_FACTOR)
+
+
+class _Schedule:
+    """How much of a fit is done: by steps or by seconds, and at the end by steps since its goal."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._steps, self._max_time = plan.steps, plan.max_time
+        self._goal_step: int | None = None
+
+    @property
+    def goal_reached(self) -> bool:
+        return self._goal_step is not None
+
+    def finish_from(self, step: int) -> None:
+        """Skip to the last stretch at ``step``: it takes its usual share of the shorter fit."""
+        self._goal_step = step
+
+    def fraction(self, step: int, elapsed: float) -> float:
+        """The share of the schedule that is done, in [0, 1] or above."""
+        if self._steps is not None:
+            fraction = step / self._steps
+        else:
+            assert self._max_time is not None
+            fraction = min(elapsed / self._max_time, 1.0)
+        if self._goal_step is not None:
+            stretch = max(1.0, self._goal_step * FINISH / (1 - FINISH))
+            fraction = max(fraction, 1 - FINISH * (1 - (step - self._goal_step) / stretch))
+        return fraction
+
+
+class _GoalCheck:
+    """Tells whether a network reaches a goal; mostly from a subsample, which is cheap."""
+
+    def __init__(
+        self, network: nn.Module, examples: Examples, goal: Goal, generator: torch.Generator
+    ) -> None:
+        self._network, self._examples, self._goal = network, examples, goal
+        self._generator = generator
+        self._subsample_bias = 0.0  # how much better the subsample looked at the last full check
+
+    def is_reached(self) -> bool:
+        estimate = self._margin(SUBSAMPLE)
+        if estimate < self._subsample_bias:
+            return False
+        margin = self._margin(MEASURE)
+        self._subsample_bias = max(0.0, estimate - margin)
+        return margin >= 0
+
+    def _margin(self, count: int) -> float:
+        """How far the goal is exceeded, measured on ``count`` examples."""
+        distortion = measure(
+            self._network,
+            self._examples,
+            count=count,
+            generator=self._generator,
+            metric=self._goal.metric,
+        )
+        return self._goal.margin(distortion)
+
+
+def _lr_share(fraction: float, step: int) -> float:
+    """The share of the learning rate: a short warm-up, then a cosine to zero over the whole fit."""
+    warm_up = min(1.0, max((step + 1) / WARM_UP, fraction / WARM_UP_SHARE))
+    return warm_up * (1 + math.cos(math.pi * fraction)) / 2

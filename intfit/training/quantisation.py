@@ -1,4 +1,4 @@
-"""How coarsely to round a fitted network: where distortion and rate are in balance.
+"""The quantisation steps of a fitted network, at which distortion and rate are in balance.
 
 Rounding a tensor of n parameters in steps of s adds kappa s^2 to the squared error, where kappa is
 its sensitivity. At a given total of bits the sum of these is least where kappa s^2 / n is the same
@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from ..coding import integers as entropy
 from ..coding import weights
-from ..coding.integers import LARGEST, fit_model
+from ..coding.integers import LARGEST
 from ..coding.steps import (
     FINEST_WEIGHT_STEP,
     WEIGHT_STEPS_PER_OCTAVE,
@@ -21,20 +22,20 @@ from ..coding.steps import (
 )
 from ..coding.weights import QuantisedTensor
 from ..networks.siren import set_parameters
+from .evaluation import evaluate
 from .examples import Examples
-from .loop import evaluate
 
 #: Examples that sensitivities and distortions are measured on.
 EXAMPLES = 1 << 14
-#: The share of a tensor's root mean square that it is disturbed by to find its sensitivity.
-DISTURBANCE = 0.02
-#: Or by less: the outputs must move by no more than this share of their variance, or sines that
-#: turn around hide how sensitive they are (the first layer of a recording's network, above all).
-LINEAR = 1e-2
-#: The search goes over levels in twelfths of an octave, this far apart and then finer.
+#: The noise added to a tensor to measure its sensitivity, relative to its root mean square.
+NOISE_SHARE = 0.02
+#: It is less where it would change the outputs by more than this share of their variance: there
+#: sines turn around and hide the sensitivity, above all in the first layer of a recording.
+MAX_CHANGE = 1e-2
+#: Strides of the search for a level, coarse to fine, in steps of the index.
 STRIDES = (12, 4, 1)
-#: The share of what rounding adds to the distortion that the finishing fit does not win back.
-LEFT = 0.4
+#: The share of the distortion added by rounding that the last stretch of a fit does not win back.
+REMAINING_SHARE = 0.4
 
 #: Step index of every parameter, by name.
 Steps = dict[str, int]
@@ -56,100 +57,105 @@ def dequantise(quantised: Mapping[str, QuantisedTensor]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(tensor.dequantise()) for name, tensor in quantised.items()}
 
 
-def bits(quantised: Mapping[str, QuantisedTensor]) -> float:
-    """Bits that the parameters take in a payload."""
+def count_bits(quantised: Mapping[str, QuantisedTensor]) -> float:
+    """Bits that the parameters take in a payload, about."""
     total = 8.0 * weights.OVERHEAD * len(quantised)
     for tensor in quantised.values():
-        total += fit_model(tensor.integers)[1]
+        total += entropy.fit_model(tensor.integers)[1]
     return total
 
 
-def sensitivities(
-    field: nn.Module, coords: Tensor, *, generator: torch.Generator
+def measure_sensitivities(
+    network: nn.Module, coords: Tensor, *, generator: torch.Generator
 ) -> dict[str, float]:
-    """The squared error that a disturbance of variance 1 of one parameter adds, for each tensor.
+    """The squared error added by noise of variance 1 on one parameter, for each tensor.
 
-    Measured on the outputs at ``coords`` ``[B, d]``, which a little noise in the tensor moves:
-    Gauss and Newton's approximation, which needs neither targets nor second derivatives.
+    Measured by the change of the outputs at ``coords`` ``[B, d]`` when a tensor gets a little
+    noise: a Gauss-Newton approximation, which needs neither targets nor second derivatives.
     """
-    before = evaluate(field, coords)
-    power = max(float(before.var()), 1e-12)
-    found = {}
-    for name, tensor in field.named_parameters():
-        kept = tensor.detach().clone()
-        scale = DISTURBANCE * float(kept.square().mean().sqrt().clamp_min(1e-9))
-        noise = torch.randn(kept.shape, generator=generator, device=generator.device)
+    outputs = evaluate(network, coords)
+    variance = max(float(outputs.var()), 1e-12)
+    sensitivities = {}
+    for name, tensor in network.named_parameters():
+        exact = tensor.detach().clone()
+        scale = NOISE_SHARE * float(exact.square().mean().sqrt().clamp_min(1e-9))
+        noise = torch.randn(exact.shape, generator=generator, device=generator.device)
         while True:
             with torch.no_grad():
-                tensor.add_(noise.to(kept.device), alpha=scale)
-                moved = float((evaluate(field, coords) - before).square().mean())
-                tensor.copy_(kept)
-            if moved <= LINEAR * power or scale < 1e-9:
+                tensor.add_(noise.to(exact.device), alpha=scale)
+                change = float((evaluate(network, coords) - outputs).square().mean())
+                tensor.copy_(exact)
+            if change <= MAX_CHANGE * variance or scale < 1e-9:
                 break
             scale /= 4
-        found[name] = max(moved, 1e-20) / scale**2 / kept.numel()
-    return found
+        sensitivities[name] = max(change, 1e-20) / scale**2 / exact.numel()
+    return sensitivities
 
 
 def choose_steps(
-    field: nn.Module,
-    signal: Examples,
+    network: nn.Module,
+    examples: Examples,
     *,
     rd_lambda: float,
     generator: torch.Generator,
     max_bits: float | None = None,
 ) -> Steps:
-    """The steps to round ``field`` with.
+    """The quantisation steps for ``network``, which is left as it was.
 
-    They make ln(distortion) + ``rd_lambda`` x bits a parameter least. Examples count by their
-    importance, whatever the teacher.
-    Or, where ``max_bits`` bounds the bits of all parameters, they are the finest that these allow.
-    The field is left as it was.
+    They minimise ln(distortion) + ``rd_lambda`` x bits a parameter, where examples count by their
+    importance. Or, where all parameters may take ``max_bits`` bits, they are the finest possible.
     """
-    # Training examples: a surface's evaluation examples tell inside from outside, not distances.
-    drawn = (min(signal.n, EXAMPLES),)
-    indices = torch.randint(signal.n, drawn, generator=generator, device=generator.device)
-    coords, targets = signal.gather(indices)
-    importance = signal.importance
-    counts = None if importance is None else importance[indices, None]
-    parameters = {name: tensor.detach().clone() for name, tensor in field.named_parameters()}
+    # Training examples: those that a surface is measured on tell inside from outside only.
+    indices = torch.randint(
+        examples.n,
+        (min(examples.n, EXAMPLES),),
+        generator=generator,
+        device=generator.device,
+    )
+    coords, targets = examples.gather(indices)
+    importance = None if examples.importance is None else examples.importance[indices, None]
+    parameters = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
     count = sum(tensor.numel() for tensor in parameters.values())
-    sensitivity = sensitivities(field, coords, generator=generator)
+    sensitivities = measure_sensitivities(network, coords, generator=generator)
 
     def steps_at(level: int) -> Steps:
         scale = 2.0 ** (level / WEIGHT_STEPS_PER_OCTAVE)
-        return {name: nearest_weight_step(scale / math.sqrt(k)) for name, k in sensitivity.items()}
+        return {
+            name: nearest_weight_step(scale / math.sqrt(sensitivity))
+            for name, sensitivity in sensitivities.items()
+        }
 
-    def loss() -> float:
-        difference = evaluate(field, coords) - targets
-        absolute = difference.abs() if signal.loss == "l1" else difference.square()
-        return max(float((absolute if counts is None else absolute * counts).mean()), 1e-12)
+    def measure_loss() -> float:
+        difference = evaluate(network, coords) - targets
+        losses = difference.abs() if examples.loss == "l1" else difference.square()
+        losses = losses if importance is None else losses * importance
+        return max(float(losses.mean()), 1e-12)
 
-    untouched = loss()
+    exact_loss = measure_loss()
 
     def cost(level: int) -> float:
         steps = steps_at(level)
         quantised = quantise(parameters, steps)
-        taken = bits(quantised)
+        bits = count_bits(quantised)
         if max_bits is not None:
-            finer_still = min(steps.values()) < FINEST_WEIGHT_STEP
-            return level if taken <= max_bits and finer_still else math.inf
-        set_parameters(field, dequantise(quantised))
-        added = max(loss() - untouched, 0.0)
-        return math.log(untouched + LEFT * added) + rd_lambda * taken / count
+            not_finest = min(steps.values()) < FINEST_WEIGHT_STEP
+            return level if bits <= max_bits and not_finest else math.inf
+        set_parameters(network, dequantise(quantised))
+        added = max(measure_loss() - exact_loss, 0.0)
+        return math.log(exact_loss + REMAINING_SHARE * added) + rd_lambda * bits / count
 
-    level = round(WEIGHT_STEPS_PER_OCTAVE * math.log2(math.sqrt(untouched / count)))
+    level = round(WEIGHT_STEPS_PER_OCTAVE * math.log2(math.sqrt(exact_loss / count)))
     if max_bits is not None:
         while cost(level) == math.inf and any(steps_at(level).values()):
             level += STRIDES[0]
     for stride in STRIDES:
-        level = _descend(cost, level, stride)
-    set_parameters(field, parameters)
+        level = _minimise(cost, level, stride)
+    set_parameters(network, parameters)
     return steps_at(level)
 
 
-def _descend(cost: Callable[[int], float], start: int, stride: int) -> int:
-    """The least of a convex ``cost`` among start, start +- stride, ..."""
+def _minimise(cost: Callable[[int], float], start: int, stride: int) -> int:
+    """The minimum of a convex ``cost`` among start, start +- stride, ..."""
     best, least = start, cost(start)
     for direction in (stride, -stride):
         while (value := cost(best + direction)) < least:
@@ -158,14 +164,14 @@ def _descend(cost: Callable[[int], float], start: int, stride: int) -> int:
 
 
 class Rounding:
-    """Rounds a field's parameters for a moment: for a step's forward and backward pass, say.
+    """Rounds a network's parameters while it is entered: for a forward and backward pass, say.
 
     Gradients taken at the rounded values then move the exact ones: straight-through estimation
     (Bengio et al. 2013).
     """
 
-    def __init__(self, field: nn.Module, steps: Steps) -> None:
-        names, tensors = zip(*field.named_parameters(), strict=True)
+    def __init__(self, network: nn.Module, steps: Steps) -> None:
+        names, tensors = zip(*network.named_parameters(), strict=True)
         self.steps = steps
         self._sizes = [step_size(steps[name], WEIGHT_STEPS_PER_OCTAVE) for name in names]
         self._parameters = [tensor.detach() for tensor in tensors]  # the same memory

@@ -1,5 +1,6 @@
-"""A network, the examples it learns from and its teacher, set up and trained: one way for all."""
+"""A network, its examples and its teacher, set up and trained: one way for all that is trained."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,15 +19,15 @@ OnProgress = Callable[[Progress], None]
 
 
 class DivergedError(MediaError):
-    """Training left what a number can hold."""
+    """A parameter is no longer a finite number."""
 
 
 @dataclass(frozen=True)
 class Session:
     """All that training works on, on one device.
 
-    ``generator`` draws the examples that quality is measured on: apart from the teacher's draws,
-    so that showing progress does not change what is learnt.
+    ``generator`` draws the examples that distortion is measured on. It is not the teacher's, so
+    that measuring does not change what the network learns.
     """
 
     network: Siren
@@ -36,28 +37,42 @@ class Session:
 
 
 def start_session(network: Siren, examples: Examples, plan: Plan, device: str) -> Session:
-    """Move the network to ``device``, where the examples are, and make the teacher of ``plan``.
+    """Move ``network`` to ``device``, where ``examples`` are, and make the teacher of ``plan``.
 
     The network's initial parameters were drawn on the CPU, so that they are the same everywhere.
     """
-    on = torch.device(device)
+    torch_device = torch.device(device)
     teacher = make_teacher(
         plan,
         examples.n,
         shape=examples.shape,
-        generator=torch.Generator(on).manual_seed(plan.seed),
+        generator=torch.Generator(torch_device).manual_seed(plan.seed),
         importance=examples.importance,
     )
-    generator = torch.Generator(on).manual_seed(plan.seed + 1)
-    return Session(network.to(on), examples, teacher, generator)
+    generator = torch.Generator(torch_device).manual_seed(plan.seed + 1)
+    return Session(network.to(torch_device), examples, teacher, generator)
 
 
-def train(session: Session, plan: Plan, *, on_progress: OnProgress | None = None) -> Progress:
-    """Train in float32 to the end of the plan; where training stands then."""
-    return _last(
-        fit(session.network, session.examples, session.teacher, plan, generator=session.generator),
-        on_progress,
+def train(
+    session: Session,
+    plan: Plan,
+    *,
+    on_progress: OnProgress | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> Progress:
+    """Train in float32 to the end of the plan; the last report of progress.
+
+    ``now`` counts the seconds; they do not pass while ``on_progress`` runs.
+    """
+    reports = fit(
+        session.network,
+        session.examples,
+        session.teacher,
+        plan,
+        generator=session.generator,
+        now=now,
     )
+    return _follow(reports, on_progress)
 
 
 def train_quantised(
@@ -69,18 +84,20 @@ def train_quantised(
     restarts: bool = True,
     on_progress: OnProgress | None = None,
 ) -> tuple[Steps, Progress]:
-    """Train, the last stretch through rounding; the quantisation steps, and where training stands.
+    """Train, in the last stretch with rounded parameters.
 
-    The steps trade distortion for bits at ``rd_lambda`` nepers a bit a parameter, or are the finest
-    under which all parameters take ``max_bits``. A fit that stalls starts over if it ``restarts``.
+    Returns the quantisation steps and the last report of progress. The steps trade distortion for
+    rate at ``rd_lambda`` nepers for a bit a parameter, or are the finest with which all parameters
+    take ``max_bits``. A fit that stalls starts over if it ``restarts``.
 
     Raises:
-        DivergedError: if a parameter is not a number any more.
+        DivergedError: if a parameter is no longer a finite number.
     """
     network = session.network
-    chosen: list[Rounding] = []
+    rounding: Rounding | None = None
 
     def choose_rounding() -> Rounding:
+        nonlocal rounding
         refuse_divergence(network)
         network.wrap_phases()
         steps = choose_steps(
@@ -90,36 +107,34 @@ def train_quantised(
             generator=session.generator,
             max_bits=max_bits,
         )
-        chosen.append(Rounding(network, steps))
-        return chosen[-1]
+        rounding = Rounding(network, steps)
+        return rounding
 
-    last = _last(
-        fit(
-            network,
-            session.examples,
-            session.teacher,
-            plan,
-            generator=session.generator,
-            settle=choose_rounding,
-            restarts=restarts,
-        ),
-        on_progress,
+    reports = fit(
+        network,
+        session.examples,
+        session.teacher,
+        plan,
+        generator=session.generator,
+        choose_rounding=choose_rounding,
+        restarts=restarts,
     )
+    progress = _follow(reports, on_progress)
     refuse_divergence(network)
-    return (chosen[-1] if chosen else choose_rounding()).steps, last
+    return (rounding or choose_rounding()).steps, progress
 
 
 def refuse_divergence(network: Siren) -> None:
-    """Raise DivergedError where a parameter is not a number any more."""
+    """Raise DivergedError where a parameter is no longer a finite number."""
     if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
         raise DivergedError("the fit diverged: try a lower --lr")
 
 
-def _last(stages: Iterator[Progress], on_progress: OnProgress | None) -> Progress:
-    """The last report of progress, all of them passed on."""
+def _follow(reports: Iterator[Progress], on_progress: OnProgress | None) -> Progress:
+    """Train to the end, passing on every report; the last one."""
     progress = None
-    for progress in stages:
+    for progress in reports:
         if on_progress is not None:
             on_progress(progress)
-    assert progress is not None  # training reports once at least
+    assert progress is not None  # there is one at the end at least
     return progress

@@ -71,17 +71,17 @@ def paper(
         from ...bench import plots, toy
 
         if plot is not None:
-            plots.check(plot)
+            plots.check_format(plot)
         use_threads(threads)
         size = scale.value
         given = {name: read_input(Job(Path(name), None)) for name in files or ()}
-        sources = bench.inputs(given, size)
+        sources = bench.collect_inputs(given, size)
 
-        ready = bench.ready(sources["image"], "image", size, settings)
+        ready = bench.prepare_input(sources["image"], "image", size, settings)
         print(f"image: {_about(sources['image'][0], ready)}")
         _row("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
         runs: dict[str, Run] = {}
-        for run in bench.schedules(ready, size, now=now):
+        for run in bench.run_schedules(ready, size, now=now):
             runs[run.teacher] = run
             published = bench.SCHEDULES.get(run.teacher)
             cells = [f"{published[0]:.1f}", f"{published[1]:.2f}"] if published else ["-", "-"]
@@ -90,9 +90,9 @@ def paper(
 
         print("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
         for part in ("audio", "megapixel", "shape"):
-            ready = bench.ready(sources[part], part, size, settings)
+            ready = bench.prepare_input(sources[part], part, size, settings)
             print(f"  {part}: {_about(sources[part][0], ready)}", flush=True)
-            found[part] = bench.modality(ready, part, size, now=now)
+            found[part] = bench.run_modality(ready, part, size, now=now)
         _row("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
         for part, (without, taught, uniform) in found.items():
             (slow, before), (fast, after) = bench.PUBLISHED[part]
@@ -110,12 +110,12 @@ def paper(
 
         print("\n1-D: by the network's parameters, by itself through its tangent kernel")
         _row("step", "error left", "by itself", "apart")
-        moments = list(toy.descend(seed))
+        moments = list(toy.train_both(seed))
         for moment in moments:
-            left = (moment.left(moment.by_parameters), moment.left(moment.by_function))
-            _row(str(moment.step), *(f"{error:.4f}" for error in (*left, moment.apart)))
+            left = (moment.error(moment.by_parameters), moment.error(moment.by_function))
+            _row(str(moment.step), *(f"{error:.4f}" for error in (*left, moment.difference)))
         if plot is not None:
-            plots.save(plots.toy(moments), plot)
+            plots.save_figure(plots.draw_toy(moments), plot)
 
 
 def _about(name: str, ready: "Prepared") -> str:

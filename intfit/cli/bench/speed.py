@@ -68,13 +68,14 @@ def speed(
         from ...bench import speed as bench
 
         use_threads(threads)
-        baseline = {cost.shape: cost for cost in bench.read(text)} if text is not None else {}
+        costs = [] if text is None else bench.read_baseline(text)
+        baseline = {cost.shape: cost for cost in costs}
         wanted = wanted or list(baseline) or list(bench.SHAPES)
         if baseline and (missing := [shape for shape in wanted if shape not in baseline]):
             raise UsageError(f"--compare: it has no {'x'.join(map(str, missing[0]))}")
         slower, kind = False, None
         for index, shape in enumerate(wanted):
-            cost = bench.measure(shape, seconds=seconds)
+            cost = bench.measure_step(shape, seconds=seconds)
             report.record(asdict(cost))
             if not as_json:
                 if cost.kind != kind:
@@ -85,7 +86,7 @@ def speed(
                 print(_row(cost), flush=True)
             if not baseline:
                 continue
-            for name, before, now in bench.changes(baseline[shape], cost):
+            for name, before, now in bench.compare_ratios(baseline[shape], cost):
                 fell = 100 * (1 - now / before)
                 said = f"{name} {before:.3g} -> {now:.3g}, {-fell:+.0f} %"
                 if fell > tolerance:

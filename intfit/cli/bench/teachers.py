@@ -114,13 +114,13 @@ def teachers(
 
         use_threads(threads)
         if plot is not None:
-            plots.check(plot)
+            plots.check_format(plot)
         wanted = [name.strip() for name in names.split(",")] if names else list(bench.USUAL)
         wanted = list(dict.fromkeys([*wanted, *(bench.GRID if grid else ())]))
         for name in files:
             try:
                 data = read_input(Job(Path(name), None))
-                data = bench.halved(data) if half else data
+                data = bench.halve(data) if half else data
                 ready = prepare(data, settings, suffix=Path(name).suffix)
                 metric = ready.signal.metric
                 network = f"{ready.plan.width} x {ready.plan.depth}"
@@ -131,7 +131,7 @@ def teachers(
                 every = range(seed, seed + seeds)
                 pictured = plot is not None and ready.kind == "image"
                 for run in bench.compare(
-                    ready, wanted, seeds=every, shares=shares, values=pictured,
+                    ready, wanted, seeds=every, shares=shares, keep_values=pictured,
                     now=time.process_time if cpu_time else time.monotonic,
                 ):  # fmt: skip
                     runs.append(run)
@@ -149,11 +149,12 @@ def teachers(
                     for line in _lines(run):
                         report.record(about | line)
                 if not as_json:
-                    rows = bench.summaries(runs, qualities=qualities)
+                    rows = bench.summarise(runs, qualities=qualities)
                     _table(rows, metric, qualities=qualities, seeds=seeds, shares=shares)
                 if plot is not None:
                     stem = plot.stem + (f"-{Path(name).stem}" if len(files) > 1 else "")
-                    plots.save(plots.draw(ready, runs, Path(name).name), plot.with_stem(stem))
+                    figure = plots.draw_comparison(ready, runs, Path(name).name)
+                    plots.save_figure(figure, plot.with_stem(stem))
             except IntfitError as error:
                 raise type(error)(f"{printable(name)}: {error}") from error
 

@@ -7,7 +7,8 @@ import torch
 from ...networks.architecture import SirenConfig
 from ...networks.siren import Siren, set_parameters
 from ...signals import Evaluate, Floats
-from ...training.loop import evaluate, keep_freed_memory
+from ...training.evaluation import evaluate
+from ...training.memory import keep_freed_memory
 
 
 def load_network(tensors: Mapping[str, Floats], config: SirenConfig, device: str) -> Evaluate:

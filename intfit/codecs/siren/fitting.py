@@ -1,6 +1,7 @@
 """Training one SIREN on a medium, and packing it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 
@@ -9,8 +10,9 @@ from ...coding.container import PAYLOAD, Stored
 from ...coding.tensors import Tensors, store_open, store_payload
 from ...errors import FileFormatError, MediaError, UsageError
 from ...networks.siren import Siren, set_parameters
+from ...teachers import Teacher
+from ...training.evaluation import MEASURE, measure
 from ...training.examples import examples_of
-from ...training.loop import MEASURE, measure
 from ...training.quantisation import Steps, quantise
 from ...training.session import Session, start_session, train, train_quantised
 from ..assemble import assemble, overhead_bytes
@@ -29,7 +31,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     """
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
-    session = _session(prepared, hooks)
+    session = start_training(prepared, hooks.wrap_teacher)
     plan, network = prepared.plan, session.network
     if plan.profile == "packed":
         overhead, size = overhead_bytes(prepared.kind, prepared.signal.facts), plan.target_size
@@ -68,15 +70,17 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     )
 
 
-def _session(prepared: Prepared, hooks: Hooks) -> Session:
-    generator = torch.Generator().manual_seed(prepared.plan.seed)
-    network = Siren(prepared.config, generator=generator)
+def start_training(
+    prepared: Prepared, wrap_teacher: Callable[[Teacher, Prepared], Teacher] | None = None
+) -> Session:
+    """The SIREN of ``prepared``, freshly initialised, with its examples and teacher."""
+    plan = prepared.plan
+    network = Siren(prepared.config, generator=torch.Generator().manual_seed(plan.seed))
     examples = examples_of(prepared.signal, torch.device(prepared.device))
-    session = start_session(network, examples, prepared.plan, prepared.device)
-    if hooks.wrap_teacher is None:
+    session = start_session(network, examples, plan, prepared.device)
+    if wrap_teacher is None:
         return session
-    teacher = hooks.wrap_teacher(session.teacher, prepared)
-    return Session(network, session.examples, teacher, session.generator)
+    return replace(session, teacher=wrap_teacher(session.teacher, prepared))
 
 
 def _arrays(network: Siren) -> Tensors:

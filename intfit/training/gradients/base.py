@@ -1,4 +1,4 @@
-"""The gradient of a field's loss: the door to all ways of taking it, and what they share."""
+"""What all ways of computing a network's gradient have in common."""
 
 import math
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ Loss = Literal["l2", "l1"]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """Examples to learn from, as a part of ``count`` in all.
+class Batch:
+    """Examples to train on, as a part of a batch of ``count`` in all.
 
-    ``coords`` ``[B, d]`` and ``targets`` ``[B, c]``; ``weights`` ``[B]`` say how much each example
-    counts, None: all alike.
+    ``coords`` ``[B, d]`` and ``targets`` ``[B, c]``. ``weights`` ``[B]`` say how much each example
+    counts in the loss; None: all alike.
     """
 
     coords: Tensor
@@ -27,7 +27,7 @@ class Lesson:
     count: int
     weights: Tensor | None = None
 
-    def parts(self, size: int) -> Iterator["Lesson"]:
+    def split(self, size: int) -> Iterator["Batch"]:
         """In parts of ``size`` examples, the last of which may be smaller."""
         for first in range(0, len(self.coords), size):
             part = slice(first, first + size)
@@ -37,26 +37,33 @@ class Lesson:
             )
 
 
-class Gradient(Protocol):
-    """Adds what ``loss.backward()`` would to the ``grad`` of a field's parameters."""
+class GradientFunction(Protocol):
+    """Forward and backward pass of a network: does what ``loss.backward()`` would.
 
-    def __call__(self, lesson: Lesson) -> Tensor:
-        """Learn the lesson; returns the discrepancies ``[B]``: absolute errors, summed."""
+    The loss is the mean over the ``count`` examples and their channels of the error, absolute or
+    squared, times the example's weight.
+    """
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Add the gradient of the batch's loss to the ``grad`` of the network's parameters.
+
+        Returns the discrepancies ``[B]``: absolute errors, summed over channels.
+        """
 
 
-def in_place(parameter: nn.Parameter) -> Tensor:
-    """The gradient of a parameter, to be added to."""
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    """The ``grad`` of a parameter, which is made zero where there is none yet."""
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
 
 
-def folding(field: Siren) -> list[tuple[float, float]]:
-    """For each layer, what its weight and bias are multiplied by, and what its bias is less then.
+def scale_layers(network: Siren) -> list[tuple[float, float]]:
+    """A scale for the weight and bias of each layer, and an offset subtracted from its bias then.
 
-    So phases are counted in turns, a sine is a cosine of a quarter of a turn less, and the gain is
-    in the last layer.
+    Phases are then in turns, the sine becomes a cosine of a phase a quarter of a turn smaller, and
+    the network's gain is part of the last layer.
     """
-    config = field.config
+    config = network.config
     omegas = [config.omega_first, *[config.omega] * (config.depth - 1)]
-    return [*((omega / (2 * math.pi), 0.25) for omega in omegas), (field.gain, 0.0)]
+    return [*((omega / (2 * math.pi), 0.25) for omega in omegas), (network.gain, 0.0)]

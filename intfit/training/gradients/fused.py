@@ -1,9 +1,9 @@
-"""A small SIREN's loss and gradient on a GPU, all layers in one kernel.
+"""The gradient of a small SIREN on a GPU, all layers in one kernel.
 
 Layer by layer, a step of a small network is some fifty kernels that have next to nothing to do.
-Here each program takes tiles of examples through the whole network and back and sums up its own
-gradients. Two small kernels come before and after: one brings the parameters together, another adds
-up the programs' gradients, always in the same order, so that the same examples give the same bits.
+Here each program takes tiles of examples through the whole network and back, and sums its own
+gradients. Two small kernels run before and after: one gathers the parameters, the other adds up the
+gradients of all programs, always in the same order, so that the same examples give the same bits.
 """
 
 import importlib.util
@@ -15,93 +15,94 @@ import torch
 from torch import Tensor, nn
 
 from ...networks.siren import Siren
-from .base import Lesson, Loss, folding, in_place
+from .base import Batch, Loss, gradient_of, scale_layers
 
-#: The largest networks: neurons a layer, inputs and outputs. More of them overflow the registers.
-MOST_NEURONS, MOST_INPUTS, MOST_OUTPUTS = 128, 32, 16
-#: Products of layers wider than this run on tensor cores, each as three of the 11-bit halves of its
-#: factors: no worse than float32's. (Emulated: gradients within 2e-5 either way; with one product
-#: of halves alone within 1e-3.) Narrower layers take fewer instructions without tensor cores.
-NARROW, PRECISION = 32, ("ieee", "tf32x3")
-#: Compute capability from which tensor cores do that, and the widest layers that do without.
-TENSOR_CORES, MOST_WITHOUT = 8, 64
-#: A tile's examples, and activations of a layer, at most, and its warps: what registers hold.
-MOST_EXAMPLES, MOST_ACTIVATIONS, WARPS = 32, 2048, 8
-#: Programs that Triton's interpreter runs, for tests; a GPU runs one a multiprocessor.
-INTERPRETED = 3
-#: Parameters that a program of the small kernels works on; those of so many programs at a time.
+#: The largest networks: neurons a layer, inputs and outputs. Larger ones overflow the registers.
+MAX_WIDTH, MAX_INPUTS, MAX_OUTPUTS = 128, 32, 16
+#: Layers wider than this are multiplied on tensor cores, each product as three of the 11-bit halves
+#: of its factors, which is as precise as float32. Narrower ones are faster without tensor cores.
+NARROW, PRECISIONS = 32, ("ieee", "tf32x3")
+#: The compute capability from which tensor cores can do that; the widest network without them.
+TENSOR_CORE_CAPABILITY, MAX_WIDTH_WITHOUT = 8, 64
+#: The most examples of a tile, the most activations of one of its layers, and its warps: as many as
+#: the registers hold.
+MAX_TILE, MAX_TILE_ACTIVATIONS, WARPS = 32, 2048, 8
+#: Programs in Triton's interpreter, for tests; a GPU runs one on each multiprocessor.
+INTERPRETED_PROGRAMS = 3
+#: Parameters of one program of the two small kernels, and programs whose gradients it adds at once.
 BLOCK, ROWS = 64, 32
 
 
-def available() -> bool:
+def is_available() -> bool:
     """Whether Triton is installed."""
     return importlib.util.find_spec("triton") is not None
 
 
-def suits(field: Siren) -> bool:
-    """Whether :class:`Fused` is for ``field``, where it is now."""
-    config, device = field.config, next(field.parameters()).device
-    if device.type != "cuda" or torch.version.hip is not None or not available():
+def supports(network: Siren) -> bool:
+    """Whether :class:`FusedGradient` can be used for ``network``, where it is now."""
+    config, device = network.config, next(network.parameters()).device
+    if device.type != "cuda" or torch.version.hip is not None or not is_available():
         return False
     return (
-        config.width <= (MOST_NEURONS if _tensor_cores(device) else MOST_WITHOUT)
-        and config.in_features <= MOST_INPUTS
-        and config.out_features <= MOST_OUTPUTS
+        config.width <= (MAX_WIDTH if _has_tensor_cores(device) else MAX_WIDTH_WITHOUT)
+        and config.in_features <= MAX_INPUTS
+        and config.out_features <= MAX_OUTPUTS
     )
 
 
-def _tensor_cores(device: torch.device) -> bool:
-    return torch.cuda.get_device_capability(device)[0] >= TENSOR_CORES
+def _has_tensor_cores(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device)[0] >= TENSOR_CORE_CAPABILITY
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a parameter and its gradient are, and how the kernels see it: times and plus."""
+class _Matrix:
+    """A parameter as the kernels see it: times ``scale``, plus ``offset``, padded to ``shape``."""
 
     parameter: nn.Parameter
     shape: tuple[int, int]
-    times: float = 1.0
-    plus: float = 0.0
+    scale: float = 1.0
+    offset: float = 0.0
 
     def addresses(self, tensor: Tensor) -> Tensor:
-        """Of each element, ``[prod(shape)]``; 0 beyond ``tensor``."""
-        found = torch.zeros(self.shape, dtype=torch.long)
-        each = tensor.data_ptr() + tensor.element_size() * torch.arange(tensor.numel())
-        height, breadth = torch.atleast_2d(tensor).shape
-        found[:height, :breadth] = each.view(height, breadth)
-        return found.flatten()
+        """The address of each element of ``tensor``, ``[prod(shape)]``; 0 for the padding."""
+        padded = torch.zeros(self.shape, dtype=torch.long)
+        own = tensor.data_ptr() + tensor.element_size() * torch.arange(tensor.numel())
+        height, width = torch.atleast_2d(tensor).shape
+        padded[:height, :width] = own.view(height, width)
+        return padded.flatten()
 
 
-def _padded(size: int) -> int:
-    """The side of a matrix that kernels can multiply: a power of two, 16 or more."""
+def _pad(size: int) -> int:
+    """The side of a matrix that the kernels can multiply: a power of two, 16 or more."""
     return max(16, 1 << (size - 1).bit_length())
 
 
-def _places(field: Siren) -> list[_Place]:
-    """In the order that the kernels have them in."""
-    config = field.config
-    inside, width, outside = map(_padded, (config.in_features, config.width, config.out_features))
-    heights = [width] * config.depth + [outside]
-    breadths = [inside] + [width] * config.depth
-    places = []
-    every = zip(field.layers, heights, breadths, folding(field), strict=True)
-    for layer, height, breadth, (scale, lag) in every:
-        places.append(_Place(layer.get_parameter("weight"), (height, breadth), scale))
-        places.append(_Place(layer.get_parameter("bias"), (1, height), scale, -lag))
-    if field.skip is not None:
-        places.append(_Place(field.skip, (outside, inside), field.gain))
-    return places
+def _list_matrices(network: Siren) -> list[_Matrix]:
+    """All parameters, in the kernels' order."""
+    config = network.config
+    inputs, width, outputs = map(_pad, (config.in_features, config.width, config.out_features))
+    heights = [width] * config.depth + [outputs]
+    widths = [inputs] + [width] * config.depth
+    matrices = []
+    layers = zip(network.layers, heights, widths, scale_layers(network), strict=True)
+    for layer, layer_height, layer_width, (scale, offset) in layers:
+        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+        matrices.append(_Matrix(weight, (layer_height, layer_width), scale))
+        matrices.append(_Matrix(bias, (1, layer_height), scale, -offset))
+    if network.skip is not None:
+        matrices.append(_Matrix(network.skip, (outputs, inputs), network.gain))
+    return matrices
 
 
-def fused(field: Siren, *, batch: int, loss: Loss) -> "Fused | None":
-    """Gradients in one kernel, ready for such batches; None where that cannot be.
+def make_fused(network: Siren, *, batch: int, loss: Loss) -> "FusedGradient | None":
+    """The fused gradient, compiled for batches of this size; None where there can be none.
 
-    Triton may well be there and not work: it needs a C compiler and knows some GPUs only.
+    Triton may be installed and not work: it needs a C compiler, and supports some GPUs only.
     """
-    if not suits(field):
+    if not supports(network):
         return None
     try:
-        gradient = Fused(field)
+        gradient = FusedGradient(network)
         gradient.compile(batch, loss)
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
@@ -110,47 +111,48 @@ def fused(field: Siren, *, batch: int, loss: Loss) -> "Fused | None":
     return gradient
 
 
-class Fused:
-    """The :class:`.gradient.Gradient` of a small SIREN.
+class FusedGradient:
+    """The :class:`.base.GradientFunction` of a small SIREN.
 
-    Parameters are read anew at each call, where they were when this was made; gradients too stay in
-    place. A call allocates nothing but what it returns and does not wait for the device; the first
-    one compiles, which takes a second or two if it has not been done before.
+    Parameters are read anew at each call, from where they were when this was made; their gradients
+    too stay in place. A call allocates nothing but what it returns, and does not wait for the
+    device. The first call compiles, which takes a second or two where it is not cached.
     """
 
-    def __init__(self, field: Siren) -> None:
-        config = self._config = field.config
-        self._skips = field.skip is not None
-        self._width = _padded(config.width)
-        places = _places(field)
-        values = [place.parameter.detach() for place in places]
-        gradients = [in_place(place.parameter) for place in places]
-        self._alive = values, gradients  # the kernels have nothing but their addresses
+    def __init__(self, network: Siren) -> None:
+        config = self._config = network.config
+        self._has_skip = network.skip is not None
+        self._width = _pad(config.width)
+        matrices = _list_matrices(network)
+        values = [matrix.parameter.detach() for matrix in matrices]
+        gradients = [gradient_of(matrix.parameter) for matrix in matrices]
+        self._kept_alive = values, gradients  # the kernels have their addresses only
 
         self._device = device = values[0].device
-        self._programs, tensor_cores = INTERPRETED, True
+        self._programs, tensor_cores = INTERPRETED_PROGRAMS, True
         if device.type == "cuda":
             self._programs = torch.cuda.get_device_properties(device).multi_processor_count
-            tensor_cores = _tensor_cores(device)
-        self._precision = PRECISION[tensor_cores and self._width > NARROW]
-        self._most = min(MOST_EXAMPLES, MOST_ACTIVATIONS // self._width)
+            tensor_cores = _has_tensor_cores(device)
+        self._precision = PRECISIONS[tensor_cores and self._width > NARROW]
+        self._max_tile = min(MAX_TILE, MAX_TILE_ACTIVATIONS // self._width)
 
-        def together(parts: list[Tensor]) -> Tensor:
+        def join(parts: list[Tensor]) -> Tensor:
             return torch.cat(parts).to(device)
 
-        every = list(zip(places, values, gradients, strict=True))
-        self._sources = together([place.addresses(value) for place, value, _ in every])
-        self._destinations = together([place.addresses(grad) for place, _, grad in every])
-        sizes = [math.prod(place.shape) for place in places]
-        pairs = list(zip(places, sizes, strict=True))
-        self._times = together([torch.full((size,), place.times) for place, size in pairs])
-        self._plus = together([torch.full((size,), place.plus) for place, size in pairs])
-        # a captured graph goes on using these: they are for batches of any size
+        sizes = [math.prod(matrix.shape) for matrix in matrices]
+        sized = list(zip(matrices, sizes, strict=True))
+        self._sources = join([m.addresses(v) for m, v in zip(matrices, values, strict=True)])
+        self._destinations = join(
+            [m.addresses(g) for m, g in zip(matrices, gradients, strict=True)]
+        )
+        self._scales = join([torch.full((size,), matrix.scale) for matrix, size in sized])
+        self._offsets = join([torch.full((size,), matrix.offset) for matrix, size in sized])
+        # a captured graph keeps using these, so they do not depend on the size of a batch
         self._total = sum(sizes)
-        self._folded = torch.empty(self._total, device=device)
-        self._partials = torch.empty(self._programs, self._total, device=device)
-        layers = max(1, config.depth - 1)
-        self._kept = torch.empty(self._programs, layers, self._most * self._width, device=device)
+        self._scaled = torch.empty(self._total, device=device)
+        self._partial_gradients = torch.empty(self._programs, self._total, device=device)
+        layers, tile = max(1, config.depth - 1), self._max_tile * self._width
+        self._activations = torch.empty(self._programs, layers, tile, device=device)
 
     def compile(self, batch: int, loss: Loss) -> None:
         """Compile what batches of this size need; gradients become zero."""
@@ -158,52 +160,58 @@ class Fused:
         coords = torch.zeros(batch, config.in_features, device=device)
         targets = torch.zeros(batch, config.out_features, device=device)
         for weights in (None, coords[:, 0].contiguous()):
-            self(Lesson(coords, targets, loss, batch, weights))
-        for gradient in self._alive[1]:
+            self(Batch(coords, targets, loss, batch, weights))
+        for gradient in self._kept_alive[1]:
             gradient.zero_()
 
     @torch.no_grad()
-    def __call__(self, lesson: Lesson) -> Tensor:
-        from . import kernels
+    def __call__(self, batch: Batch) -> Tensor:
+        from . import kernels  # only where Triton is
 
-        config, batch, weights = self._config, len(lesson.coords), lesson.weights
-        errors = torch.empty(batch, device=self._device)
-        tile = min(_padded(-(-batch // self._programs)), self._most)
-        programs = min(-(-batch // tile), self._programs)
+        config, count, weights = self._config, len(batch.coords), batch.weights
+        errors = torch.empty(count, device=self._device)
+        tile = min(_pad(-(-count // self._programs)), self._max_tile)
+        programs = min(-(-count // tile), self._programs)
         blocks = (-(-self._total // BLOCK),)
-        # fused: said, for Triton changes what it does unasked
+        # fusing is Triton's default, which could change
         options = {"num_warps": WARPS, "num_stages": 1, "enable_fp_fusion": True}
         with torch.cuda.device_of(errors):
             kernels.gather[blocks](
-                self._sources, self._times, self._plus, self._folded, self._total, BLOCK, **options
+                self._sources,
+                self._scales,
+                self._offsets,
+                self._scaled,
+                self._total,
+                BLOCK,
+                **options,
             )
-            kernels.descend[(programs,)](
-                lesson.coords.contiguous(),
-                lesson.targets.contiguous(),
+            kernels.forward_backward[(programs,)](
+                batch.coords.contiguous(),
+                batch.targets.contiguous(),
                 errors if weights is None else weights.contiguous(),
                 errors,
-                self._folded,
-                self._kept,
-                self._partials,
-                batch,
+                self._scaled,
+                self._activations,
+                self._partial_gradients,
+                count,
                 config.depth,
                 config.in_features,
                 config.out_features,
                 self._total,
-                1 / (lesson.count * config.out_features),
+                1 / (batch.count * config.out_features),
                 TILE=tile,
                 WIDTH=self._width,
-                INSIDE=_padded(config.in_features),
-                OUTSIDE=_padded(config.out_features),
-                L1=lesson.loss == "l1",
+                INPUTS=_pad(config.in_features),
+                OUTPUTS=_pad(config.out_features),
+                L1=batch.loss == "l1",
                 WEIGHTED=weights is not None,
-                SKIP=self._skips,
+                SKIP=self._has_skip,
                 PRECISION=self._precision,
                 **options,
             )
             kernels.scatter[blocks](
-                self._partials,
-                self._times,
+                self._partial_gradients,
+                self._scales,
                 self._destinations,
                 programs,
                 self._total,

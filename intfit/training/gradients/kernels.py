@@ -1,12 +1,12 @@
-"""The Triton kernels of :mod:`intfit.fields.fused`; importable only where Triton is.
+"""The Triton kernels of :mod:`.fused`; to be imported only where Triton is.
 
 They see a network as one vector of parameters: for every layer a matrix, a row for each output, and
-a vector, all filled with zeros to sides that are powers of two, and the skip at the end. So loads
-need no masks and their places are known when this is compiled: fewer instructions, and registers.
-Gradients lie likewise.
+a vector, all padded with zeros to sides that are powers of two; the skip comes last. So loads need
+no masks, and their addresses are known at compile time: fewer instructions, and registers.
+Gradients are laid out likewise.
 
-Sizes that differ from one network to the next are not made part of the program, lest each has to be
-compiled; but ``total`` may be, as Triton asks only whether 16 divides it, which it does.
+Sizes that differ from one network to the next are not compile-time constants, or each network would
+be compiled anew. ``total`` may be specialised: Triton only asks whether 16 divides it, which is so.
 """
 
 import triton
@@ -20,18 +20,18 @@ D0, D1, D2, D3, D4 = map(tl.constexpr, (*map(float, SLOPES), SLOPE))
 
 
 @triton.jit
-def gather(sources, scales, shifts, folded, total, BLOCK: tl.constexpr):
-    """Bring the parameters at addresses ``sources`` ``[total]`` together, scaled and shifted.
+def gather(sources, scales, offsets, scaled, total, BLOCK: tl.constexpr):
+    """Gather the parameters at addresses ``sources`` ``[total]``, scaled and offset.
 
-    Address 0 stands for what is filled with zeros.
+    Address 0 stands for the padding.
     """
-    places = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    exists = places < total
-    source = tl.load(sources + places, mask=exists, other=0)
+    indices = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    exists = indices < total
+    source = tl.load(sources + indices, mask=exists, other=0)
     values = tl.load(source.to(tl.pointer_type(tl.float32)), mask=source != 0, other=0.0)
-    values *= tl.load(scales + places, mask=exists, other=0.0)
-    values += tl.load(shifts + places, mask=exists, other=0.0)
-    tl.store(folded + places, values, mask=exists)
+    values *= tl.load(scales + indices, mask=exists, other=0.0)
+    values += tl.load(offsets + indices, mask=exists, other=0.0)
+    tl.store(scaled + indices, values, mask=exists)
 
 
 @triton.jit(do_not_specialize=["programs"])
@@ -40,26 +40,26 @@ def scatter(
 ):
     """Add the gradients of all ``programs``, scaled, to those at ``destinations`` ``[total]``.
 
-    They are added up in the same order always.
+    They are always added in the same order.
     """
-    places = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    exists = places < total
-    found = tl.zeros([COLUMNS], tl.float32)
+    indices = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    exists = indices < total
+    sums = tl.zeros([COLUMNS], tl.float32)
     for first in range(0, programs, ROWS):
         rows = first + tl.arange(0, ROWS)
-        parts = partials + rows.to(tl.int64)[:, None] * total + places[None, :]
+        parts = partials + rows.to(tl.int64)[:, None] * total + indices[None, :]
         inside = (rows < programs)[:, None] & exists[None, :]
-        found += tl.sum(tl.load(parts, mask=inside, other=0.0), 0)
-    found *= tl.load(scales + places, mask=exists, other=0.0)
-    there = tl.load(destinations + places, mask=exists, other=0)
-    gradients = there.to(tl.pointer_type(tl.float32))
-    before = tl.load(gradients, mask=there != 0, other=0.0)
-    tl.store(gradients, before + found, mask=there != 0)
+        sums += tl.sum(tl.load(parts, mask=inside, other=0.0), 0)
+    sums *= tl.load(scales + indices, mask=exists, other=0.0)
+    destination = tl.load(destinations + indices, mask=exists, other=0)
+    gradients = destination.to(tl.pointer_type(tl.float32))
+    before = tl.load(gradients, mask=destination != 0, other=0.0)
+    tl.store(gradients, before + sums, mask=destination != 0)
 
 
 @triton.jit
-def reduced(turns):
-    """Less whole turns, which float32 can do exactly: sines then need no reduction of their own."""
+def reduce_turns(turns):
+    """Subtract whole turns, which float32 does exactly: sines need no reduction of their own."""
     return turns - tl.floor(turns + 0.5)
 
 
@@ -79,90 +79,90 @@ def slope(turns):
 
 
 @triton.jit
-def part(base, rows, columns, height, breadth):
-    """``[rows, columns]`` of a matrix ``[height, breadth]``; zeros beyond it."""
-    inside = (rows < height)[:, None] & (columns < breadth)[None, :]
-    return tl.load(base + rows[:, None] * breadth + columns[None, :], mask=inside, other=0.0)
+def load_part(base, rows, columns, height, width):
+    """``[rows, columns]`` of a matrix ``[height, width]``; zeros beyond it."""
+    inside = (rows < height)[:, None] & (columns < width)[None, :]
+    return tl.load(base + rows[:, None] * width + columns[None, :], mask=inside, other=0.0)
 
 
 @triton.jit
-def add(gradients, values, later):
-    """Add ``values`` to ``gradients``, or put them there, if it is not ``later``."""
+def accumulate(gradients, values, later):
+    """Add ``values`` to ``gradients``, or where it is not ``later``, store them there."""
     again = tl.full(values.shape, 1, tl.int1) & later
     tl.store(gradients, values + tl.load(gradients, mask=again, other=0.0))
 
 
-@triton.jit(do_not_specialize=["batch", "depth", "inside", "outside"])
-def descend(
+@triton.jit(do_not_specialize=["batch", "depth", "in_features", "out_features"])
+def forward_backward(
     coords,
     targets,
     weights,
     errors,
-    folded,
-    kept,
+    parameters,
+    activations,
     partials,
     batch,
     depth,
-    inside,
-    outside,
+    in_features,
+    out_features,
     total,
     share,
     TILE: tl.constexpr,
     WIDTH: tl.constexpr,
-    INSIDE: tl.constexpr,
-    OUTSIDE: tl.constexpr,
+    INPUTS: tl.constexpr,
+    OUTPUTS: tl.constexpr,
     L1: tl.constexpr,
     WEIGHTED: tl.constexpr,
     SKIP: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Forward and backward, a tile of ``TILE`` examples at a time.
+    """Forward and backward pass, a tile of ``TILE`` examples at a time.
 
-    A program keeps its own activations, ``[depth - 1, TILE, WIDTH]`` of ``kept``, and its own
-    gradients, ``[total]`` of ``partials``.
+    A program has its own activations, ``[depth - 1, TILE, WIDTH]`` of ``activations``, and its own
+    gradients, ``[total]`` of ``partials``. An example's error counts as ``share`` in the loss.
     """
     lines = tl.arange(0, TILE)
     neurons = tl.arange(0, WIDTH)
-    ins = tl.arange(0, INSIDE)
-    outs = tl.arange(0, OUTSIDE)
-    entry = neurons[:, None] * INSIDE + ins[None, :]
-    square = neurons[:, None] * WIDTH + neurons[None, :]
-    leaving = outs[:, None] * WIDTH + neurons[None, :]
-    aside = outs[:, None] * INSIDE + ins[None, :]
-    tiled = lines[:, None] * WIDTH + neurons[None, :]
-    hidden = WIDTH * INSIDE + WIDTH
+    ins = tl.arange(0, INPUTS)
+    outs = tl.arange(0, OUTPUTS)
+    first_weight = neurons[:, None] * INPUTS + ins[None, :]
+    hidden_weight = neurons[:, None] * WIDTH + neurons[None, :]
+    last_weight = outs[:, None] * WIDTH + neurons[None, :]
+    skip_weight = outs[:, None] * INPUTS + ins[None, :]
+    in_tile = lines[:, None] * WIDTH + neurons[None, :]
+    hidden = WIDTH * INPUTS + WIDTH
     last = hidden + (depth - 1) * (WIDTH * WIDTH + WIDTH)
-    skip = last + OUTSIDE * WIDTH + OUTSIDE
+    skip = last + OUTPUTS * WIDTH + OUTPUTS
     program = tl.program_id(0).to(tl.int64)
-    kept += program * (depth - 1) * (TILE * WIDTH)
+    activations += program * (depth - 1) * (TILE * WIDTH)
     partials += program * total
     for tile in range(tl.program_id(0), tl.cdiv(batch, TILE), tl.num_programs(0)):
         later = tile > tl.program_id(0)
         rows = tile * TILE + lines
         # phases of the first layer reach hundreds of turns: nothing less than float32 will do
         turns = tl.zeros([TILE, WIDTH], tl.float32)
-        for k in range(inside):
-            x = tl.load(coords + rows * inside + k, mask=rows < batch, other=0.0)
-            turns += x[:, None] * tl.load(folded + neurons * INSIDE + k)[None, :]
-        turns = reduced(turns + tl.load(folded + WIDTH * INSIDE + neurons)[None, :])
-        tl.debug_barrier()  # all threads are done with what the last tile kept
+        for k in range(in_features):
+            x = tl.load(coords + rows * in_features + k, mask=rows < batch, other=0.0)
+            turns += x[:, None] * tl.load(parameters + neurons * INPUTS + k)[None, :]
+        turns = reduce_turns(turns + tl.load(parameters + WIDTH * INPUTS + neurons)[None, :])
+        tl.debug_barrier()  # all threads are done with the last tile's activations
         for layer in range(depth - 1):
-            tl.store(kept + layer * (TILE * WIDTH) + tiled, turns)
-            forth = folded + hidden + layer * (WIDTH * WIDTH + WIDTH)
+            tl.store(activations + layer * (TILE * WIDTH) + in_tile, turns)
+            here = parameters + hidden + layer * (WIDTH * WIDTH + WIDTH)
             phases = tl.dot(
-                sine(turns), tl.trans(tl.load(forth + square)), input_precision=PRECISION
+                sine(turns), tl.trans(tl.load(here + hidden_weight)), input_precision=PRECISION
             )
-            turns = reduced(phases + tl.load(forth + WIDTH * WIDTH + neurons)[None, :])
-        tl.debug_barrier()  # what one thread has kept another may read
+            turns = reduce_turns(phases + tl.load(here + WIDTH * WIDTH + neurons)[None, :])
+        tl.debug_barrier()  # threads read each other's activations from here on
         waves = sine(turns)
-        seen = part(coords, rows, ins, batch, inside)
-        closing = tl.load(folded + last + leaving)
-        values = tl.dot(waves, tl.trans(closing), input_precision=PRECISION)
-        values += tl.load(folded + last + OUTSIDE * WIDTH + outs)[None, :]
+        inputs = load_part(coords, rows, ins, batch, in_features)
+        last_weights = tl.load(parameters + last + last_weight)
+        values = tl.dot(waves, tl.trans(last_weights), input_precision=PRECISION)
+        values += tl.load(parameters + last + OUTPUTS * WIDTH + outs)[None, :]
         if SKIP:
-            linear = tl.load(folded + skip + aside)
-            values += tl.dot(seen, tl.trans(linear), input_precision=PRECISION)
-        difference = values - part(targets, rows, outs, batch, outside)
+            skip_weights = tl.load(parameters + skip + skip_weight)
+            values += tl.dot(inputs, tl.trans(skip_weights), input_precision=PRECISION)
+        difference = values - load_part(targets, rows, outs, batch, out_features)
         tl.store(errors + rows, tl.sum(tl.abs(difference), 1), mask=rows < batch)
         counts = tl.where(rows < batch, share, 0.0)
         if WEIGHTED:
@@ -173,21 +173,21 @@ def descend(
             error = 2 * difference
         error *= counts[:, None]
         if SKIP:
-            straight = tl.dot(tl.trans(error), seen, input_precision=PRECISION)
-            add(partials + skip + aside, straight, later)
-        outer = tl.dot(tl.trans(error), waves, input_precision=PRECISION)
-        add(partials + last + leaving, outer, later)
-        add(partials + last + OUTSIDE * WIDTH + outs, tl.sum(error, 0), later)
-        delta = tl.dot(error, closing, input_precision=PRECISION) * slope(turns)
+            skip_gradient = tl.dot(tl.trans(error), inputs, input_precision=PRECISION)
+            accumulate(partials + skip + skip_weight, skip_gradient, later)
+        last_gradient = tl.dot(tl.trans(error), waves, input_precision=PRECISION)
+        accumulate(partials + last + last_weight, last_gradient, later)
+        accumulate(partials + last + OUTPUTS * WIDTH + outs, tl.sum(error, 0), later)
+        delta = tl.dot(error, last_weights, input_precision=PRECISION) * slope(turns)
         for above in range(depth - 1):
             below = depth - 2 - above
-            turns = tl.load(kept + below * (TILE * WIDTH) + tiled)
+            turns = tl.load(activations + below * (TILE * WIDTH) + in_tile)
             place = hidden + below * (WIDTH * WIDTH + WIDTH)
-            inner = tl.dot(tl.trans(delta), sine(turns), input_precision=PRECISION)
-            add(partials + place + square, inner, later)
-            add(partials + place + WIDTH * WIDTH + neurons, tl.sum(delta, 0), later)
-            back = tl.load(folded + place + square)
-            delta = tl.dot(delta, back, input_precision=PRECISION) * slope(turns)
-        first = tl.dot(tl.trans(delta), seen, input_precision=PRECISION)
-        add(partials + entry, first, later)
-        add(partials + WIDTH * INSIDE + neurons, tl.sum(delta, 0), later)
+            gradient = tl.dot(tl.trans(delta), sine(turns), input_precision=PRECISION)
+            accumulate(partials + place + hidden_weight, gradient, later)
+            accumulate(partials + place + WIDTH * WIDTH + neurons, tl.sum(delta, 0), later)
+            layer_weights = tl.load(parameters + place + hidden_weight)
+            delta = tl.dot(delta, layer_weights, input_precision=PRECISION) * slope(turns)
+        first_gradient = tl.dot(tl.trans(delta), inputs, input_precision=PRECISION)
+        accumulate(partials + first_weight, first_gradient, later)
+        accumulate(partials + WIDTH * INPUTS + neurons, tl.sum(delta, 0), later)

@@ -1,0 +1,53 @@
+"""One training step: examples gathered, the gradient of their loss, and the optimizer's move."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from ..teachers import Teacher
+from .cuda_graph import StepFunction
+from .evaluation import CHUNK
+from .examples import Examples
+from .gradients.base import Batch, GradientFunction
+from .optimizer import Adam
+
+
+class TrainingStep:
+    """The part of a training step that runs on the device; batches of any size.
+
+    ``gradient`` and ``rounding`` may be replaced between two steps. ``rounding`` is entered while
+    the gradient is computed, and rounds the parameters meanwhile; at first it does nothing.
+    """
+
+    def __init__(self, examples: Examples, optimizer: Adam, gradient: GradientFunction) -> None:
+        self._examples, self._optimizer = examples, optimizer
+        self.gradient = gradient
+        self.rounding: AbstractContextManager[None] = nullcontext()
+
+    @property
+    def parts(self) -> tuple[object, ...]:
+        return self.gradient, self.rounding
+
+    def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
+        errors = []
+        with self.rounding:
+            for first in range(0, len(indices), CHUNK):
+                part = slice(first, first + CHUNK)
+                coords, targets = self._examples.gather(indices[part])
+                part_weights = None if weights is None else weights[part]
+                batch = Batch(coords, targets, self._examples.loss, len(indices), part_weights)
+                errors.append(self.gradient(batch))
+        self._optimizer.step()
+        return errors[0] if len(errors) == 1 else torch.cat(errors)
+
+
+def train_step(
+    indices: Tensor, step: StepFunction, optimizer: Adam, teacher: Teacher, *, lr_share: float
+) -> None:
+    """Train on the examples at ``indices`` ``[B]``, and tell the teacher their errors.
+
+    ``lr_share`` is the share of the optimizer's learning rate to use, in [0, 1].
+    """
+    optimizer.advance(lr_share)
+    teacher.observe(indices, step(indices, teacher.weights()))
