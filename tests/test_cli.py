@@ -222,7 +222,7 @@ def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, mon
         return batch.targets.sum(dim=1) * float("nan")
 
     monkeypatch.setattr(
-        "intfit.training.loop.select_gradients", lambda field, **_: (partial(diverge, field),) * 2
+        "intfit.training.loop.choose_gradients", lambda field, **_: (partial(diverge, field),) * 2
     )
     run = intfit("encode", picture, *FAST)
     assert run.code == 1

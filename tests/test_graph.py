@@ -13,7 +13,7 @@ from intfit.training.cuda_graph import STEPS_BEFORE_RECORDING, CudaGraphStep, re
 from intfit.training.examples import examples_of
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.by_hand import GradientByHand
-from intfit.training.gradients.selection import select_gradients
+from intfit.training.gradients.choice import choose_gradients
 from intfit.training.optimizer import Adam
 from intfit.training.quantisation import Rounding
 from intfit.training.step import TrainingStep, train_step
@@ -136,7 +136,7 @@ def test_steps_that_cannot_be_recorded_are_done_one_by_one():
 @pytest.mark.parametrize("kind", ["autograd", "the fastest"])
 def test_steps_replayed_on_cuda_move_parameters_as_steps_on_the_cpu_do(kind):
     def fastest(network):
-        return select_gradients(network, batch=256, loss="l2")[1]
+        return choose_gradients(network, batch=256, loss="l2")[1]
 
     gradient_of = fastest if kind == "the fastest" else GRADIENTS[kind]
     record, graphs = record_on(torch.device("cuda")), []

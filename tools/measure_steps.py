@@ -23,7 +23,7 @@ from intfit.teachers import ProportionalInt
 from intfit.training.examples import GridExamples
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import GradientFunction
-from intfit.training.gradients.selection import select_gradients
+from intfit.training.gradients.choice import choose_gradients
 from intfit.training.memory import keep_freed_memory
 from intfit.training.optimizer import Adam
 from intfit.training.step import TrainingStep, train_step
@@ -53,7 +53,7 @@ def make_step(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], Non
     optimizer = Adam(network.groups(1.0), 1e-6, beta2=0.99)
     gradient: GradientFunction = AutogradGradient(network)
     if by_hand:
-        gradient, _ = select_gradients(network, batch=batch, loss=signal.loss)
+        gradient, _ = choose_gradients(network, batch=batch, loss=signal.loss)
     training_step = TrainingStep(signal, optimizer, gradient)
     teacher = ProportionalInt(
         signal.n,

@@ -23,7 +23,7 @@ from ..settings import Settings
 from ..teachers import make_teacher
 from ..training.examples import GridExamples
 from ..training.gradients import by_hand
-from ..training.gradients.selection import select_gradients
+from ..training.gradients.choice import choose_gradients
 from ..training.memory import keep_freed_memory
 from ..training.optimizer import Adam
 from ..training.scoring import Scorer
@@ -157,7 +157,7 @@ def _our_step(
     plan = make_plan(settings, kind="image", n=signal.n, features=features)
     network = Siren(config, generator=torch.Generator().manual_seed(0))
     optimizer = Adam(network.groups(1.0), 1e-6, beta2=plan.beta2)
-    gradient, _ = select_gradients(network, batch=batch, loss=signal.loss)
+    gradient, _ = choose_gradients(network, batch=batch, loss=signal.loss)
     training_step = TrainingStep(signal, optimizer, gradient)
     generator = torch.Generator().manual_seed(0)
     teacher = make_teacher(plan, signal.n, shape=signal.shape, generator=generator)

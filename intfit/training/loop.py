@@ -17,7 +17,7 @@ from ..teachers import Teacher
 from .cuda_graph import CudaGraphStep, record_on
 from .evaluation import MEASURE, evaluate, measure
 from .examples import Examples, quality
-from .gradients.selection import select_gradients
+from .gradients.choice import choose_gradients
 from .memory import keep_freed_memory
 from .optimizer import Adam
 from .scoring import Scorer
@@ -116,7 +116,7 @@ class _Fit:
         self._network, self._examples, self._teacher, self._plan = network, examples, teacher, plan
         self._device = next(network.parameters()).device
         self._optimizer = Adam(network.groups(1.0), plan.lr, beta2=plan.beta2)
-        gradient, self._exact_gradient = select_gradients(
+        gradient, self._exact_gradient = choose_gradients(
             network, batch=min(plan.batch, examples.n), loss=examples.loss
         )
         self._step = TrainingStep(examples, self._optimizer, gradient)

@@ -1,4 +1,4 @@
-"""Which way of computing the gradient is fastest for a network where it is."""
+"""The fastest way of computing the gradient, for a network on its device."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from .by_hand import GradientByHand, fast_dtype
 from .fused import make_fused
 
 
-def select_gradients(
+def choose_gradients(
     network: nn.Module, *, batch: int, loss: Loss
 ) -> tuple[GradientFunction, GradientFunction]:
     """The gradient for most of a fit, and the more precise one for its end, in float32 throughout.
