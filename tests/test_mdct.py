@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import MEDIA
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from intfit import api as pipeline
 from intfit import metrics
 from intfit.codecs import read_config
+from intfit.codecs.channels import invert_axes, principal_axes
 from intfit.codecs.mdct import blocks, codec, context_model, payload, transform
 from intfit.codecs.mdct.config import FREQUENCY_PARTS, LONGEST, SHORTEST, MdctConfig
 from intfit.coding import container
@@ -125,6 +129,43 @@ def test_the_bits_that_rounding_reckons_with_are_those_that_are_written():
     latents, bits = context_model.quantise(exact, [8192], FREQUENCY_PARTS)
     written = 8 * len(encoded_latents(latents, [8192]))
     assert written == pytest.approx(bits, rel=0.01, abs=64)
+
+
+@hypothesis_settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(
+    channels=st.integers(1, 5),
+    frames=st.integers(1, 4000),
+    dtype=st.sampled_from([np.uint8, np.int16, np.int32, np.float32]),
+    step=st.integers(20, 250),
+    loudness=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_recordings_of_any_shape_and_type_come_back(channels, frames, dtype, step, loudness, seed):
+    rng = np.random.default_rng(seed)
+    t = np.arange(frames)[:, None]
+    values = np.sin(t * rng.uniform(0.01, 3, channels)) + rng.normal(0, 0.1, (frames, channels))
+    values = loudness * values.clip(-1, 1)
+    if dtype != np.float32:
+        peak = 2.0 ** (8 * np.dtype(dtype).itemsize - 1)
+        values = (values * (peak - 1)).round() / peak
+    values = values.astype(np.float32)
+    config = MdctConfig(channels, frames, step)
+    axes = principal_axes(values)
+    decorrelated = values @ invert_axes(axes)
+    tensors = payload.unpack(payload.pack(decorrelated, axes, config), config)
+    assert {name: tensor.shape for name, tensor in tensors.items()} == config.shapes()
+    # the same integers: noise, in place of zeros, stays below half a step
+    sizes = blocks.read_size_tensor(tensors["blocks"])
+    assert sizes == blocks.choose_sizes(transform.pad(decorrelated, config), config.step_size)
+    exact = transform.analyse(transform.pad(decorrelated, config), sizes)
+    exact /= np.float32(config.step_size)
+    integers, _ = context_model.quantise(exact, sizes, payload.find_cutoff(exact, sizes))
+    steps = tensors["latents"] / np.float32(config.step_size)
+    np.testing.assert_array_equal(np.where(np.abs(steps) > 0.5, np.rint(steps), 0), integers)
+    # near the original: no latent is a step off, and errors of latents are errors of samples
+    decoded = codec.reconstruct(tensors, config)
+    assert decoded.shape == values.shape
+    assert np.square(decoded - values).sum() < config.step_size**2 * config.count()
 
 
 def test_the_golden_file_decodes_to_the_same_latents_for_ever():

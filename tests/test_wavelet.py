@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import MEDIA, digests, photo, png
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from intfit import api as pipeline
 from intfit import metrics
-from intfit.codecs.wavelet import context_model, transform
+from intfit.codecs.latent_steps import RD_LAMBDA
+from intfit.codecs.wavelet import codec, context_model, payload, transform
 from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
@@ -89,6 +93,63 @@ def test_rounding_takes_fewer_bits_the_larger_the_lambda():
         for rd_lambda in (0.0, 0.1, 0.5)
     ]
     assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_sums_in_the_context_network_stay_far_below_what_float32_holds_exactly():
+    """So it gives the same classes in whatever order a machine adds up its products."""
+    network = context_model.load_network()
+    layers = (
+        (network.first, network.position.reshape(-1, len(network.first))),
+        (network.second, network.second_bias[None]),
+        (network.last, network.last_bias[None]),
+    )
+    inputs, largest = np.full(context_model.FEATURES, context_model.INPUTS.max()), 0.0
+    for weights, biases in layers:
+        for array in (weights, biases):
+            assert (array == np.rint(array)).all()
+        # of any part of a sum of products, in any order, then of the sum itself
+        largest = max(largest, float((np.abs(weights) @ inputs + np.abs(biases).max(axis=0)).max()))
+        sums = np.maximum(weights, 0) @ inputs + biases.max(axis=0)
+        inputs = np.floor(np.maximum(sums, 0) / context_model.WEIGHT_UNIT)
+    assert largest == 232_100
+    assert largest < 2**24
+
+
+@hypothesis_settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 45), st.integers(1, 45)),
+    dtype=st.sampled_from([np.uint8, np.uint16, np.float32]),
+    step=st.integers(20, 150),
+    contrast=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, seed):
+    channels, height, width = shape
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / 16
+    values = np.sin(y + 2 * x)[..., None] * rng.uniform(-1, 1, channels)
+    values = contrast * (values + rng.normal(0, 0.1, (height, width, channels))).clip(-1, 1)
+    if dtype != np.float32:
+        peak = np.iinfo(dtype).max
+        values = ((values + 1) / 2 * peak).round().astype(dtype) / (peak / 2) - 1
+    values = values.astype(np.float32)
+    config = WaveletConfig(channels, height, width, step)
+    if config.can_share_postfilter():
+        config = replace(config, common=1)
+    exact = transform.analyse(values, config, transform.principal_colours(values))
+    tensors = payload.unpack(payload.pack(exact, config), config)
+    assert {name: tensor.shape for name, tensor in tensors.items()} == config.shapes()
+    # the same integers
+    names = [name for name in config.shapes() if name.startswith("levels.")]
+    levels = [exact[name] / np.float32(config.step_size) for name in names]
+    levels = [levels[i : i + 3] for i in range(0, len(levels), 3)]
+    quantised, _ = context_model.quantise(levels, RD_LAMBDA)
+    for name, integers in zip(names, itertools.chain(*quantised), strict=True):
+        np.testing.assert_array_equal(np.rint(tensors[name] / config.step_size), integers)
+    # near the original: rounding takes half a step at most, a latent that becomes 0 little more
+    decoded = codec.reconstruct(tensors, replace(config, common=None))
+    assert np.sqrt(np.square(decoded - values).mean()) < config.step_size
+    assert codec.reconstruct(tensors, config).shape == values.shape
 
 
 def test_the_golden_file_decodes_to_the_same_latents_for_ever():
