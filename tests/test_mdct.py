@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from intfit import api as pipeline
-from intfit import metrics
+from intfit import api, metrics
 from intfit.codecs import read_config
 from intfit.codecs.channels import invert_axes, principal_axes
 from intfit.codecs.mdct import blocks, codec, context_model, payload, transform
@@ -47,13 +46,13 @@ def wav(samples: np.ndarray, rate: int = RATE) -> bytes:
     return buffer.getvalue()
 
 
-def encoded(samples: np.ndarray, **settings) -> pipeline.Encoded:
-    return pipeline.encode(wav(samples), Settings(field="latent", **settings))
+def encoded(samples: np.ndarray, **settings) -> api.Encoded:
+    return api.encode(wav(samples), Settings(field="latent", **settings))
 
 
 def rendered(data: bytes, **target) -> np.ndarray:
-    loaded = pipeline.load(data, device="cpu")
-    return pipeline.render(loaded, audio.Target(**target))
+    loaded = api.load(data, device="cpu")
+    return api.render(loaded, audio.Target(**target))
 
 
 def encoded_latents(latents: np.ndarray, sizes: list[int]) -> bytes:
@@ -87,8 +86,8 @@ def test_a_coefficient_is_a_windowed_cosine():
     rise = np.sin(np.pi / 2 * ((t + 128) / 256).clip(0, 1))
     fall = np.sin(np.pi / 2 * ((384 - t) / 256).clip(0, 1))
     expected = rise * fall * np.sqrt(2 / 256) * np.cos(np.pi * 10.5 * t / 256)
-    found = transform.synthesise(latents, [256] * 3)[:, 0]
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    basis = transform.synthesise(latents, [256] * 3)[:, 0]
+    np.testing.assert_allclose(basis, expected, atol=1e-12)
 
 
 def test_steady_tones_take_long_blocks_and_clicks_short_ones():
@@ -181,8 +180,8 @@ def test_the_golden_file_decodes_to_the_same_latents_for_ever():
 
 
 def test_a_higher_quality_is_bigger_and_closer():
-    found = [encoded(notes(), quality=q) for q in range(0, 101, 20)]
-    distortions, sizes = [f.distortion for f in found], [len(f.data) for f in found]
+    files = [encoded(notes(), quality=q) for q in range(0, 101, 20)]
+    distortions, sizes = [f.distortion for f in files], [len(f.data) for f in files]
     assert distortions == sorted(distortions)
     assert sizes == sorted(sizes), sizes
     assert distortions[-1] > distortions[0] + 15
@@ -192,12 +191,12 @@ def test_a_higher_quality_is_bigger_and_closer():
 @pytest.mark.parametrize("frames", [2, 100, 256, 9001])
 def test_a_recording_of_any_length_comes_back(frames, channels):
     samples = notes(2, channels)[2000 : 2000 + frames]
-    found = encoded(samples, quality=100)
-    back = rendered(found.data)
+    encoding = encoded(samples, quality=100)
+    back = rendered(encoding.data)
     assert back.shape == samples.shape
     original, _ = audio.samples(wav(samples))
-    assert metrics.snr(original, back) == pytest.approx(found.distortion, abs=0.1)
-    assert found.distortion > 25
+    assert metrics.snr(original, back) == pytest.approx(encoding.distortion, abs=0.1)
+    assert encoding.distortion > 25
 
 
 def test_channels_that_say_the_same_cost_little_more_than_one():
@@ -245,8 +244,8 @@ def test_hiss_stays_where_no_latent_is_left():
 
 @pytest.mark.parametrize("size", [700, 1500, 6000])
 def test_a_target_size_is_kept_and_nearly_used(size):
-    found = encoded(notes(3), target_size=size)
-    assert 0.85 * size <= len(found.data) <= size
+    encoding = encoded(notes(3), target_size=size)
+    assert 0.85 * size <= len(encoding.data) <= size
 
 
 def test_a_target_snr_is_met_with_the_coarsest_step(intfit):
@@ -262,8 +261,8 @@ def test_too_many_channels_are_refused_with_a_way_out():
 
 def test_any_damage_is_noticed_or_decodes_to_the_declared_size():
     """Past the checksum, as a hostile file would be."""
-    found = encoded(notes(0.2), quality=30).data
-    layout, stored = container.load(found)
+    encoding = encoded(notes(0.2), quality=30).data
+    layout, stored = container.load(encoding)
     payload = stored["payload"].data
 
     def survives(hurt: bytes) -> None:
@@ -281,11 +280,11 @@ def test_any_damage_is_noticed_or_decodes_to_the_declared_size():
 
 
 def test_a_header_or_a_table_of_blocks_that_lies_is_refused():
-    found = encoded(notes())
-    layout, stored = container.load(found.data)
+    encoding = encoded(notes())
+    layout, stored = container.load(encoding.data)
     layout.header.facts.update(frames=1 << 29)
     with pytest.raises(FileFormatError, match="too small"):
-        pipeline.load(container.dump(layout.header, stored), device="cpu")
+        api.load(container.dump(layout.header, stored), device="cpu")
     config = MdctConfig(1, 1000, 0)
     tensors = {name: np.zeros(shape, np.float32) for name, shape in config.shapes().items()}
     for sizes in ([0, 0, 0, 0], [512, 512, 512, 512], [300, 256, 256, 256], [8192] * 4):
@@ -300,5 +299,5 @@ def test_a_header_or_a_table_of_blocks_that_lies_is_refused():
 @pytest.mark.skipif(not MEDIA.exists(), reason="the shared media are not here")
 def test_a_cello_takes_a_third_of_what_mp3_does_at_equal_snr():
     path = MEDIA / "audio" / "bach.wav"
-    found = pipeline.encode(path.read_bytes(), Settings(field="latent", target_snr=19.9))
-    assert len(found.data) < 28991 / 3  # MP3 at its smallest reaches 19.9 dB with so many
+    encoding = api.encode(path.read_bytes(), Settings(field="latent", target_snr=19.9))
+    assert len(encoding.data) < 28991 / 3  # MP3 at its smallest reaches 19.9 dB with so many

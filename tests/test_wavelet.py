@@ -15,8 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from intfit import api as pipeline
-from intfit import metrics
+from intfit import api, metrics
 from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import codec, context_model, payload, transform
 from intfit.codecs.wavelet.config import WaveletConfig
@@ -165,10 +164,10 @@ def test_the_inputs_of_the_context_network_are_the_same_on_every_machine():
 
 def test_a_higher_quality_is_bigger_and_closer():
     data = png(scene())
-    found = [pipeline.encode(data, replace(LATENT, quality=q)) for q in range(0, 101, 10)]
-    assert all(a.distortion < b.distortion for a, b in itertools.pairwise(found))
-    assert all(len(a.data) <= len(b.data) for a, b in itertools.pairwise(found))
-    assert len(found[0].data) < len(found[-1].data) / 4
+    files = [api.encode(data, replace(LATENT, quality=q)) for q in range(0, 101, 10)]
+    assert all(a.distortion < b.distortion for a, b in itertools.pairwise(files))
+    assert all(len(a.data) <= len(b.data) for a, b in itertools.pairwise(files))
+    assert len(files[0].data) < len(files[-1].data) / 4
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16", "F"])
@@ -205,10 +204,10 @@ def test_other_resolutions_are_as_smooth_as_the_picture(scale):
     """A smooth picture decoded at another size is that picture resampled, without a grid."""
     y, x = np.mgrid[0:64, 0:96] / 96
     smooth = (128 + 90 * np.sin(5 * x + 1) * np.cos(4 * y)).astype(np.uint8)
-    encoded = pipeline.encode(png(Image.fromarray(smooth)), replace(LATENT, quality=90))
-    loaded = pipeline.load(encoded.data, device="cpu")
-    target = pipeline.medium("image").Target(scale=float(scale))
-    decoded = pipeline.render(loaded, target)
+    encoded = api.encode(png(Image.fromarray(smooth)), replace(LATENT, quality=90))
+    loaded = api.load(encoded.data, device="cpu")
+    target = api.medium("image").Target(scale=float(scale))
+    decoded = api.render(loaded, target)
     height, width = decoded.shape[:2]
     v, u = np.mgrid[0:height, 0:width]
     u, v = (u + 0.5) / width * 96 - 0.5, (v + 0.5) / height * 64 - 0.5
@@ -219,8 +218,8 @@ def test_other_resolutions_are_as_smooth_as_the_picture(scale):
 
 @pytest.mark.parametrize("size", [600, 1500, 5000])
 def test_a_target_size_is_kept_and_nearly_used(size):
-    found = pipeline.encode(png(scene()), replace(LATENT, target_size=size))
-    assert 0.9 * size <= len(found.data) <= size
+    encoding = api.encode(png(scene()), replace(LATENT, target_size=size))
+    assert 0.9 * size <= len(encoding.data) <= size
 
 
 def test_a_target_psnr_is_met_with_the_coarsest_step(intfit):
@@ -235,21 +234,21 @@ def test_a_goal_with_a_size_or_a_quality_takes_no_more_than_either_asks():
     data = png(scene())
     sizes = {
         (psnr, size): len(
-            pipeline.encode(data, replace(LATENT, target_psnr=psnr, target_size=size)).data
+            api.encode(data, replace(LATENT, target_psnr=psnr, target_size=size)).data
         )
         for psnr in (26, 40)
         for size in (1500, None)
     }
     assert sizes[26, 1500] == sizes[26, None] < sizes[40, 1500] <= 1500 < sizes[40, None]
-    plain = pipeline.encode(data, replace(LATENT, quality=40))
-    asked = pipeline.encode(data, replace(LATENT, quality=40, target_psnr=60))
+    plain = api.encode(data, replace(LATENT, quality=40))
+    asked = api.encode(data, replace(LATENT, quality=40, target_psnr=60))
     assert len(asked.data) == len(plain.data)
     assert "not the 60 asked for" in asked.notes[-1]
 
 
 def test_a_size_too_small_is_said_with_the_smallest_possible():
     with pytest.raises(UsageError, match=r"the smallest file possible here has \d\d\d$"):
-        pipeline.encode(png(scene()), replace(LATENT, target_size=150))
+        api.encode(png(scene()), replace(LATENT, target_size=150))
 
 
 def test_what_only_a_fit_has_is_refused(intfit, picture, recording):
@@ -277,7 +276,7 @@ def test_the_open_profile_decodes_alike(intfit, name, part):
 
 def test_any_damage_is_noticed_or_decodes_to_the_declared_size():
     """Past the checksum, as a hostile file would be."""
-    encoded = pipeline.encode(png(photo(24, 17)), LATENT).data
+    encoded = api.encode(png(photo(24, 17)), LATENT).data
     layout, stored = container.load(encoded)
     payload = stored[container.PAYLOAD].data
     for index in range(len(payload)):
@@ -287,24 +286,24 @@ def test_any_damage_is_noticed_or_decodes_to_the_declared_size():
             layout.header, {"payload": container.Stored("U8", (len(hurt),), bytes(hurt))}
         )
         try:
-            loaded = pipeline.load(file, device="cpu")
-            decoded = pipeline.render(loaded, pipeline.medium("image").Target())
+            loaded = api.load(file, device="cpu")
+            decoded = api.render(loaded, api.medium("image").Target())
         except FileFormatError:
             continue
         assert decoded.shape == (17, 24, 3)
     for length in range(len(payload)):
         cut = {"payload": container.Stored("U8", (length,), payload[:length])}
         try:
-            pipeline.load(container.dump(layout.header, cut), device="cpu")
+            api.load(container.dump(layout.header, cut), device="cpu")
         except FileFormatError:
             continue
 
 
 def test_a_header_that_lies_about_its_size_is_refused_before_any_memory_is_taken():
-    layout, stored = container.load(pipeline.encode(png(photo()), LATENT).data)
+    layout, stored = container.load(api.encode(png(photo()), LATENT).data)
     layout.header.facts.update(width=18000, height=18000)
     with pytest.raises(FileFormatError, match="too small"):
-        pipeline.load(container.dump(layout.header, stored), device="cpu")
+        api.load(container.dump(layout.header, stored), device="cpu")
 
 
 @pytest.mark.skipif(not MEDIA.exists(), reason="the shared media are not here")
@@ -317,9 +316,9 @@ def test_a_photograph_takes_two_thirds_of_what_jpeg_does_at_equal_quality():
     with Image.open(buffer) as opened:
         reached = metrics.psnr(np.asarray(picture), np.asarray(opened), peak=255.0)
     started = time.monotonic()
-    found = pipeline.encode(path.read_bytes(), replace(LATENT, target_psnr=reached))
-    assert found.distortion >= reached
-    assert len(found.data) < buffer.tell() * 2 / 3
+    encoding = api.encode(path.read_bytes(), replace(LATENT, target_psnr=reached))
+    assert encoding.distortion >= reached
+    assert len(encoding.data) < buffer.tell() * 2 / 3
     assert time.monotonic() - started < 60
 
 
