@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from conftest import photo, png
 
-from intfit import api as pipeline
+from intfit import api
 from intfit.codecs import read_config
 from intfit.coding import container, integers, weights
 from intfit.coding.steps import WEIGHT_STEPS_PER_OCTAVE, step_size
@@ -47,11 +47,11 @@ def test_any_three_bytes_are_a_model_and_survive_a_round_trip():
 def test_golden_files_decode_to_the_same_integers_for_ever(kind):
     layout, stored = container.load((GOLDEN / f"{kind}.safetensors").read_bytes())
     shapes = read_config(layout.header).shapes()
-    found = {
+    digests = {
         name: [tensor.step, hashlib.sha256(tensor.integers.astype("<i4").tobytes()).hexdigest()]
         for name, tensor in weights.unpack(stored["payload"].data, shapes).items()
     }
-    assert found == json.loads((GOLDEN / "integers.json").read_text())[kind]
+    assert digests == json.loads((GOLDEN / "integers.json").read_text())[kind]
 
 
 def test_steps_mean_the_same_for_ever():
@@ -71,7 +71,7 @@ def test_any_payload_decodes_or_is_refused(kind):
             layout.header, {"payload": container.Stored("U8", (len(data),), bytes(data))}
         )
         try:
-            loaded = pipeline.load(file, device="cpu")
+            loaded = api.load(file, device="cpu")
             values = loaded(np.zeros((4, loaded.config.in_features)))
         except FileFormatError:
             continue
@@ -92,7 +92,7 @@ def test_every_flipped_byte_and_every_truncation_is_noticed():
     for position in range(len(data)):
         damaged = data[:position] + bytes([data[position] ^ 0x41]) + data[position + 1 :]
         try:
-            loaded = pipeline.load(damaged, device="cpu")
+            loaded = api.load(damaged, device="cpu")
         except FileFormatError:
             continue
         # only the padding of the header may differ unnoticed
@@ -101,14 +101,14 @@ def test_every_flipped_byte_and_every_truncation_is_noticed():
         assert loaded.kind == "image"
     for length in range(len(data)):
         with pytest.raises(FileFormatError):
-            pipeline.load(data[:length], device="cpu")
+            api.load(data[:length], device="cpu")
 
 
 def test_a_small_file_that_claims_a_large_network_is_refused(tmp_path):
     layout, stored = container.load((GOLDEN / "image.safetensors").read_bytes())
     layout.header.network.update(width=8192, depth=64)
     with pytest.raises(FileFormatError, match=r"cut short|too small"):
-        pipeline.load(container.dump(layout.header, stored), device="cpu")
+        api.load(container.dump(layout.header, stored), device="cpu")
 
 
 @pytest.mark.parametrize("size", [900, 2500, 9000])
@@ -141,13 +141,13 @@ def test_rates_can_be_asked_for_in_the_unit_of_the_medium(intfit, picture, recor
 
 
 def test_a_higher_quality_is_bigger_and_closer(intfit, picture):
-    found = []
+    lines = []
     for quality in (0, 50, 80):
         run = intfit("encode", picture, "-q", quality, "--steps", 300, "--json", "-f")
-        found.append(json.loads(run.out))
-    sizes = [line["bytes_out"] for line in found]
+        lines.append(json.loads(run.out))
+    sizes = [line["bytes_out"] for line in lines]
     assert sizes[0] <= sizes[1] < sizes[2]
-    assert found[0]["distortion"] - 1e-9 <= found[1]["distortion"] < found[2]["distortion"]
+    assert lines[0]["distortion"] - 1e-9 <= lines[1]["distortion"] < lines[2]["distortion"]
 
 
 def test_two_ways_to_say_how_large_are_misuse(intfit, picture):
@@ -156,13 +156,13 @@ def test_two_ways_to_say_how_large_are_misuse(intfit, picture):
     for text in ("much", "0", "-3", "20 elephants"):
         assert intfit("encode", picture, "--target-size", text).code == 2
     with pytest.raises(UsageError, match="--teacher 'fulll'"):
-        pipeline.encode(b"", Settings(teacher="fulll"))
+        api.encode(b"", Settings(teacher="fulll"))
 
 
 def test_packing_costs_little_and_takes_few_bits():
     data = png(photo(96, 64))
     fits = {
-        profile: pipeline.encode(data, Settings(steps=1500, width=32, depth=4, profile=profile))
+        profile: api.encode(data, Settings(steps=1500, width=32, depth=4, profile=profile))
         for profile in ("open", "packed")
     }
     assert fits["packed"].distortion > fits["open"].distortion - 0.5

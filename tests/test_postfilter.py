@@ -13,8 +13,7 @@ import torch
 from conftest import digests, png
 from PIL import Image, ImageDraw
 
-from intfit import api as pipeline
-from intfit import metrics
+from intfit import api, metrics
 from intfit.codecs import read_config
 from intfit.codecs.wavelet import payload, postfilter
 from intfit.codecs.wavelet.config import NEWEST_SHARED as NEWEST
@@ -43,13 +42,13 @@ def drawing(width: int = 200, height: int = 150) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def filtered() -> pipeline.Encoded:
-    return pipeline.encode(png(drawing()), FAST)
+def filtered() -> api.Encoded:
+    return api.encode(png(drawing()), FAST)
 
 
 def with_own_postfilter(neurons: int, width: int = 24, height: int = 17) -> bytes:
     """A small file with an own post-filter of random weights."""
-    data = pipeline.encode(png(drawing(width, height)), replace(FAST, effort=1)).data
+    data = api.encode(png(drawing(width, height)), replace(FAST, effort=1)).data
     layout, stored = container.load(data)
     config = replace(read_config(layout.header), neurons=neurons)
     rng = np.random.default_rng(1)
@@ -67,7 +66,7 @@ def test_an_own_postfilter_makes_a_picture_smaller_at_equal_quality(filtered):
     assert filtered.steps > 0
     assert filtered.teacher == "int-proportional"
     goal = replace(FAST, quality=None, effort=2, target_psnr=filtered.distortion)
-    plain = pipeline.encode(png(drawing()), goal)
+    plain = api.encode(png(drawing()), goal)
     assert plain.steps == 0
     assert len(filtered.data) < 0.97 * len(plain.data)
 
@@ -76,9 +75,7 @@ def test_an_own_postfilter_is_left_out_where_it_is_not_worth_its_bytes():
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
     settings = replace(FAST, steps=20)
     data = png(Image.fromarray(noise))
-    assert (
-        pipeline.encode(data, settings).data == pipeline.encode(data, replace(FAST, effort=1)).data
-    )
+    assert api.encode(data, settings).data == api.encode(data, replace(FAST, effort=1)).data
 
 
 def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(filtered, intfit):
@@ -113,13 +110,13 @@ def test_numpy_evaluates_the_network_that_torch_has_trained():
 
 def test_goals_and_sizes_are_kept_with_an_own_postfilter():
     data, short = png(drawing()), replace(FAST, quality=None, steps=500)
-    plain = pipeline.encode(data, replace(FAST, quality=None, effort=2, target_psnr=32))
-    found = pipeline.encode(data, replace(short, target_psnr=32))
-    assert found.steps
-    assert 32 <= found.distortion < 32.5
-    assert len(found.data) < len(plain.data)
+    plain = api.encode(data, replace(FAST, quality=None, effort=2, target_psnr=32))
+    encoding = api.encode(data, replace(short, target_psnr=32))
+    assert encoding.steps
+    assert 32 <= encoding.distortion < 32.5
+    assert len(encoding.data) < len(plain.data)
     size = len(plain.data)
-    within = pipeline.encode(data, replace(short, target_size=size))
+    within = api.encode(data, replace(short, target_size=size))
     assert 0.9 * size < len(within.data) <= size
     assert within.distortion >= plain.distortion
 
@@ -148,10 +145,10 @@ def test_the_open_profile_holds_the_postfilters_and_decodes_alike(filtered, intf
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
 def test_every_number_of_channels_can_have_a_postfilter(mode):
     picture = drawing().convert(mode)
-    found = pipeline.encode(png(picture), replace(FAST, steps=200, quality=60))
-    loaded = pipeline.load(found.data, device="cpu")
+    encoding = api.encode(png(picture), replace(FAST, steps=200, quality=60))
+    loaded = api.load(encoding.data, device="cpu")
     assert loaded.config.neurons
-    assert pipeline.render(loaded, image.Target()).shape == (150, 200, len(mode))
+    assert api.render(loaded, image.Target()).shape == (150, 200, len(mode))
 
 
 def test_any_damage_to_a_postfilter_is_noticed_or_decodes_to_the_declared_size():
@@ -165,8 +162,8 @@ def test_any_damage_to_a_postfilter_is_noticed_or_decodes_to_the_declared_size()
     for data in damaged:
         stored = {"payload": container.Stored("U8", (len(data),), data)}
         try:
-            loaded = pipeline.load(container.dump(layout.header, stored), device="cpu")
-            decoded = pipeline.render(loaded, image.Target())
+            loaded = api.load(container.dump(layout.header, stored), device="cpu")
+            decoded = api.render(loaded, image.Target())
         except FileFormatError:
             continue
         assert decoded.shape == (17, 24, 3)
@@ -177,7 +174,7 @@ def test_a_header_with_an_own_postfilter_of_another_width_is_refused(neurons):
     layout, stored = container.load(with_own_postfilter(4))
     layout.header.network["neurons"] = neurons
     with pytest.raises(FileFormatError):
-        pipeline.load(container.dump(layout.header, stored), device="cpu")
+        api.load(container.dump(layout.header, stored), device="cpu")
 
 
 @pytest.mark.parametrize("version", [0, NEWEST + 1, 2.0, "2", True])
@@ -185,52 +182,52 @@ def test_a_header_with_an_unknown_shared_postfilter_is_refused(version):
     layout, stored = container.load(with_own_postfilter(4))
     layout.header.network["common"] = version
     with pytest.raises(FileFormatError, match="a network this version does not have"):
-        pipeline.load(container.dump(layout.header, stored), device="cpu")
+        api.load(container.dump(layout.header, stored), device="cpu")
 
 
 def test_the_shared_postfilter_gains_on_a_photograph():
     data = (SAMPLES / "photo.png").read_bytes()
-    found = pipeline.encode(data, replace(FAST, effort=1))
-    layout, stored = container.load(found.data)
+    encoding = api.encode(data, replace(FAST, effort=1))
+    layout, stored = container.load(encoding.data)
     assert layout.header.network == {"step": 51, "common": NEWEST}
     original = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     reached = []
     for version in (NEWEST, None):
         layout.header.network["common"] = version
-        loaded = pipeline.load(container.dump(layout.header, stored), device="cpu")
-        decoded = pipeline.render(loaded, image.Target())
+        loaded = api.load(container.dump(layout.header, stored), device="cpu")
+        decoded = api.render(loaded, image.Target())
         reached.append(metrics.psnr(original, decoded, peak=255.0))
     assert reached[0] > reached[1] + 0.03
-    assert reached[0] == pytest.approx(found.distortion, abs=0.1)
+    assert reached[0] == pytest.approx(encoding.distortion, abs=0.1)
 
 
 def test_a_shared_postfilter_for_a_picture_that_it_is_not_for_is_refused():
     layout, stored = container.load(with_own_postfilter(4))  # 24 x 17 pixels
     layout.header.network["common"] = NEWEST
     with pytest.raises(FileFormatError, match="for other pictures"):
-        pipeline.load(container.dump(layout.header, stored), device="cpu")
+        api.load(container.dump(layout.header, stored), device="cpu")
 
 
 def test_the_shared_postfilter_is_left_out_at_a_goal_at_which_it_does_harm():
-    found = pipeline.encode(png(drawing()), replace(FAST, quality=None, effort=1, target_psnr=60))
-    layout, _ = container.load(found.data)
+    encoding = api.encode(png(drawing()), replace(FAST, quality=None, effort=1, target_psnr=60))
+    layout, _ = container.load(encoding.data)
     assert "common" not in layout.header.network
 
 
 def test_huge_latents_of_an_open_file_are_no_reason_to_warn():
-    data = pipeline.encode(png(drawing()), replace(FAST, effort=1, profile="open")).data
+    data = api.encode(png(drawing()), replace(FAST, effort=1, profile="open")).data
     layout, stored = container.load(data)
     coarsest = stored["coarsest"]
     huge = np.full(coarsest.shape, 3e6, "<f4").tobytes()
     stored["coarsest"] = container.Stored("F32", coarsest.shape, huge)
-    loaded = pipeline.load(container.dump(layout.header, stored), device="cpu")
-    assert pipeline.render(loaded, image.Target()).shape == (150, 200, 3)
+    loaded = api.load(container.dump(layout.header, stored), device="cpu")
+    assert api.render(loaded, image.Target()).shape == (150, 200, 3)
 
 
 def test_the_shared_postfilter_is_left_out_on_noise():
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
-    found = pipeline.encode(png(Image.fromarray(noise)), replace(FAST, effort=1))
-    layout, _ = container.load(found.data)
+    encoding = api.encode(png(Image.fromarray(noise)), replace(FAST, effort=1))
+    layout, _ = container.load(encoding.data)
     assert "common" not in layout.header.network
 
 

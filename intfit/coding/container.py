@@ -1,7 +1,7 @@
 """The file: one safetensors file, whose ``intfit`` metadata key holds a JSON header.
 
-Knows safetensors, the header and its version, and nothing of torch or NumPy. Reading trusts
-nothing: every declared size is checked against the bytes that are there before any is used.
+It knows safetensors and the header, and nothing of torch or NumPy. Reading trusts nothing: every
+declared size is checked against the bytes that are there before any of them is used.
 """
 
 import json
@@ -20,15 +20,18 @@ from .header import VERSION, Header, parse_json, read_header, write_header
 SUFFIX = ".safetensors"
 #: The one tensor of the packed profile.
 PAYLOAD = "payload"
-#: Bytes an element of each tensor type takes; a file with any other type is not ours.
+#: Bytes of an element of each tensor type. No file of ours has any other type.
 ITEM_SIZES = {"U8": 1, "F16": 2, "BF16": 2, "F32": 4}
-#: Our headers are a few kB; a safetensors file whose header is larger is somebody else's.
+#: The most bytes of a safetensors header that are read. Ours have a few kB.
 MAX_HEADER = 1 << 20
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One tensor as it stands in the file: type, shape and little-endian bytes in C order."""
+    """One tensor of a file: its type, a key of :data:`ITEM_SIZES`, its shape and its bytes.
+
+    The bytes are little-endian, in C order.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -37,10 +40,10 @@ class Stored:
 
 @dataclass(frozen=True)
 class Layout:
-    """A file's header and where its tensors lie, without the tensors.
+    """A file's header, and where its tensors are, without the tensors.
 
-    ``tensors`` maps names to (type, shape, first byte, end); ``start`` is where the first byte of
-    their data lies in the file; ``checksum`` is that of header and data.
+    ``tensors`` maps names to (type, shape, first byte, end) in the data, which begins at byte
+    ``start`` of the file; ``checksum`` is the one stored in the file, whose ``size`` is in bytes.
     """
 
     header: Header
@@ -51,7 +54,7 @@ class Layout:
 
     @property
     def packed(self) -> bool:
-        """Whether this is the packed profile: one tensor of bytes, called payload."""
+        """Whether this is the packed profile: one tensor of bytes, named :data:`PAYLOAD`."""
         return list(self.tensors) == [PAYLOAD] and self.tensors[PAYLOAD][0] == "U8"
 
 
@@ -64,7 +67,7 @@ def _checksum(header: Header, data: Iterable[bytes]) -> int:
 
 
 def dump(header: Header, tensors: Mapping[str, Stored]) -> bytes:
-    """The bytes of a file. Equal contents give equal bytes: every key is sorted."""
+    """The bytes of a file. Equal contents give equal bytes, because all keys are sorted."""
     data = [tensor.data for _, tensor in sorted(tensors.items())]
     text = write_header(header, _checksum(header, data))
     table: dict[str, Any] = {"__metadata__": {"intfit": text}}
@@ -83,7 +86,11 @@ def dump(header: Header, tensors: Mapping[str, Stored]) -> bytes:
 
 
 def _placed(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
-    """One checked line of the safetensors table."""
+    """Type, shape, first byte and end of a tensor, from its ``entry`` in the safetensors header.
+
+    Raises:
+        FileFormatError: if it is not one of a sound file.
+    """
     damaged = FileFormatError(
         f"the entry of tensor {name[:80]!r} is damaged or lies about its size"
     )
@@ -108,7 +115,7 @@ def _placed(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
 
 
 def parse(head: bytes, size: int) -> Layout:
-    """The layout of a file of ``size`` bytes from its first bytes, the header at least.
+    """The layout of a file of ``size`` bytes from ``head``, which has its header at least.
 
     Raises:
         FileFormatError: if the bytes are not a sound intfit file of a version known here.
@@ -148,7 +155,12 @@ def parse(head: bytes, size: int) -> Layout:
 
 
 def read_layout(path: Path) -> Layout:
-    """The layout of the file at ``path``; reads its header and nothing else."""
+    """The layout of the file at ``path``, of which only the header is read.
+
+    Raises:
+        FileFormatError: as :func:`parse`.
+        OSError: if it cannot be read.
+    """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(8)
@@ -157,7 +169,7 @@ def read_layout(path: Path) -> Layout:
 
 
 def load(data: bytes) -> tuple[Layout, dict[str, Stored]]:
-    """Header and tensors of a whole file's bytes.
+    """The layout and the tensors of a whole file's bytes.
 
     Raises:
         FileFormatError: as :func:`parse`, and if the checksum is not that of header and data.

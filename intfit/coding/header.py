@@ -1,7 +1,7 @@
-"""What a file says of itself: the JSON under its ``intfit`` metadata key.
+"""The header of a file: JSON under its ``intfit`` metadata key.
 
-A header is kept short, because some files are: the values of a medium, a field and a fit stand in
-lists, in the order below. A list may end early; what is missing is None.
+It is kept short, because some files are: the values of a medium, a field and a fit are in lists
+without their names, in the order below. A list may end early: the values that it lacks are None.
 """
 
 import json
@@ -18,27 +18,27 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class MediumEntry:
-    """A medium: the names of its facts, and the metric its distortion is reported in."""
+    """A medium: the names of its facts, and the metric that its distortion is reported in."""
 
     facts: tuple[str, ...]
     metric: str
 
 
-#: In the order in which they are tried on an input: each knows its own by content, meshes last
-#: because text formats tell least.
+#: The media, in the order in which they are tried on an input. Each recognises its own formats by
+#: content; meshes are last, because text formats are the hardest to recognise.
 KINDS = {
     "image": MediumEntry(("width", "height", "mode", "low", "high", "palette"), "psnr"),
     "audio": MediumEntry(("frames", "channels", "sample_rate", "subtype", "peak"), "snr"),
     "mesh": MediumEntry(("faces", "vertices", "centre", "unit", "extent"), "iou"),
 }
-#: The fields: the names of what describes their architecture.
+#: The fields, and the names of the values that describe their architecture.
 FIELDS = {
     "siren": ("width", "depth", "omega_first", "omega"),
     "latent": ("step", "neurons", "common"),
 }
-#: How the fit went.
+#: The names of the values that describe the fit.
 FIT = ("distortion", "steps", "teacher", "seed")
-#: Channels of an image of each mode that is kept as it is.
+#: The channels of an image of each mode (Pillow's names).
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
 
 
@@ -58,14 +58,14 @@ class Header:
 
 
 def count_features(kind: str, facts: Mapping[str, Any]) -> tuple[int, int]:
-    """Coordinates and values of an example of a medium with sound facts."""
+    """The numbers of coordinates and of values of an example of a medium with sound facts."""
     if kind == "image":
         return 2, CHANNELS[facts["mode"]]
     return (1, facts["channels"]) if kind == "audio" else (3, 1)
 
 
 def write_header(header: Header, checksum: int | None) -> str:
-    """The header as JSON with sorted keys, without its checksum where that is None."""
+    """The header as JSON with sorted keys, with this ``checksum`` unless it is None."""
 
     def values(names: tuple[str, ...], entries: Mapping[str, Any]) -> list[Any]:
         listed = [entries.get(name) for name in names]
@@ -85,7 +85,7 @@ def write_header(header: Header, checksum: int | None) -> str:
 
 
 def read_header(entries: Mapping[str, Any]) -> Header:
-    """The header in its JSON object, whose values are checked by the medium and the codec.
+    """The header in a JSON object. Its values are for the medium and the codec to check.
 
     Raises:
         FileFormatError: if it lacks a known medium or field, or an entry is no list.

@@ -12,7 +12,7 @@ import soundfile
 import trimesh
 from conftest import photo, png, tone
 
-from intfit import api as pipeline
+from intfit import api
 from intfit.codecs import read_config
 from intfit.coding import container, weights
 from intfit.settings import Settings
@@ -27,7 +27,7 @@ media = {
 }
 digests = {}
 for kind, data in media.items():
-    encoded = pipeline.encode(data, Settings(steps=600, width=16, depth=3, device="cpu")).data
+    encoded = api.encode(data, Settings(steps=600, width=16, depth=3, device="cpu")).data
     (HERE / f"{kind}.safetensors").write_bytes(encoded)
     layout, stored = container.load(encoded)
     tensors = weights.unpack(stored["payload"].data, read_config(layout.header).shapes())

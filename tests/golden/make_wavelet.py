@@ -10,7 +10,7 @@ from conftest import digests, png
 from test_postfilter import drawing
 from test_wavelet import scene
 
-from intfit import api as pipeline
+from intfit import api
 from intfit.settings import Settings
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ for name, picture, settings in (
 ):
     if (HERE / f"{name}.safetensors").exists():
         continue
-    encoded = pipeline.encode(png(picture), settings).data
+    encoded = api.encode(png(picture), settings).data
     (HERE / f"{name}.safetensors").write_bytes(encoded)
     known = digests(HERE / f"{name}.safetensors")
     (HERE / f"{name}.json").write_text(json.dumps(known, indent=1) + "\n")

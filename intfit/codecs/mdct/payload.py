@@ -34,7 +34,7 @@ def pack(samples: Reals, axes: Reals, config: MdctConfig) -> bytes:
     sizes = choose_sizes(padded, config.step_size)
     exact = analyse(padded, sizes) / np.float32(config.step_size)
     np.clip(exact, -LARGEST, LARGEST, out=exact)
-    cutoff = _find_cutoff(exact, sizes)
+    cutoff = find_cutoff(exact, sizes)
     latents, _ = quantise(exact, sizes, cutoff)
     cells = cells_of(sizes)
     levels = measure_levels(exact, latents, cells)
@@ -49,7 +49,7 @@ def pack(samples: Reals, axes: Reals, config: MdctConfig) -> bytes:
     return data.ljust(-(-config.count() // MAX_LATENTS_PER_BYTE), b"\0")
 
 
-def _find_cutoff(exact: Reals, sizes: Sequence[int]) -> int:
+def find_cutoff(exact: Reals, sizes: Sequence[int]) -> int:
     """The lowest cutoff, in :data:`.config.FREQUENCY_PARTS`, above all that rounds to nonzero."""
     nonzero = np.abs(exact).max(axis=1) >= 0.5
     cutoff, start = 0, 0
