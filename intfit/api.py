@@ -32,9 +32,9 @@ class Encoded:
 
     ``samples`` counts pixels, samples of each channel, or faces, which take ``raw_size`` bytes
     uncompressed; ``rate`` is in the unit that ``rate_name`` names (``bpp``, ``kbps``,
-    ``bytes_per_1000_faces``); ``distortion`` in dB or, for ``iou``, a share; ``reached`` is the
-    value in the goal's metric where there is a goal; ``seconds`` are those of the fit, or of all
-    fits of a search.
+    ``bytes_per_1000_faces``). ``network`` describes the field and its training. ``distortion`` is
+    in dB or, for ``iou``, a share; ``reached`` is the value in the goal's metric where there is a
+    goal; ``seconds`` are those of the fit, or of all fits of a search.
     """
 
     data: bytes
@@ -44,6 +44,7 @@ class Encoded:
     rate_name: str
     rate: float
     parameters: int
+    network: str
     metric: str
     distortion: float
     reached: float | None
@@ -126,6 +127,7 @@ def encode(
         rate_name=rate_name,
         rate=rate,
         parameters=encoding.config.count(),
+        network=encoding.network,
         metric=signal.metric,
         distortion=encoding.distortion,
         reached=encoding.reached,

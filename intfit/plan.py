@@ -45,7 +45,9 @@ POOL = 1 << 19
 
 @dataclass(frozen=True)
 class Plan:
-    """Every choice made. ``steps`` is None where ``max_time`` seconds bound the fit.
+    """Every choice made.
+
+    The fit ends after ``steps`` or ``max_time`` seconds, whichever comes first; one may be None.
 
     ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
     in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes.

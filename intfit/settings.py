@@ -30,8 +30,8 @@ class Settings:
     ``target_distance`` (surfaces) % of the box diagonal from the surface. Without a size, the
     smallest network that reaches the goal is searched for; with one, the fit stops at the goal.
 
-    Fit: ``effort`` in 1..9, or ``steps`` of the optimizer, or ``max_time`` seconds; ``lr`` is the
-    highest learning rate, ``batch`` the examples of a step, ``seed`` that of all randomness.
+    Fit: ``effort`` in 1..9, or ``steps`` of the optimizer; ``max_time`` bounds the seconds; ``lr``
+    is the highest learning rate, ``batch`` the examples of a step, ``seed`` that of all randomness.
 
     Network: ``field`` is ``latent`` (quantised latents: images and recordings) or ``siren``;
     ``width`` neurons in each of ``depth`` sine layers of frequency ``omega_first`` and ``omega``.
@@ -97,12 +97,12 @@ GOAL_METRICS: dict[str, GoalMetric] = {
     "target_snr": "snr",
     "target_distance": "mean_distance",
 }
-#: The settings of a SIREN that is a whole field.
-SIREN_SETTINGS = ("max_time", "width", "depth", "omega", "omega_first", "precision")
+#: The settings of a SIREN that is a whole field, which the network beside latents does not have.
+SIREN_SETTINGS = ("depth", "omega", "omega_first", "precision")
 #: The settings of any network that is trained.
 TRAINING_SETTINGS = (
-    *SIREN_SETTINGS, "steps", "lr", "selection", "ratio", "ratio_schedule", "interval_schedule",
-    "batch", "teacher",
+    *SIREN_SETTINGS, "width", "steps", "lr", "selection", "ratio", "ratio_schedule",
+    "interval_schedule", "batch", "teacher",
 )  # fmt: skip
 #: The settings of a teacher that selects examples.
 SELECTION_SETTINGS = ("selection", "ratio", "ratio_schedule", "interval_schedule")
@@ -162,8 +162,14 @@ def check_settings(settings: Settings) -> None:
 
 
 def _check_field(settings: Settings) -> None:
-    if settings.field == "latent" and (refused := settings.changed(SIREN_SETTINGS)):
-        raise UsageError(f"{flag(refused[0])} is for --field siren, not for latents")
+    if settings.field == "latent":
+        refuse_settings(settings, SIREN_SETTINGS, "not for latents")
+
+
+def refuse_settings(settings: Settings, names: Iterable[str], reason: str) -> None:
+    """Raise UsageError where one of these settings of a SIREN is given; ``reason`` says why not."""
+    if refused := settings.changed(names):
+        raise UsageError(f"{flag(refused[0])} is for --field siren: {reason}")
 
 
 def _check_size_and_goal(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from intfit.media.audio import Target
 from intfit.signals import Grid
 
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
-TINY = ("--steps", 2, "--width", 8, "--depth", 2, "--batch", 64)
+TINY = ("--field", "siren", "--steps", 2, "--width", 8, "--depth", 2, "--batch", 64)
 #: Native and lower rates: small and large ratios, whole and not.
 LOWER = [(44100, 16000), (8000, 7999), (48000, 44100), (16000, 8000), (48000, 1000)]
 
@@ -151,7 +151,9 @@ def test_the_amplitude_is_restored_at_any_level(peak):
 def test_a_quiet_recording_comes_back_as_quiet_from_a_fit(intfit):
     wave = tone() / np.abs(tone()).max() * 0.05
     soundfile.write("quiet.wav", wave, 8000, subtype="FLOAT")
-    assert intfit("encode", "quiet.wav", "--steps", 300, "--batch", 1024).code == 0
+    assert (
+        intfit("encode", "quiet.wav", "--field", "siren", "--steps", 300, "--batch", 1024).code == 0
+    )
     assert intfit("decode", "quiet.wav.safetensors").code == 0
     decoded, _ = soundfile.read("quiet.decoded.wav", always_2d=True)
     assert np.abs(decoded).max() == pytest.approx(0.05, rel=0.1)
@@ -266,20 +268,20 @@ def test_a_sample_type_the_format_cannot_hold_becomes_one_it_can(intfit):
 
 def test_an_mp3_decodes_without_being_told_how(intfit):
     soundfile.write("chord.mp3", tone(rate=16000), 16000, format="MP3")
-    assert intfit("encode", "chord.mp3", "--steps", 20).code == 0
+    assert intfit("encode", "chord.mp3", "--field", "siren", "--steps", 20).code == 0
     run = intfit("decode", "chord.mp3.safetensors")
     assert run.code == 0, run.err
-    assert soundfile.info("chord.decoded.wav").samplerate == 16000
+    assert soundfile.info("chord.mp3.decoded.wav").samplerate == 16000
 
 
 def test_a_rate_that_vorbis_cannot_hold_is_refused(intfit, recording):
-    assert intfit("encode", recording, "--steps", 20).code == 0
+    assert intfit("encode", recording, "--field", "siren", "--steps", 20).code == 0
     run = intfit("decode", "chord.wav.safetensors", "--sample-rate", 256_000, "-o", "x.ogg")
     assert run.code == 1
     assert "Vorbis" in run.err
 
 
 def test_a_learning_rate_that_is_too_high_is_lowered(intfit, recording):
-    run = intfit("encode", recording, "--steps", 800, "--lr", 0.02, "--json")
+    run = intfit("encode", recording, "--field", "siren", "--steps", 800, "--lr", 0.02, "--json")
     assert run.code == 0, run.err
     assert json.loads(run.out)["distortion"] > 3

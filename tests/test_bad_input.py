@@ -25,7 +25,7 @@ from intfit import api as pipeline
 from intfit.coding import container
 from intfit.settings import Settings
 
-FIT = ("--steps", 2, "--width", 8, "--depth", 2, "--device", "cpu")
+FIT = ("--field", "siren", "--steps", 2, "--width", 8, "--depth", 2, "--device", "cpu")
 #: A line longer than this is no longer clear, whatever a hostile file puts into it.
 LONGEST = 400
 NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write anything")
@@ -218,7 +218,9 @@ def test_a_file_without_read_permission_is_refused(intfit, picture):
 def test_a_folder_without_write_permission_is_refused_before_the_fit(intfit, picture):
     Path("locked").mkdir(mode=0o500)
     with nothing_written():
-        run = intfit("encode", picture, "--output-dir", "locked", "--steps", 10**9)
+        run = intfit(
+            "encode", picture, "--output-dir", "locked", "--field", "siren", "--steps", 10**9
+        )
         refused(run, "cannot write .*Permission denied")
 
 
@@ -228,7 +230,9 @@ def test_a_file_where_the_output_folder_should_be_is_refused_before_the_fit(
 ):
     Path("notes.txt").write_text("not a folder")
     with nothing_written():
-        run = intfit("encode", picture, "--output-dir", folder, "--steps", 10**9)
+        run = intfit(
+            "encode", picture, "--output-dir", folder, "--field", "siren", "--steps", 10**9
+        )
         refused(run, "cannot write .*(?i:not a folder|not a directory)")
 
 
@@ -325,7 +329,7 @@ def test_a_device_number_that_is_none_is_misuse(intfit, picture, monkeypatch, de
 @pytest.fixture(scope="module")
 def encoded() -> dict[str, bytes]:
     """A small encoded file of every medium."""
-    settings = Settings(steps=2, width=8, depth=2, device="cpu", profile="open")
+    settings = Settings(field="siren", steps=2, width=8, depth=2, device="cpu", profile="open")
     media = {"image": PNG, "audio": WAV, "mesh": obj(BOX.vertices, BOX.faces)}
     return {kind: pipeline.encode(data, settings).data for kind, data in media.items()}
 

@@ -23,7 +23,7 @@ from intfit.cli.decode import DECODED_KEYS
 from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
 
-FAST = ("--steps", 30)
+FAST = ("--field", "siren", "--steps", 30)
 
 
 @pytest.fixture
@@ -151,12 +151,12 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(intfit, picture):
 
 
 def test_the_schedule_is_laid_out_over_the_time_given(intfit, picture):
-    run = intfit("encode", picture, "--max-time", 0.4, "--json")
+    run = intfit("encode", picture, "--field", "siren", "--max-time", 0.4, "--json")
     assert lines(run.out)[0]["seconds"] >= 0.4
 
 
 def test_the_fit_stops_once_the_target_is_reached(intfit, picture):
-    options = ("--steps", 2000, "--target-psnr", 20, "-q", 50)
+    options = ("--field", "siren", "--steps", 2000, "--target-psnr", 20, "-q", 50)
     line = lines(intfit("encode", picture, *options, "--json").out)[0]
     assert line["distortion"] >= 20
     assert line["steps"] < 1000
@@ -174,7 +174,18 @@ def test_the_fit_stops_once_the_target_is_reached(intfit, picture):
     ],
 )
 def test_every_teacher_learns(intfit, picture, options):
-    run = intfit("encode", picture, "--steps", 100, "--profile", "open", "--json", *options)
+    run = intfit(
+        "encode",
+        picture,
+        "--field",
+        "siren",
+        "--steps",
+        100,
+        "--profile",
+        "open",
+        "--json",
+        *options,
+    )
     assert run.code == 0, run.err
     # the picture's own variance is 12 dB: a field that learnt nothing stays below it
     assert lines(run.out)[0]["distortion"] > 15
@@ -185,7 +196,18 @@ def test_every_teacher_learns(intfit, picture, options):
 )
 def test_selection_maps_are_written_at_ten_steps(intfit, kind, suffix, request):
     medium = request.getfixturevalue(kind)
-    run = intfit("encode", medium, "--steps", 200, "--batch", 512, "--save-selection", "maps")
+    run = intfit(
+        "encode",
+        medium,
+        "--field",
+        "siren",
+        "--steps",
+        200,
+        "--batch",
+        512,
+        "--save-selection",
+        "maps",
+    )
     assert run.code == 0, run.err
     maps = sorted(Path("maps").iterdir())
     assert len(maps) == 10
@@ -312,16 +334,32 @@ def on_terminal(*args: str, columns: int = 80) -> tuple[int, str]:
 
 
 def test_progress_is_shown_on_a_terminal_only(picture, process):
-    code, seen = on_terminal("encode", str(picture), "--max-time", "1.2")
+    code, seen = on_terminal("encode", str(picture), "--field", "siren", "--max-time", "1.2")
     assert code == 0
     assert "steps/s" in seen
     assert re.search(r"ratio 0\.\d\d", seen)
     assert "steps/s" not in process("encode", picture, *FAST, "-f", env={"FORCE_COLOR": "1"}).err
-    assert "steps/s" not in on_terminal("encode", "photo.png", "--max-time", "0.6", "--quiet")[1]
+    assert (
+        "steps/s"
+        not in on_terminal(
+            "encode", "photo.png", "--field", "siren", "--max-time", "0.6", "--quiet"
+        )[1]
+    )
 
 
 def test_an_interrupt_leaves_nothing_behind_and_reads_as_130_in_a_shell(picture):
-    command = [sys.executable, "-m", "intfit", "encode", str(picture), "--max-time", "60", "-v"]
+    command = [
+        sys.executable,
+        "-m",
+        "intfit",
+        "encode",
+        str(picture),
+        "--field",
+        "siren",
+        "--max-time",
+        "60",
+        "-v",
+    ]
 
     def listen() -> None:  # a job that a shell runs in the background ignores interrupts
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -347,7 +385,7 @@ def test_debug_shows_a_traceback_and_goes_on(intfit, picture):
 
 
 def test_selection_maps_are_not_overwritten_unless_asked(intfit, picture):
-    options = ("--steps", 30, "--batch", 512, "--save-selection", "maps", "-o")
+    options = ("--field", "siren", "--steps", 30, "--batch", 512, "--save-selection", "maps", "-o")
     assert intfit("encode", picture, *options, "one").code == 0
     again = intfit("encode", picture, *options, "two")
     assert again.code == 1

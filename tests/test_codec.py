@@ -113,14 +113,16 @@ def test_a_small_file_that_claims_a_large_network_is_refused(tmp_path):
 
 @pytest.mark.parametrize("size", [900, 2500, 9000])
 def test_a_target_size_is_kept_and_nearly_used(intfit, picture, size):
-    run = intfit("encode", picture, "--target-size", f"{size / 1000}kB", "--steps", 60)
+    run = intfit(
+        "encode", picture, "--target-size", f"{size / 1000}kB", "--field", "siren", "--steps", 60
+    )
     assert run.code == 0, run.err
     taken = Path("photo.png.safetensors").stat().st_size
     assert taken <= size
     assert taken > 0.5 * size
 
 
-@pytest.mark.parametrize("options", [(), ("--steps", 60)])
+@pytest.mark.parametrize("options", [(), ("--field", "siren", "--steps", 60)])
 def test_a_target_size_that_cannot_be_met_names_the_smallest_that_can(intfit, picture, options):
     run = intfit("encode", picture, "--target-size", "200", *options)
     assert run.code == 2
@@ -130,12 +132,17 @@ def test_a_target_size_that_cannot_be_met_names_the_smallest_that_can(intfit, pi
 
 
 def test_rates_can_be_asked_for_in_the_unit_of_the_medium(intfit, picture, recording):
-    run = intfit("encode", picture, "--target-bpp", 5, "--steps", 20)
+    run = intfit("encode", picture, "--target-bpp", 5, "--field", "siren", "--steps", 20)
     assert run.code == 0, run.err
     assert Path("photo.png.safetensors").stat().st_size <= 48 * 32 * 5 / 8
-    assert intfit("encode", recording, "--target-kbps", 60, "--steps", 20).code == 0
+    assert (
+        intfit("encode", recording, "--target-kbps", 60, "--field", "siren", "--steps", 20).code
+        == 0
+    )
     assert Path("chord.wav.safetensors").stat().st_size <= 60_000 / 8 * 0.25
-    refused = intfit("encode", recording, "--target-bpp", 3, "--steps", 20, "-f")
+    refused = intfit(
+        "encode", recording, "--target-bpp", 3, "--field", "siren", "--steps", 20, "-f"
+    )
     assert refused.code == 2
     assert "--target-bpp is not for" in refused.err
 
@@ -143,7 +150,9 @@ def test_rates_can_be_asked_for_in_the_unit_of_the_medium(intfit, picture, recor
 def test_a_higher_quality_is_bigger_and_closer(intfit, picture):
     lines = []
     for quality in (0, 50, 80):
-        run = intfit("encode", picture, "-q", quality, "--steps", 300, "--json", "-f")
+        run = intfit(
+            "encode", picture, "-q", quality, "--field", "siren", "--steps", 300, "--json", "-f"
+        )
         lines.append(json.loads(run.out))
     sizes = [line["bytes_out"] for line in lines]
     assert sizes[0] <= sizes[1] < sizes[2]
@@ -170,7 +179,7 @@ def test_packing_costs_little_and_takes_few_bits():
 
 
 def test_an_exported_file_holds_plain_tensors_and_decodes_alike(intfit, picture):
-    assert intfit("encode", picture, "--steps", 60).code == 0
+    assert intfit("encode", picture, "--field", "siren", "--steps", 60).code == 0
     run = intfit("export", "photo.png.safetensors", "-o", "weights.safetensors")
     assert run.code == 0, run.err
     tensors = safetensors.torch.load_file("weights.safetensors")

@@ -21,7 +21,7 @@ from intfit.media.pixels import read_pixels, value_range
 from intfit.signals import Grid
 
 #: The least that makes a file: what is kept does not depend on how well it is fitted.
-TINY = ("--steps", 2, "--width", 8, "--depth", 2, "--batch", 64)
+TINY = ("--field", "siren", "--steps", 2, "--width", 8, "--depth", 2, "--batch", 64)
 
 
 def ramp(low: float, high: float) -> np.ndarray:
@@ -338,7 +338,7 @@ def test_a_region_is_the_crop_of_the_whole_bit_for_bit(region, scale):
 
 
 def test_region_size_and_scale_on_the_command_line(intfit, picture):
-    assert intfit("encode", picture, "--steps", 40, "--batch", 512).code == 0
+    assert intfit("encode", picture, "--field", "siren", "--steps", 40, "--batch", 512).code == 0
 
     def decoded(*options: object) -> np.ndarray:
         run = intfit("decode", "photo.png.safetensors", "-f", "-o", "out.png", *options)

@@ -120,7 +120,18 @@ def test_a_lower_goal_is_reached_by_a_smaller_network(medium, goals, instant_fit
 
 def test_the_file_that_a_search_ends_with_reaches_the_goal_as_stored(intfit, picture):
     run = intfit(
-        "encode", picture, "--steps", 150, "--depth", 3, "--target-psnr", 12, "--json", "-v"
+        "encode",
+        picture,
+        "--field",
+        "siren",
+        "--steps",
+        150,
+        "--depth",
+        3,
+        "--target-psnr",
+        12,
+        "--json",
+        "-v",
     )
     assert run.code == 0, run.err
     assert json.loads(run.out)["distortion"] >= 12
@@ -136,7 +147,9 @@ def test_a_distance_that_is_reached_is_noted_for_the_summary_has_another_metric(
 
 
 def test_a_goal_that_is_missed_is_said(intfit, picture):
-    run = intfit("encode", picture, "--steps", 20, "--width", 8, "--target-psnr", 50)
+    run = intfit(
+        "encode", picture, "--field", "siren", "--steps", 20, "--width", 8, "--target-psnr", 50
+    )
     assert run.code == 0
     assert "not the 50 asked for" in run.err
 

@@ -284,9 +284,14 @@ def test_the_clock_of_a_fit_stands_still_while_the_caller_looks():
 @pytest.mark.parametrize("teacher", ["evos", "nint"])
 def test_a_published_teacher_can_be_asked_for(intfit, picture, teacher):
     run = intfit(
-        "encode", picture, "--teacher", teacher, "--steps", 40, "--width", 12, "--json",
-        "--ratio", 0.4, "-f",
+        "encode", picture, "--field", "siren", "--teacher", teacher, "--steps", 40, "--width", 12,
+        "--json", "--ratio", 0.4, "-f",
     )  # fmt: skip
     assert run.code == 0, run.err
     assert f'"teacher": "{teacher}"' in run.out
-    assert intfit("encode", picture, "--teacher", teacher, "--selection", "top").code == 2
+    assert (
+        intfit(
+            "encode", picture, "--field", "siren", "--teacher", teacher, "--selection", "top"
+        ).code
+        == 2
+    )

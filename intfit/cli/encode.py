@@ -22,8 +22,8 @@ from .run import RunOptions, plan_jobs, run
 
 ENCODED_KEYS = (
     "input", "output", "ok", "error", "skipped", "kind", "bytes_in", "bytes_raw", "bytes_out",
-    "samples", "parameters", "bpp", "kbps", "bytes_per_1000_faces", "metric", "distortion", "steps",
-    "seconds", "device", "teacher", "seed", "notes",
+    "samples", "parameters", "network", "bpp", "kbps", "bytes_per_1000_faces", "metric",
+    "distortion", "steps", "seconds", "device", "teacher", "seed", "notes",
 )  # fmt: skip
 """The keys of `encode --json`, in order; null where one does not apply or is not known."""
 
@@ -104,7 +104,7 @@ def encode(
         option(
             "--max-time",
             panel=FIT,
-            text="Seconds to fit; the schedule is laid out over them.",
+            text="Seconds to fit at most; the schedule is laid out over them.",
             metavar="SECONDS",
         ),
     ] = None,
@@ -140,7 +140,7 @@ def encode(
             panel=NETWORK,
             text="latent: quantised latents, far smaller at equal quality and made in seconds. "
             "siren: a plain SIREN, fitted step by step. auto: latent for images and recordings, "
-            "unless an option is given that only a fit has; siren for meshes.",
+            "siren for meshes. Options of the network and the fit act on the SIREN of the field.",
         ),
     ] = options.FieldChoice.auto,
     width: options.Width = None,
@@ -226,8 +226,6 @@ def encode(
         size = None if target_size is None else parse_size(target_size)
         parallelism = Parallelism.parse(jobs_text, cluster, threads)
     chosen = options.chosen_field(field)
-    if chosen is None and save_selection:
-        chosen = "siren"  # the only one that selects
     settings = Settings(
         effort=effort, field=chosen, quality=quality, target_size=size, target_bpp=target_bpp,
         target_kbps=target_kbps, steps=steps, max_time=max_time, target_psnr=target_psnr,
@@ -241,8 +239,6 @@ def encode(
     )  # fmt: skip
     with report_errors(report, debug):
         check_settings(settings)
-        if save_selection and settings.field == "latent":
-            raise UsageError("--save-selection is for --field siren: latents need no fit")
         if save_selection and searches_size(settings):
             raise UsageError("--save-selection is for one fit, not a search: give --width or -q")
         jobs = plan_jobs(

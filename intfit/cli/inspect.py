@@ -27,6 +27,7 @@ INFO_KEYS = (
     "field",
     "fit",
     "parameters",
+    "network",
     "profile",
     "types",
     "sizes",
@@ -88,13 +89,14 @@ def info(
                     "field": {"kind": header.field, **header.network},
                     "fit": header.fit,
                     "parameters": config.count(),
+                    "network": config.describe(),
                     "profile": "packed" if layout.packed else "open",
                     "types": sorted({dtype for dtype, *_ in layout.tensors.values()}),
                 }
                 if parts is not None:
                     line["sizes"] = parts
                 if not as_json:
-                    print(page(line, config.describe()))
+                    print(page(line))
             report.record(line)
         if worst:
             raise typer.Exit(worst)
@@ -113,21 +115,21 @@ def breakdown(path: Path, config: Config) -> dict[str, float]:
     return sizes | codec_of(header.field, header.medium).parts(payload, config)
 
 
-def page(line: dict[str, Any], field: str) -> str:
-    """What `info` prints of one file, whose ``field`` is described by its codec."""
+def page(line: dict[str, Any]) -> str:
+    """What `info` prints of one file."""
     fit, reached = line["fit"], line["fit"].get("distortion")
     quality = "unknown distortion"
     if isinstance(reached, int | float):
         quality = format_metric(KINDS[line["kind"]].metric, reached)
     taken = 8 * line["bytes"] / line["parameters"]
-    is_siren = line["field"]["kind"] == "siren"
+    count = f"{line['parameters']}, {line['profile']} as {', '.join(line['types'])}"
+    if line["field"]["kind"] == "latent":
+        count += f", in steps of index {line['field'].get('step')}"
     rows = {
         line["kind"]: describe(line["facts"], line["kind"]),
-        "field": field,
-        "weights"
-        if is_siren
-        else "latents": f"{line['parameters']}, {line['profile']} as {', '.join(line['types'])}: "
-        f"{taken:.3g} bits each, all told",
+        "field": line["network"],
+        "weights" if line["field"]["kind"] == "siren" else "latents": f"{count}: {taken:.3g} bits "
+        "each, all told",
         "fit": f"{quality}, {fit.get('steps')} steps, teacher {fit.get('teacher')}, "
         f"seed {fit.get('seed')}",
     }

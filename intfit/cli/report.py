@@ -78,7 +78,8 @@ class Reporter:
             f"raw {line['bytes_raw'] / bytes_out:.3g}{self.times}  "
             f"{line[unit]:.3g} {RATES[unit]}  "
             f"{format_metric(line['metric'], line['distortion'])}  "
-            f"{format_duration(line['seconds'])}  {line['device']}"
+            f"{format_duration(line['seconds'])}  {line['device']}  "
+            f"{line['network']}"
         )
         self.notes(line["notes"])
 

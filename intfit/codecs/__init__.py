@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..coding.header import Header
 from ..errors import FileFormatError, UsageError
-from ..settings import TRAINING_SETTINGS, FieldName, Settings
+from ..settings import FieldName, Settings
 from .mdct import config as mdct_config
 from .mdct.config import MAX_CHANNELS
 from .protocol import Codec, Config
@@ -52,14 +52,10 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
 
 
 def choose_field(settings: Settings, kind: str, channels: int) -> FieldName:
-    """The field that is asked for, or the medium's own.
-
-    A SIREN where a setting is given that only training has.
-    """
+    """The field that is asked for, or the usual one of a medium with so many channels."""
     if settings.field is not None:
         return settings.field
-    has_latents = ("latent", kind) in CODECS and channels <= MAX_CHANNELS
-    return "latent" if has_latents and not settings.changed(TRAINING_SETTINGS) else "siren"
+    return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"
 
 
 def codec_of(field: str, kind: str) -> Codec:

@@ -37,6 +37,7 @@ class Candidate(Generic[ConfigT]):
     payload: bytes
     distortion: float
     data: bytes
+    steps: int = 0
 
 
 def step_index(quality: float | None, *, loudness: float | None = None) -> int:

@@ -8,6 +8,9 @@ from ..plan import Plan
 from ..settings import FieldName, Goal, Settings
 
 if TYPE_CHECKING:  # NumPy and torch come with these, and a command's help needs neither
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..coding.container import Stored
     from ..coding.tensors import Tensors
     from ..signals import Evaluate, Signal
@@ -51,6 +54,7 @@ class Prepared:
 class Encoding:
     """The bytes of a file, and what went into them.
 
+    ``network`` describes the field and its training in a phrase.
     ``distortion`` of the parameters as stored, in the medium's metric; ``reached``, the value in
     the goal's metric, where there is a goal; ``steps`` of the training that the file holds, by a
     ``teacher`` (``none`` where there was none); ``seconds`` of all that it took.
@@ -58,6 +62,7 @@ class Encoding:
 
     data: bytes
     config: Config
+    network: str
     distortion: float
     reached: float | None
     steps: int
@@ -66,17 +71,26 @@ class Encoding:
     notes: tuple[str, ...]
 
 
+class WrapTeacher(Protocol):
+    """Returns the teacher to use in place of another."""
+
+    def __call__(
+        self, teacher: "Teacher", prepared: Prepared, places: "NDArray[np.int64] | None"
+    ) -> "Teacher": ...
+
+
 @dataclass(frozen=True)
 class Hooks:
     """What a caller wants to be told, or to change, while an input is encoded.
 
-    ``fit_begins`` is called before every fit, ``progress`` now and then in it; ``wrap_teacher``
-    returns the teacher to use in place of the one it is given.
+    ``fit_begins`` is called before every fit, ``progress`` now and then in it. ``wrap_teacher``
+    returns the teacher to use in place of the one it is given; it is told which samples of the
+    signal the examples are, None where they are all of them in order.
     """
 
     fit_begins: Callable[[Prepared], None] | None = None
     progress: "Callable[[Progress], None] | None" = None
-    wrap_teacher: "Callable[[Teacher, Prepared], Teacher] | None" = None
+    wrap_teacher: "WrapTeacher | None" = None
 
 
 class Codec(Protocol):

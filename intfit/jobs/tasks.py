@@ -15,6 +15,8 @@ from ..limits import Limits
 from ..settings import Settings, flag
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ..api import Encoded
@@ -106,25 +108,34 @@ def encode(
     def report_progress(progress: "Progress") -> None:
         tell(FitProgress(progress.fraction, describe_progress(progress, metric)))
 
-    def draw_maps(teacher: "Teacher", prepared: "Prepared") -> "Teacher":
-        return observe_selection(teacher, prepared, tell)
+    def draw_maps(
+        teacher: "Teacher", prepared: "Prepared", places: "NDArray[np.int64] | None"
+    ) -> "Teacher":
+        return observe_selection(teacher, prepared, places, tell)
 
     hooks = Hooks(fit_begins, report_progress, draw_maps if maps else None)
     result = api.encode(data, settings, suffix=suffix, kind=kind, hooks=hooks)
     return Product(result.data, _encoded(len(data), result))
 
 
-def observe_selection(teacher: "Teacher", prepared: "Prepared", tell: Tell) -> "Teacher":
-    """A teacher that does as ``teacher`` does, and whose choices are drawn at ten moments."""
+def observe_selection(
+    teacher: "Teacher", prepared: "Prepared", places: "NDArray[np.int64] | None", tell: Tell
+) -> "Teacher":
+    """A teacher that does as ``teacher`` does, and whose choices are drawn at ten moments.
+
+    ``places`` ``[n]`` are the samples of the signal that its examples are; None: all, in order.
+    """
     from ..media import medium
     from ..teachers.observing import SelectionObserver
 
     def draw(step: int, moment: float, indices: "Tensor") -> None:
         draw_selection = medium(prepared.kind).draw_selection
-        tell(SelectionMap(step, *draw_selection(prepared.signal, indices.numpy())))
+        chosen = indices.numpy() if places is None else places[indices.numpy()]
+        tell(SelectionMap(step, *draw_selection(prepared.signal, chosen)))
 
     moments = [part / MAPS for part in range(MAPS)]
-    return SelectionObserver(teacher, prepared.signal.n, moments, draw)
+    count = prepared.signal.n if places is None else len(places)
+    return SelectionObserver(teacher, count, moments, draw)
 
 
 def _encoded(bytes_in: int, result: "Encoded") -> dict[str, Any]:
@@ -135,6 +146,7 @@ def _encoded(bytes_in: int, result: "Encoded") -> dict[str, Any]:
         "bytes_out": len(result.data),
         "samples": result.samples,
         "parameters": result.parameters,
+        "network": result.network,
         result.rate_name: round(result.rate, 4),
         "metric": result.metric,
         "distortion": round(result.distortion, 4),

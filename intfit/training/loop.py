@@ -37,9 +37,18 @@ WARM_UP, WARM_UP_SHARE = 50, 0.05
 #: left as error: its learning rate was too high. It is divided by so much for another start.
 STALL_AT, STALLED_SHARE, STALL_LR_FACTOR = 0.1, 0.7, 4
 
+#: The shares of a fit at which it is asked whether it is promising.
+PROMISE_AT = (0.1, 0.2)
+
 #: Called before a fit's last stretch. Rounds the network's parameters while what it returns is
 #: entered.
 ChooseRounding = Callable[[], AbstractContextManager[None]]
+#: Whether a fit that is so far on is still worth its time.
+IsPromising = Callable[[float], bool]
+
+
+class GaveUpError(Exception):
+    """A fit ended early: what it could still gain is not worth it."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +93,29 @@ def fit(
     *,
     generator: torch.Generator,
     choose_rounding: ChooseRounding | None = None,
+    is_promising: IsPromising | None = None,
     restarts: bool = True,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
     """Fit ``network`` to ``examples`` in place; reports progress now and then, and at the end.
 
-    The schedule takes ``plan.steps``, or where these are None, ``plan.max_time`` seconds. Where the
-    plan stops at its goal and reaches it early, only the last stretch is left, in proportion. The
-    clock stands still while the caller has a report, and nothing waits for the device in between.
-    If it ``restarts``, a fit that stalls starts over, once, with a lower learning rate.
+    The schedule takes ``plan.steps`` or ``plan.max_time`` seconds, whichever is over first. Where
+    the plan stops at its goal and reaches it early, only the last stretch is left, in proportion.
+    The clock stands still while the caller has a report, and nothing waits for the device in
+    between. If it ``restarts``, a fit that stalls starts over, once, with a lower learning rate.
+
+    ``is_promising`` is asked at :data:`PROMISE_AT`, shares of the fit, which it is given.
 
     ``choose_rounding`` is called before the last stretch; what it returns is then entered in every
     step, to round the parameters. ``now`` counts the seconds. ``generator`` draws the examples that
     are measured on: reports change neither the teacher's draws nor the result.
+
+    Raises:
+        GaveUpError: where ``is_promising`` says no.
     """
     keep_freed_memory()
-    yield from _Fit(network, examples, teacher, plan, generator).run(choose_rounding, restarts, now)
+    one = _Fit(network, examples, teacher, plan, generator)
+    yield from one.run(choose_rounding, is_promising, restarts, now)
 
 
 class _Fit:
@@ -128,6 +144,7 @@ class _Fit:
     def run(
         self,
         choose_rounding: ChooseRounding | None,
+        is_promising: IsPromising | None,
         restarts: bool,
         now: Callable[[], float],
     ) -> Iterator[Progress]:
@@ -136,6 +153,7 @@ class _Fit:
         schedule, clock = _Schedule(self._plan), Clock(now)
         step, last_report = 0, 0.0
         finishing, may_stall = False, True
+        promises = list(PROMISE_AT) if is_promising is not None else []
         while True:
             elapsed = clock.seconds()
             fraction = schedule.fraction(step, elapsed)
@@ -164,6 +182,10 @@ class _Fit:
                 if restarts and step >= WARM_UP and self._has_stalled():
                     self._start_over()
                 self._initial_parameters.clear()
+            if promises and fraction >= promises[0]:
+                share = promises.pop(0)
+                if is_promising is not None and not is_promising(share):
+                    raise GaveUpError
             indices = self._teacher.select(step, fraction, score)
             lr_share = _lr_share(fraction, step)
             train_step(indices, step_function, self._optimizer, self._teacher, lr_share=lr_share)
@@ -219,11 +241,9 @@ class _Schedule:
 
     def fraction(self, step: int, elapsed: float) -> float:
         """The share of the schedule that is done, in [0, 1] or above."""
-        if self._steps is not None:
-            fraction = step / self._steps
-        else:
-            assert self._max_time is not None
-            fraction = min(elapsed / self._max_time, 1.0)
+        fraction = 0.0 if self._steps is None else step / self._steps
+        if self._max_time is not None:
+            fraction = max(fraction, min(elapsed / self._max_time, 1.0))
         if self._goal_step is not None:
             stretch = max(1.0, self._goal_step * FINISH / (1 - FINISH))
             fraction = max(fraction, 1 - FINISH * (1 - (step - self._goal_step) / stretch))

@@ -11,7 +11,7 @@ from ..networks.siren import Siren
 from ..plan import Plan
 from ..teachers import Teacher, make_teacher
 from .examples import Examples
-from .loop import Progress, fit
+from .loop import IsPromising, Progress, fit
 from .quantisation import Rounding, Steps, choose_steps
 
 #: Told where training stands, now and then.
@@ -82,6 +82,7 @@ def train_quantised(
     rd_lambda: float,
     max_bits: float | None = None,
     restarts: bool = True,
+    is_promising: IsPromising | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[Steps, Progress]:
     """Train, in the last stretch with rounded parameters.
@@ -92,6 +93,7 @@ def train_quantised(
 
     Raises:
         DivergedError: if a parameter is no longer a finite number.
+        GaveUpError: where ``is_promising`` says no.
     """
     network = session.network
     rounding: Rounding | None = None
@@ -117,6 +119,7 @@ def train_quantised(
         plan,
         generator=session.generator,
         choose_rounding=choose_rounding,
+        is_promising=is_promising,
         restarts=restarts,
     )
     progress = _follow(reports, on_progress)

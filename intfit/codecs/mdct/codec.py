@@ -11,7 +11,7 @@ from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_
 from ...errors import UsageError
 from ...metrics import quality
 from ...plan import Plan
-from ...settings import TRAINING_SETTINGS, Settings, flag
+from ...settings import TRAINING_SETTINGS, Settings, flag, refuse_settings
 from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
 from ..channels import invert_axes, principal_axes
@@ -24,6 +24,8 @@ from .interpolation import SincInterpolation
 from .transform import synthesise
 
 DECODES_ON_DEVICE = False
+#: Why a setting of training is refused, or has no effect.
+NO_FIT = "a recording's latents need no fit"
 
 
 def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
@@ -40,10 +42,7 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
     # a mean over the padded frames
     power = float(np.square(signal.targets()).sum()) / config.count()
     config = replace(config, step=step_index(settings.quality, loudness=power**0.5))
-    if refused := settings.changed(TRAINING_SETTINGS):
-        raise UsageError(
-            f"{flag(refused[0])} is for --field siren: a recording's latents need no fit"
-        )
+    refuse_settings(settings, TRAINING_SETTINGS, NO_FIT)
     return config
 
 
@@ -59,6 +58,8 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         UsageError: if no file is as small as asked.
     """
     start = time.monotonic()
+    if hooks.wrap_teacher is not None:
+        raise UsageError(f"--save-selection is for --field siren: {NO_FIT}")
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
     signal, plan, config = prepared.signal, prepared.plan, prepared.config
@@ -83,6 +84,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     return Encoding(
         data=best.data,
         config=best.config,
+        network=best.config.describe(),
         distortion=best.distortion,
         reached=reached,
         steps=0,
@@ -101,9 +103,8 @@ def _packer(targets: Floats) -> Callable[[MdctConfig], bytes]:
 
 def _effort_notes(settings: Settings) -> tuple[str, ...]:
     """A note where an effort is set, which changes nothing."""
-    if settings.effort == Settings.effort:
-        return ()
-    return ("a recording's latents need no fit: --effort changes nothing without --field siren",)
+    vain = [flag(name) for name in settings.changed(("effort", "max_time"))]
+    return tuple(f"{NO_FIT}: {name} changes nothing without --field siren" for name in vain)
 
 
 def unpack(stored: Mapping[str, Stored], config: MdctConfig) -> Tensors:

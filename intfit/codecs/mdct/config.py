@@ -65,7 +65,7 @@ class MdctConfig:
 
     def describe(self) -> str:
         """The field in a phrase."""
-        return f"latents, step {self.step}"
+        return "latents"
 
 
 def read_config(header: Header) -> MdctConfig:

@@ -1,6 +1,6 @@
 """Training one SIREN on a medium, and packing it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -10,13 +10,12 @@ from ...coding.container import PAYLOAD, Stored
 from ...coding.tensors import Tensors, store_open, store_payload
 from ...errors import FileFormatError, MediaError, UsageError
 from ...networks.siren import Siren, set_parameters
-from ...teachers import Teacher
 from ...training.evaluation import MEASURE, measure
 from ...training.examples import examples_of
 from ...training.quantisation import Steps, quantise
 from ...training.session import Session, start_session, train, train_quantised
 from ..assemble import assemble, overhead_bytes
-from ..protocol import ADVICE, Encoding, Hooks, Prepared, goal_notes
+from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
 from .codec import unpack
 
 #: The share of a size that packed parameters may take by their estimated bits.
@@ -61,6 +60,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     return Encoding(
         data=data,
         config=prepared.config,
+        network=f"SIREN {plan.width} x {plan.depth}, {progress.step} steps",
         distortion=distortion,
         reached=reached,
         steps=progress.step,
@@ -70,9 +70,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     )
 
 
-def start_training(
-    prepared: Prepared, wrap_teacher: Callable[[Teacher, Prepared], Teacher] | None = None
-) -> Session:
+def start_training(prepared: Prepared, wrap_teacher: WrapTeacher | None = None) -> Session:
     """The SIREN of ``prepared``, freshly initialised, with its examples and teacher."""
     plan = prepared.plan
     network = Siren(prepared.config, generator=torch.Generator().manual_seed(plan.seed))
@@ -80,7 +78,7 @@ def start_training(
     session = start_session(network, examples, plan, prepared.device)
     if wrap_teacher is None:
         return session
-    return replace(session, teacher=wrap_teacher(session.teacher, prepared))
+    return replace(session, teacher=wrap_teacher(session.teacher, prepared, None))
 
 
 def _arrays(network: Siren) -> Tensors:

@@ -8,20 +8,21 @@ is worth its bytes.
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...coding.container import Stored
 from ...coding.steps import COARSEST_LATENT_STEP
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
+from ...errors import UsageError
 from ...metrics import quality
 from ...plan import Plan
-from ...settings import Goal, Settings
+from ...settings import SIREN_SETTINGS, Goal, Settings, refuse_settings
 from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
 from ..latent_steps import RD_LAMBDA, Candidate, StepSearch, step_index
 from ..protocol import Encoding, Hooks, Prepared, goal_notes
 from . import payload
-from .config import NEWEST_SHARED, WaveletConfig
+from .config import MAX_OWN_WIDTH, NEWEST_SHARED, WaveletConfig
 from .interpolation import CubicInterpolation
 from .postfilter import synthesise_filtered
 from .transform import analyse, principal_colours, synthesise
@@ -31,12 +32,26 @@ DECODES_ON_DEVICE = False
 OWN_WIDTHS = ((80_000, 32), (35_000, 24), (8_000, 16), (1_500, 8))
 #: The bytes to leave for an own post-filter where the file's size is bounded, by its width.
 OWN_BYTES = {None: 0, 8: 250, 16: 650, 24: 1000, 32: 1400}
+#: The least that one takes, as a share of that.
+LEAST_OF_OWN_BYTES = 0.65
+#: Seconds of training that are worth beginning with.
+LEAST_TRAINING = 0.3
 #: What an own post-filter usually gains; the distance from a goal at which a search ends. In dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
 
 def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
-    """The latents of a picture, at the step of the quality that is set."""
+    """The latents of a picture, at the step of the quality that is set.
+
+    Raises:
+        UsageError: if a setting is given that only a plain SIREN has.
+    """
+    refuse_settings(settings, SIREN_SETTINGS, "an image's latents have another network")
+    if settings.width is not None and settings.width > MAX_OWN_WIDTH:
+        raise UsageError(
+            f"--width {settings.width} is above {MAX_OWN_WIDTH}, the most of the network beside "
+            "latents; --field siren has wider ones"
+        )
     height, width = signal.shape
     config = WaveletConfig(signal.out_features, height, width, step_index(settings.quality))
     return replace(config, common=NEWEST_SHARED) if config.can_share_postfilter() else config
@@ -60,38 +75,45 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     assert isinstance(signal, Grid)
     pixels = signal.targets().reshape(*signal.shape, -1)
     exact = analyse(pixels, prepared.config, principal_colours(pixels))
-    best = _Encoder(prepared, hooks, pixels, exact).encode()
+    encoder = _Encoder(prepared, hooks, pixels, exact, start)
+    best = encoder.encode()
     plan = prepared.plan
     reached = None if plan.goal is None else best.distortion
-    steps = _trained_steps(best.config, plan)
+    network = best.config.describe()
+    if best.steps:
+        network += f", {best.steps} steps"
+    elif encoder.tried:
+        network += ", SIREN not worth its bytes"
+    notes = goal_notes(plan.goal, reached)
+    if hooks.wrap_teacher is not None and not encoder.tried:
+        notes += ("no network was trained: there are no maps of a selection",)
     return Encoding(
         data=best.data,
         config=best.config,
+        network=network,
         distortion=best.distortion,
         reached=reached,
-        steps=steps,
+        steps=best.steps,
         seconds=time.monotonic() - start,
-        teacher=plan.teacher_name if steps else "none",
-        notes=goal_notes(plan.goal, reached),
+        teacher=plan.teacher_name if best.steps else "none",
+        notes=notes,
     )
 
 
-def _trained_steps(config: WaveletConfig, plan: Plan) -> int:
-    """The steps of training that a file of ``config`` holds."""
-    return 0 if config.neurons is None else plan.steps or 0
-
-
-@dataclass(frozen=True)
 class _Encoder:
     """Encodes one picture, ``pixels`` ``[H, W, C]`` in [-1, 1], at as many steps as it takes.
 
-    ``exact`` are its latents before quantisation.
+    ``exact`` are its latents before quantisation; ``start`` is when encoding began, by the clock.
     """
 
-    prepared: Prepared
-    hooks: Hooks
-    pixels: Floats
-    exact: Tensors
+    def __init__(
+        self, prepared: Prepared, hooks: Hooks, pixels: Floats, exact: Tensors, start: float
+    ) -> None:
+        self.prepared, self.hooks = prepared, hooks
+        self.pixels, self.exact = pixels, exact
+        self._start = start
+        #: Whether an own post-filter was tried.
+        self.tried = False
 
     def encode(self) -> Candidate[WaveletConfig]:
         """The file that the plan asks for."""
@@ -118,10 +140,13 @@ class _Encoder:
             return self._candidate(data, config)
         return self._candidate(data, config, replace(config, common=None))
 
-    def _candidate(self, data: bytes, *configs: WaveletConfig) -> Candidate[WaveletConfig]:
+    def _candidate(
+        self, data: bytes, *configs: WaveletConfig, steps: int = 0
+    ) -> Candidate[WaveletConfig]:
         """The file of a payload, decoded as the best of ``configs`` says.
 
-        The first of them has all the tensors that the others need.
+        The first of them has all the tensors that the others need. ``steps`` of training went into
+        it.
         """
         prepared = self.prepared
         tensors = payload.unpack(data, configs[0])
@@ -133,32 +158,53 @@ class _Encoder:
         stored = store_payload(data)
         if prepared.plan.profile == "open":
             stored = store_open({name: tensors[name] for name in config.shapes()})
-        steps = _trained_steps(config, prepared.plan)
         file = assemble(prepared, config, stored, steps=steps, distortion=distortion)
-        return Candidate(config, data, distortion, file)
+        return Candidate(config, data, distortion, file, steps)
+
+    def _training_plan(self, tries: int) -> Plan | None:
+        """The plan of one of ``tries`` trainings in the time that is left; None without time."""
+        plan = self.prepared.plan
+        if not plan.steps:
+            return None
+        if plan.max_time is None:
+            return plan
+        # what comes after it, packing and decoding once, takes about as long as what came before
+        elapsed = time.monotonic() - self._start
+        left = (plan.max_time - 2 * elapsed) / tries
+        return replace(plan, max_time=left) if left > LEAST_TRAINING else None
 
     def _with_own_postfilter(
-        self, plain: Candidate[WaveletConfig]
+        self, plain: Candidate[WaveletConfig], tries: int = 1
     ) -> Candidate[WaveletConfig] | None:
-        """``plain`` with an own post-filter; None where that is not worth its bytes."""
-        plan, width = self.prepared.plan, own_width(len(plain.payload))
-        if not plan.steps or width is None or not plain.config.levels():
+        """``plain`` with an own post-filter; None where that is not worth its bytes.
+
+        Where time is bounded, it is to be enough for so many ``tries``.
+        """
+        plan = self._training_plan(tries)
+        width = self.prepared.settings.width or own_width(len(plain.payload))
+        if plan is None or width is None or not plain.config.levels():
             return None
         from .postfilter_training import train_postfilter
 
+        self.tried = True
         config = replace(plain.config, neurons=width)
-        tensors = payload.unpack(plain.payload, plain.config)
-        network = train_postfilter(
-            tensors,
+        wrap_teacher = self.hooks.wrap_teacher
+        trained = train_postfilter(
+            payload.unpack(plain.payload, plain.config),
             config,
             self.pixels,
             plan,
             self.prepared.device,
+            usual_bytes=round(LEAST_OF_OWN_BYTES * OWN_BYTES.get(width, width * width)),
+            wrap_teacher=None
+            if wrap_teacher is None
+            else lambda teacher, places: wrap_teacher(teacher, self.prepared, places),
             on_progress=self.hooks.progress,
         )
-        if network is None:
+        if trained is None:
             return None
-        filtered = self._candidate(payload.join(plain.payload, network), config)
+        data = payload.join(plain.payload, trained.payload)
+        filtered = self._candidate(data, config, steps=trained.steps)
         saved = self._squared_error(plain) - self._squared_error(filtered)
         bits = 8 * (len(filtered.payload) - len(plain.payload))
         return filtered if saved / config.step_size**2 > RD_LAMBDA * bits else None
@@ -181,8 +227,9 @@ class _Encoder:
         per_step = max((plain.distortion - coarser.distortion) / 8, 0.05)  # dB for one index
         # at the same step, a post-filter would only add bytes
         tried = step - max(1, math.floor(USUAL_GAIN / per_step))
-        for _ in range(2):
-            filtered = self._with_own_postfilter(search.at(max(tried, COARSEST_LATENT_STEP)))
+        for tries in (2, 1):
+            candidate = search.at(max(tried, COARSEST_LATENT_STEP))
+            filtered = self._with_own_postfilter(candidate, tries)
             if filtered is None:
                 break
             margin = goal.margin(filtered.distortion)

@@ -135,11 +135,11 @@ class WaveletConfig:
 
     def describe(self) -> str:
         """The field in a phrase."""
-        phrase = f"latents, step {self.step}"
+        phrase = "latents"
         if self.common:
-            phrase += ", corrected"
+            phrase += " + shared post-filter"
         if self.neurons:
-            phrase += f", and a SIREN {self.neurons} x {OWN_DEPTH}"
+            phrase += f" + SIREN {self.neurons} x {OWN_DEPTH}"
         return phrase
 
 
