@@ -12,15 +12,12 @@ from .. import metrics
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..signals import DistanceSamples, Evaluate
+from .formats import detect_format
+from .formats.writing import TOLERANCE, measure_loss, write_ply, write_surface
 from .isosurface import COARSEST, extract_surface, remove_fragments
 from .sampling import CLAMP, PADDING, draw_pool, fit_box
-from .triangles import (
-    COMPARED_POINTS,
-    compare_surfaces,
-    detect_format,
-    find_inside,
-    read_triangles,
-)
+from .triangles import COMPARED_POINTS, compare_surfaces, measure_box, read_triangles
+from .winding import find_inside
 
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
@@ -56,7 +53,7 @@ def read(
     Raises:
         MediaError: as :func:`.read_triangles`, and if the surface encloses nothing.
     """
-    vertices, faces, notes = read_triangles(data, suffix)
+    vertices, faces, notes = read_triangles(data, suffix, limits)
     box = fit_box(vertices, faces)
     vertices = np.ascontiguousarray((vertices - box.centre) / box.unit)
     rng = np.random.default_rng(seed)
@@ -70,11 +67,13 @@ def read(
     }
 
     def measure_distance(evaluate: Evaluate) -> float:
+        around_origin = facts | {"centre": [0.0] * 3, "unit": 1.0}
         try:
-            decoded = render(evaluate, facts, Target())
+            decoded = render(evaluate, around_origin, Target(), limits=limits)
         except MediaError:  # no surface
             return 100.0
-        return compare_surfaces(decoded, vertices * box.unit + box.centre, faces)[0]
+        found = np.asarray(decoded.vertices), np.asarray(decoded.faces)
+        return compare_surfaces(*found, vertices, faces)[0]
 
     return DistanceSamples(
         *samples,
@@ -155,10 +154,10 @@ def render(
 
     Raises:
         UsageError: if the resolution is out of range.
-        MediaError: if the field has no surface.
+        MediaError: if the field has no surface, or one larger than allowed.
     """
     counts, cell = choose_grid(facts, target)
-    vertices, faces = extract_surface(evaluate, counts, cell, facts["extent"])
+    vertices, faces = extract_surface(evaluate, counts, cell, facts["extent"], limits)
     vertices = vertices * facts["unit"] + np.array(facts["centre"])
     return remove_fragments(trimesh.Trimesh(vertices, faces, process=False))
 
@@ -174,18 +173,20 @@ def compare_with(
     Raises:
         MediaError: if the original cannot be read.
     """
-    vertices, faces, _ = read_triangles(data, suffix)
+    vertices, faces, _ = read_triangles(data, suffix, limits)
+    centre, size = measure_box(vertices)
+    vertices = (vertices - centre) / size
 
     def compare(decoded: trimesh.Trimesh) -> dict[str, float | None]:
+        others = (np.asarray(decoded.vertices) - centre) / size
+        triangles = np.asarray(decoded.faces)
         rng = np.random.default_rng(1)
         low, high = vertices.min(axis=0), vertices.max(axis=0)
         padding = PADDING * (high - low).max()
         points = rng.uniform(low - padding, high + padding, (COMPARED_POINTS, 3))
         inside = find_inside(points, vertices, faces)
-        decoded_inside = find_inside(
-            points, np.asarray(decoded.vertices), np.asarray(decoded.faces)
-        )
-        mean, greatest = compare_surfaces(decoded, vertices, faces)
+        decoded_inside = find_inside(points, others, triangles)
+        mean, greatest = compare_surfaces(others, triangles, vertices, faces)
         return {
             "iou": metrics.iou(inside, decoded_inside),
             "mean_distance": mean,
@@ -201,7 +202,7 @@ def describe(mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target) -> st
 
 
 def check_format(suffix: str) -> str:
-    """Trimesh's name of the format ``suffix`` names.
+    """The name of the format that ``suffix`` names.
 
     Raises:
         MediaError: if it is not one of :data:`LOSSLESS`.
@@ -217,16 +218,19 @@ def write(
     """A mesh file of the format ``suffix`` names, and notes.
 
     Raises:
-        MediaError: as :func:`check_format`.
+        MediaError: as :func:`check_format`, and if the format cannot hold the coordinates.
     """
-    exported = mesh.export(file_type=check_format(suffix))
+    data, notes = write_surface(
+        mesh, check_format(suffix), centre=np.array(facts["centre"]), unit=facts["unit"]
+    )
     fragments = mesh.metadata.get("fragments")
-    notes = (f"{fragments} floating fragments removed",) if fragments else ()
-    return exported.encode() if isinstance(exported, str) else bytes(exported), notes
+    return data, ((f"{fragments} floating fragments removed",) if fragments else ()) + notes
 
 
 def draw_selection(signal: DistanceSamples, indices: NDArray[np.int64]) -> tuple[bytes, str]:
     """A PLY point cloud of the points at ``indices``, in the mesh's place; and its suffix."""
     points = signal.points[indices].astype(np.float64) * signal.facts["unit"]
-    exported = trimesh.PointCloud(points + np.array(signal.facts["centre"])).export(file_type="ply")
-    return bytes(exported), ".ply"
+    points += np.array(signal.facts["centre"])
+    if measure_loss(points) > TOLERANCE:
+        return write_ply(points), ".ply"
+    return bytes(trimesh.PointCloud(points).export(file_type="ply")), ".ply"
