@@ -16,6 +16,10 @@ from ..signals import Evaluate
 from .sampling import CLAMP
 from .triangles import Array, Faces
 
+#: Nearer than this share of a cell, the surface crosses an edge to a neighbour's centre.
+NEAR = 0.4
+#: Cells that are looked at at once.
+LAYER = 1 << 22
 #: Points that are evaluated at once.
 CHUNK = 1 << 16
 #: Bytes that a cell of the finest grid takes: its value, whether it is searched, and some to spare.
@@ -30,17 +34,22 @@ SLACK = 2.0
 SMALLEST_PIECE = 0.02
 
 
+class NoSurfaceError(MediaError):
+    """A field that is nowhere negative where it was sampled."""
+
+
 def extract_surface(
     evaluate: Evaluate,
     counts: NDArray[np.int64],
     cell: float,
     extent: list[float],
     limits: Limits = USUAL,
-) -> tuple[Array, Faces]:
+) -> tuple[Array, Faces, float]:
     """The field's zero level within a box of half sides ``extent``, closed at the box's border.
 
     ``counts`` ``[3]``, multiples of :data:`COARSEST`, are the cells of side ``cell`` along each
-    axis of a grid around the origin. Gives vertices ``[V, 3]`` and faces ``[F, 3]``.
+    axis of a grid around the origin. Gives vertices ``[V, 3]``, faces ``[F, 3]``,
+    and about which share of the surface passed unseen between the cells' centres.
 
     Raises:
         MediaError: if the field has no zero level there, or one larger than allowed.
@@ -57,11 +66,14 @@ def extract_surface(
         part = np.moveaxis(values, axis, 0)
         part[beyond] = np.maximum(part[beyond], 1e-3)
     if values.min() >= 0:
-        raise MediaError("the network holds no surface")
-    limits.check_cells(2 * _count_crossings(values), "faces")
+        raise NoSurfaceError("the network holds no surface")
+    crossings = _count_crossings(values)
+    limits.check_cells(2 * crossings, "faces")
+    unseen = _count_unseen(values, NEAR * cell / CLAMP)
+    share = unseen / (unseen + crossings)
     vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="descent")
     vertices = (vertices.astype(np.float64) + 0.5 - counts / 2) * cell
-    return vertices, faces.astype(np.int64)
+    return vertices, faces.astype(np.int64), share
 
 
 def _count_crossings(values: NDArray[np.float32]) -> int:
@@ -76,6 +88,25 @@ def _count_crossings(values: NDArray[np.float32]) -> int:
         count += int(np.count_nonzero(inside[0, :, 1:] != inside[0, :, :-1]))
         count += int(np.count_nonzero(inside[1:] != inside[:-1]))
     return count
+
+
+def _count_unseen(values: NDArray[np.float32], near: float) -> int:
+    """Outer cells so near to the surface (below ``near``) that it must cross one, and does not.
+
+    None of their six neighbours is inside: there the body is thinner than a cell.
+    """
+    flat = values.reshape(-1)
+    unseen = 0
+    strides = [values.shape[1] * values.shape[2], values.shape[2], 1]
+    for first in range(0, len(flat), LAYER):
+        part = flat[first : first + LAYER]
+        places = first + np.flatnonzero((part >= 0) & (part < near))
+        outer = np.ones(len(places), bool)
+        for stride in strides:  # cells at the grid's border are outside, and so is what is beyond
+            for step in (-stride, stride):
+                outer &= flat[np.clip(places + step, 0, len(flat) - 1)] >= 0
+        unseen += int(np.count_nonzero(outer))
+    return unseen
 
 
 def sample_grid(

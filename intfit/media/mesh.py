@@ -14,9 +14,9 @@ from ..limits import USUAL, Limits
 from ..signals import DistanceSamples, Evaluate
 from .formats import detect_format
 from .formats.writing import TOLERANCE, measure_loss, write_ply, write_surface
-from .isosurface import COARSEST, extract_surface, remove_fragments
-from .sampling import CLAMP, PADDING, draw_pool, fit_box
-from .triangles import COMPARED_POINTS, compare_surfaces, measure_box, read_triangles
+from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
+from .sampling import CLAMP, PADDING, draw_pool, fit_box, measure_thin_part
+from .triangles import COMPARED_POINTS, Array, Faces, compare_surfaces, measure_box, read_triangles
 from .winding import find_inside
 
 DEFAULT_SUFFIX = ".ply"
@@ -27,6 +27,11 @@ NOT_KEPT = "shape only: connectivity, UVs, colours and materials are not kept"
 POOL = 1 << 18
 #: Cells along the longest side: by default, and at the most.
 RESOLUTION, MAX_RESOLUTION = 256, 1024
+#: With more of the surface than this too thin for its cells, the default grid is refined, as long
+#: as it has at most this many cells.
+UNSEEN, REFINED_CELLS = 0.05, 1 << 28
+#: A surface is refused if more of it than this is thinner than a cell of the finest grid.
+MOST_THIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,18 @@ def read(
     vertices = np.ascontiguousarray((vertices - box.centre) / box.unit)
     rng = np.random.default_rng(seed)
     samples = draw_pool(vertices, faces, box.extent, count=pool, rng=rng)
+    thin = measure_thin_part(vertices, faces, 2 / MAX_RESOLUTION)
+    if thin > MOST_THIN:
+        raise MediaError(
+            f"too thin to come back: {100 * thin:.0f} % of its surface belongs to parts thinner "
+            f"than 1/{MAX_RESOLUTION} of its size"
+        )
+    thin = measure_thin_part(vertices, faces, 2 / RESOLUTION)
+    if thin > UNSEEN:
+        notes.append(
+            f"{100 * thin:.0f} % of its surface belongs to parts thinner than 1/{RESOLUTION} of "
+            "its size: they may be lost"
+        )
     facts = {
         "centre": box.centre.tolist(),
         "unit": box.unit,
@@ -150,16 +167,51 @@ def render(
 ) -> trimesh.Trimesh:
     """The field's zero level as triangles (marching cubes), in the original's place and scale.
 
-    ``metadata["fragments"]`` counts small pieces that were removed.
+    ``metadata["fragments"]`` counts small pieces that were removed; ``metadata["unseen"]`` is about
+    the share of the surface that is too thin for the cells. Where that is large, the native
+    resolution is refined.
 
     Raises:
         UsageError: if the resolution is out of range.
         MediaError: if the field has no surface, or one larger than allowed.
     """
-    counts, cell = choose_grid(facts, target)
-    vertices, faces = extract_surface(evaluate, counts, cell, facts["extent"], limits)
+    vertices, faces, unseen = _extract(evaluate, facts, target, limits)
     vertices = vertices * facts["unit"] + np.array(facts["centre"])
-    return remove_fragments(trimesh.Trimesh(vertices, faces, process=False))
+    mesh = remove_fragments(trimesh.Trimesh(vertices, faces, process=False))
+    mesh.metadata["unseen"] = unseen
+    return mesh
+
+
+def _extract(
+    evaluate: Evaluate, facts: dict[str, Any], target: Target, limits: Limits
+) -> tuple[Array, Faces, float]:
+    """What :func:`.extract_surface` gives; by default finer where the usual grid is too coarse.
+
+    Plates, rods and shells thinner than a cell pass between the points at which a grid samples the
+    field.
+    """
+    native = target.resolution is None and target.voxel is None
+    resolution = RESOLUTION
+    counts, cell = choose_grid(facts, target)
+    found: tuple[Array, Faces, float] | MediaError
+    try:
+        found = extract_surface(evaluate, counts, cell, facts["extent"], limits)
+    except NoSurfaceError as error:
+        found = error
+    while native and resolution < MAX_RESOLUTION:
+        if isinstance(found, tuple) and found[2] <= UNSEEN:
+            break
+        resolution *= 2
+        counts, cell = choose_grid(facts, Target(resolution))
+        if np.prod(counts) > REFINED_CELLS:
+            break
+        try:
+            found = extract_surface(evaluate, counts, cell, facts["extent"], limits)
+        except MediaError as error:
+            found = error if isinstance(found, MediaError) else found
+    if isinstance(found, MediaError):
+        raise found
+    return found
 
 
 def compare_with(
@@ -223,8 +275,13 @@ def write(
     data, notes = write_surface(
         mesh, check_format(suffix), centre=np.array(facts["centre"]), unit=facts["unit"]
     )
-    fragments = mesh.metadata.get("fragments")
-    return data, ((f"{fragments} floating fragments removed",) if fragments else ()) + notes
+    fragments, unseen = mesh.metadata.get("fragments"), mesh.metadata.get("unseen", 0.0)
+    if fragments:
+        notes = (f"{fragments} floating fragments removed", *notes)
+    if unseen > UNSEEN:
+        thin = f"about {100 * unseen:.0f} % of the surface is thinner than a cell and missing"
+        notes = (*notes, f"{thin}: try a higher --resolution")
+    return data, notes
 
 
 def draw_selection(signal: DistanceSamples, indices: NDArray[np.int64]) -> tuple[bytes, str]:

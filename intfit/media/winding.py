@@ -15,11 +15,12 @@ from ..errors import MediaError
 
 #: Points at which it is asked whether a surface bounds a body.
 PROBES = 1 << 12
-#: The winding number of a body is a whole number everywhere. This is how far it may be from one on
-#: average, which leaves room for holes.
-BLUR = 0.08
-#: Patches with a border that are tried both ways: the largest.
-MOST_PATCHES = 32
+#: The winding number of a body is a whole number everywhere. This is how far it may be from one,
+#: relative to its size, which leaves room for holes.
+BLUR = 0.2
+#: Patches with a border that are tried both ways: the largest. Turning one by one may end where
+#: no single one helps, so that it is begun again from random ways.
+MOST_PATCHES, STARTS = 32, 16
 #: Points of a body that decide whether it lies within another, and their distance from it.
 SIDE_PROBES, OFFSET = 8, 1e-6
 
@@ -186,21 +187,34 @@ def _turn_patches(
     areas = np.bincount(label, _areas(vertices, faces), len(turned))
     patches = np.flatnonzero(open_pieces)
     patches = patches[np.argsort(-areas[patches], kind="stable")][:MOST_PATCHES]
-    parts = {p: find_winding(points, vertices, faces[label == p]) for p in patches.tolist()}
-    best = before
-    improved = True
-    while improved:
-        improved = False
-        for patch, part in parts.items():
-            other = whole + 2 * part if turned[patch] else whole - 2 * part
-            if _blur(other) < best - 1e-6:
-                whole, best, improved = other, _blur(other), True
-                turned[patch] = not turned[patch]
-    if best > before / 2:
-        return np.zeros(len(open_pieces), bool)
+    parts = np.stack([find_winding(points, vertices, faces[label == p]) for p in patches])
+    rest = whole - parts.sum(axis=0)
+    rng = np.random.default_rng(0)
+    starts = [np.ones(len(patches)), *rng.choice([-1.0, 1.0], (STARTS, len(patches)))]
+    after, signs = min(
+        (_descend(rest, parts, start) for start in starts), key=lambda found: found[0]
+    )
+    if after > before / 2:
+        return turned
+    turned[patches] = signs < 0
     if areas[turned].sum() > areas[open_pieces].sum() / 2:
         turned ^= open_pieces
     return turned
+
+
+def _descend(rest: Array, parts: Array, signs: Array) -> tuple[float, Array]:
+    """The least blur of ``rest + signs @ parts`` that turning patches one by one leads to."""
+    signs = signs.copy()
+    whole = rest + signs @ parts
+    best, improved = _blur(whole), True
+    while improved:
+        improved = False
+        for patch, part in enumerate(parts):
+            other = whole - 2 * signs[patch] * part
+            if _blur(other) < best - 1e-6:
+                whole, best, improved = other, _blur(other), True
+                signs[patch] = -signs[patch]
+    return best, signs
 
 
 def _draw_probes() -> Array:
@@ -208,5 +222,6 @@ def _draw_probes() -> Array:
 
 
 def _blur(winding: Array) -> float:
-    """How far winding numbers are from whole ones, on average."""
-    return float(np.abs(winding - np.round(winding)).mean())
+    """How far winding numbers are from whole ones, on average, relative to their own size."""
+    size = float(np.abs(winding).mean())
+    return float(np.abs(winding - np.round(winding)).mean()) / size if size > 0 else 0.0
