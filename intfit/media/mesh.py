@@ -32,6 +32,8 @@ RESOLUTION, MAX_RESOLUTION = 256, 1024
 UNSEEN, REFINED_CELLS = 0.05, 1 << 28
 #: A surface is refused if more of it than this is thinner than a cell of the finest grid.
 MOST_THIN = 0.5
+#: A depth below a surface at which any body has an inside.
+NEXT_TO_SURFACE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,9 @@ def read(
     vertices, faces, notes = read_triangles(data, suffix, limits)
     box = fit_box(vertices, faces)
     vertices = np.ascontiguousarray((vertices - box.centre) / box.unit)
+    notes += _check_thickness(vertices, faces)
     rng = np.random.default_rng(seed)
     samples = draw_pool(vertices, faces, box.extent, count=pool, rng=rng)
-    thin = measure_thin_part(vertices, faces, 2 / MAX_RESOLUTION)
-    if thin > MOST_THIN:
-        raise MediaError(
-            f"too thin to come back: {100 * thin:.0f} % of its surface belongs to parts thinner "
-            f"than 1/{MAX_RESOLUTION} of its size"
-        )
-    thin = measure_thin_part(vertices, faces, 2 / RESOLUTION)
-    if thin > UNSEEN:
-        notes.append(
-            f"{100 * thin:.0f} % of its surface belongs to parts thinner than 1/{RESOLUTION} of "
-            "its size: they may be lost"
-        )
     facts = {
         "centre": box.centre.tolist(),
         "unit": box.unit,
@@ -99,6 +90,28 @@ def read(
         facts=facts,
         notes=(*notes, NOT_KEPT),
     )
+
+
+def _check_thickness(vertices: Array, faces: Faces) -> list[str]:
+    """A note where much of a surface is thinner than the cells it will be decoded in.
+
+    Raises:
+        MediaError: if most of it is thinner than the finest ones.
+    """
+    thin = measure_thin_part(vertices, faces, 2 / MAX_RESOLUTION)
+    # an open surface has nothing below it at any depth: that is another fault
+    if thin > MOST_THIN and measure_thin_part(vertices, faces, NEXT_TO_SURFACE) <= MOST_THIN:
+        raise MediaError(
+            f"too thin to come back: {100 * thin:.0f} % of its surface belongs to parts thinner "
+            f"than 1/{MAX_RESOLUTION} of its size"
+        )
+    thin = measure_thin_part(vertices, faces, 2 / RESOLUTION)
+    if thin <= UNSEEN:
+        return []
+    return [
+        f"{100 * thin:.0f} % of its surface belongs to parts thinner than 1/{RESOLUTION} of its "
+        "size: decoding takes a finer grid, and may lose them"
+    ]
 
 
 def check_facts(facts: dict[str, Any]) -> None:

@@ -187,14 +187,15 @@ class _Reader:
         sparse = accessor.get("sparse")
         if accessor.get("bufferView") is None and not isinstance(sparse, dict):
             raise damaged(f"an accessor of {count} items has no buffer")
+        items: NDArray[np.generic] | None = None
+        if accessor.get("bufferView") is not None:
+            start = _whole(accessor, "byteOffset", 0)
+            items = self._view(accessor["bufferView"], start, component, count, width)
         # every primitive may name the same accessor: what they make counts together
         self._made[kind] += count
         what, each = ("faces", 3) if kind == "SCALAR" else ("vertices", 1)
         self._limits.check_cells(self._made[kind] // each, what)
-        if accessor.get("bufferView") is not None:
-            start = _whole(accessor, "byteOffset", 0)
-            items = self._view(accessor["bufferView"], start, component, count, width)
-        else:
+        if items is None:
             items = np.zeros((count, width), component)
         if isinstance(sparse, dict):
             items = self._overwrite(items, sparse, component)
