@@ -171,7 +171,8 @@ class _Reader:
         attributes = primitive.get("attributes")
         if not isinstance(attributes, dict) or "POSITION" not in attributes:
             raise damaged("a primitive has no positions")
-        positions = self._accessor(attributes["POSITION"], "VEC3").astype(np.float64)
+        with np.errstate(invalid="ignore"):  # NaN is refused later
+            positions = self._accessor(attributes["POSITION"], "VEC3").astype(np.float64)
         if "indices" not in primitive:
             return positions, np.arange(len(positions))
         corners = self._accessor(primitive["indices"], "SCALAR").reshape(-1)

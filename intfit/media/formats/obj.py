@@ -71,13 +71,14 @@ def _positions(rows: list[bytes]) -> Array:
     """The first three numbers of each row ``[n, 3]``; a weight or a colour may follow."""
     values = parse_numbers(b" ".join(rows))
     width = len(rows[0].split())
-    if len(values) == width * len(rows) and all(len(row.split()) == width for row in rows):
-        table = values.reshape(-1, width)
-    else:
-        table = np.array([(row.split() + [b"nan"] * 3)[:3] for row in rows], np.float64)
-    if table.shape[1] < 3:
-        raise damaged("a vertex has fewer than three coordinates")
-    return np.ascontiguousarray(table[:, :3])
+    if width < 3 or any(len(row.split()) != width for row in rows):
+        firsts = [row.split()[:3] for row in rows]
+        if min(map(len, firsts)) < 3:
+            raise damaged("a vertex has fewer than three coordinates")
+        width, values = 3, parse_numbers(b" ".join(b" ".join(first) for first in firsts))
+    if len(values) != width * len(rows):
+        raise damaged("it holds words where numbers should be")
+    return np.ascontiguousarray(values.reshape(-1, width)[:, :3])
 
 
 def _corners(faces: list[bytes], before: Indices) -> tuple[Indices, Indices]:

@@ -93,7 +93,8 @@ def read(data: bytes, limits: Limits) -> Mesh:
     vertex = tables["vertex"]
     if not {"x", "y", "z"} <= vertex.keys():
         raise damaged("its vertices have no x, y and z")
-    vertices = np.stack([np.asarray(vertex[axis], np.float64) for axis in "xyz"], axis=1)
+    with np.errstate(invalid="ignore"):  # NaN is refused later
+        vertices = np.stack([np.asarray(vertex[axis], np.float64) for axis in "xyz"], axis=1)
     by_name = {element.name: element for element in reversed(elements)}
     faces = [
         _triangles(by_name[name], tables[name], limits) for name in (FACES, STRIPS) if name in names

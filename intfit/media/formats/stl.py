@@ -50,7 +50,8 @@ def _read_binary(data: bytes, limits: Limits) -> Mesh:
         declared = held
     limits.check_cells(declared, "faces")
     facets = np.frombuffer(data, _FACET, declared, HEADER)
-    vertices = facets["corners"].reshape(-1, 3).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # NaN is refused later
+        vertices = facets["corners"].reshape(-1, 3).astype(np.float64)
     return Mesh(vertices, np.arange(3 * declared).reshape(-1, 3), notes)
 
 
