@@ -134,7 +134,7 @@ class _Reader:
             }
             roots = [index for index in range(len(nodes)) if index not in inner]
         placed = []
-        waiting = [(index, np.eye(4)) for index in reversed(roots)]
+        waiting = [(index, np.eye(4)) for index in roots]
         visited = set()
         while waiting:  # no recursion: chains of nodes may be long
             index, above = waiting.pop()
@@ -145,7 +145,7 @@ class _Reader:
             matrix = above @ _matrix(node)
             if node.get("mesh") is not None:
                 placed.append((_whole(node, "mesh"), matrix))
-            waiting += [(child, matrix) for child in reversed(self._list(node, "children"))]
+            waiting += [(child, matrix) for child in self._list(node, "children")]
         return placed
 
     def _mesh(self, index: int) -> tuple[Array, Indices]:
@@ -288,7 +288,8 @@ def _matrix(node: Table) -> Array:
     """Where a node stands in the one above it ``[4, 4]``."""
     if "matrix" in node:
         return _numbers(node, "matrix", list(np.eye(4).reshape(-1))).reshape(4, 4).T
-    x, y, z, w = _numbers(node, "rotation", [0, 0, 0, 1])
+    turn = _numbers(node, "rotation", [0, 0, 0, 1])
+    x, y, z, w = turn / (np.linalg.norm(turn) or 1.0)  # not all writers keep it of length 1
     matrix = np.eye(4)
     matrix[:3, :3] = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
