@@ -15,6 +15,7 @@ from conftest import on_arrays
 
 from intfit import api as pipeline
 from intfit.errors import MediaError
+from intfit.limits import USUAL, Limits
 from intfit.media import mesh
 from intfit.media.isosurface import sample_grid
 from intfit.media.mesh import Target
@@ -256,6 +257,7 @@ class Analytic:
     facts: dict
     kind: str = "mesh"
     device: str = "cpu"
+    limits: Limits = USUAL
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         return on_arrays(self.evaluate)(points)

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from .triangles import Array, Faces, draw_on_surface, find_inside, measure_distances
+from .triangles import (
+    Array,
+    Faces,
+    draw_on_surface,
+    draw_with_faces,
+    measure_box,
+    measure_distances,
+)
+from .winding import find_inside
 
 #: The box is padded on every side by this share of its longest side.
 PADDING = 0.05
@@ -55,14 +63,12 @@ def fit_box(vertices: Array, faces: Faces) -> Box:
     Raises:
         MediaError: if the surface has no extent, or one too large to compute with.
     """
-    low, high = vertices[faces].min(axis=(0, 1)), vertices[faces].max(axis=(0, 1))
-    half = float((high - low).max() / 2)
-    if not (np.isfinite(half) and half > 0):
-        raise MediaError("its box has no size, or one too large to compute with")
+    _, half = measure_box(vertices)
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
     unit = _round_to(half * (1 + 2 * PADDING), half)
     centre = np.array([_round_to(value, half) for value in (low + high) / 2])
     extent = np.round((high - low) / 2 / unit + (1 - 1 / (1 + 2 * PADDING)), 4)
-    return Box(centre, unit, extent, float(np.linalg.norm(high - low)))
+    return Box(centre, unit, extent, half * float(np.linalg.norm((high - low) / half)))
 
 
 def _round_to(value: float, size: float) -> float:
@@ -96,6 +102,17 @@ def draw_pool(
         occupancy[:, None].astype(np.float32),
         draw_on_surface(vertices, faces, SURFACE_POINTS, rng).astype(np.float32),
     )
+
+
+def measure_thin_part(vertices: Array, faces: Faces, depth: float) -> float:
+    """The share of a surface's area with no body at ``depth`` below it, on neither side."""
+    rng = np.random.default_rng(2)
+    chosen, points = draw_with_faces(vertices, faces, SURFACE_POINTS, rng)
+    corners = vertices[faces[chosen]]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    steps = depth * normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    below = find_inside(np.concatenate([points - steps, points + steps]), vertices, faces)
+    return 1 - float(np.count_nonzero(below.reshape(2, -1).any(axis=0))) / len(points)
 
 
 def _draw_near_surface(
