@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+#: Coordinates ``[B, d]``: media give them in float64, since float32 cannot tell the samples of a
+#: recording of some minutes apart; a field takes float32 as well.
+Coordinates = NDArray[np.floating[Any]]
 #: A field as media know it: coordinates ``[B, d]`` in [-1, 1] to values ``[B, c]`` in [-1, 1].
-Evaluate = Callable[[Floats], Floats]
+Evaluate = Callable[[Coordinates], Floats]
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,10 @@ class DistanceSamples:
 Signal = Grid | DistanceSamples
 
 
-def cell_centres(start: float, stop: float, count: int, *, size: int, longest: int) -> Floats:
-    """Coordinates ``[count]`` of the centres of ``count`` equal cells of [start, stop).
+def cell_centres(
+    start: float, stop: float, count: int, *, size: int, longest: int
+) -> NDArray[np.float64]:
+    """Coordinates ``[count]``, float64, of the centres of ``count`` equal cells of [start, stop).
 
     ``start`` and ``stop`` count native samples along an axis of ``size`` samples; the medium's
     longest axis has ``longest`` samples and spans [-1, 1]. With ``count == stop - start`` these are
@@ -113,4 +118,5 @@ def cell_centres(start: float, stop: float, count: int, *, size: int, longest: i
     """
     cell = (stop - start) / count
     positions = np.arange(count, dtype=np.float64)
-    return ((2 * (start + (positions + 0.5) * cell) - size) / longest).astype(np.float32)
+    centres: NDArray[np.float64] = (2 * (start + (positions + 0.5) * cell) - size) / longest
+    return centres

@@ -33,6 +33,8 @@ PREDICTED_FROM, ORDER = 2048, 32
 STRETCH = 1 << 18
 #: Samples on either side that a value between samples follows from.
 REACH = 16
+#: A position as near as this to a sample, in samples, is that sample's.
+NEAR = 2.0**-20
 
 
 @lru_cache(maxsize=16)
@@ -185,11 +187,15 @@ class Bank:
     def __init__(self, samples: NDArray[np.float32]) -> None:
         self.samples = samples
 
-    def __call__(self, coords: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, coords: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         size = len(self.samples)
         position = (coords[:, 0].astype(np.float64) * size + (size - 1)) / 2
+        nearest = position.round()
+        position = np.where(np.abs(position - nearest) < NEAR, nearest, position)
         base = np.floor(position)
         t = position - base
+        if not t.any() and base.min(initial=0) >= 0 and base.max(initial=0) < size:
+            return self.samples[base.astype(np.int64)]  # the original's own samples
         total = np.zeros((len(coords), self.samples.shape[1]), np.float32)
         for tap in range(1 - REACH, REACH + 1):
             away = t - tap

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...coding.tensors import Tensors
-from ...signals import Floats
+from ...signals import Coordinates, Floats
 from ..channels import decorrelation, mixing_inverse
 from . import lifting as wavelet
 from .config import ORIENTATIONS, WaveletConfig
 
-#: Positions are taken to this part of a pixel: coordinates are no finer, and pixels are exact.
+#: Positions are taken to this part of a pixel, so that pixels are exact at float32 coordinates too.
 SNAP = 1024
 
 
@@ -78,7 +78,7 @@ class Latent:
     def __init__(self, samples: Floats) -> None:
         self.samples = samples
 
-    def __call__(self, coords: Floats) -> Floats:
+    def __call__(self, coords: Coordinates) -> Floats:
         samples = self.samples
         *sides, channels = samples.shape
         picked, weights = zip(
