@@ -267,7 +267,8 @@ def decode(field: Field, target: Any = None, *, suffix: str = "") -> Decoded:
     module.check_format(suffix)  # before the work
     rendered = render(field, target)
     data, notes = module.write(rendered, field.facts, target, suffix)
-    return Decoded(data, field.kind, module.describe(rendered, field.facts, target), notes)
+    size = module.describe(rendered, field.facts, target, written=data)
+    return Decoded(data, field.kind, size, notes)
 
 
 def render(field: Field, target: Any) -> Any:

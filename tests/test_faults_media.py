@@ -1,17 +1,24 @@
 """Faults of pictures and recordings that people found, each of them as a kind."""
 
 import io
+import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import tone
+from conftest import photo, tone
+from PIL import Image, ImageCms, ImageFile
 
 from intfit import api, metrics
 from intfit.codecs import codec_of
 from intfit.codecs.mdct.config import LEAD, LONGEST, MdctConfig
 from intfit.codecs.mdct.transform import analyse
+from intfit.errors import MediaError
+from intfit.limits import Limits
 from intfit.media import audio, image
+from intfit.media import pixels as pixels_module
+from intfit.media.pixels import open_image, read_pixels
 from intfit.settings import Settings
 from intfit.signals import Floats
 
@@ -94,3 +101,230 @@ def test_the_snr_that_encode_reports_is_that_of_the_decoded_file():
     decoded = api.decode(api.load(found.data), suffix=".wav").data
     samples = [soundfile.read(io.BytesIO(file), always_2d=True)[0] for file in (data, decoded)]
     assert metrics.snr(*samples) == pytest.approx(found.distortion, abs=0.05)
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def file_of(im: Image.Image, name: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    im.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        return picture.copy()
+
+
+def deep(low: int = 0, high: int = 65535, width: int = 48, height: int = 32) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    wave = 0.5 + 0.3 * np.sin(x / 5) + 0.2 * np.cos(y / 4)
+    return (low + (high - low) * (wave - wave.min()) / np.ptp(wave)).round().astype(np.uint16)
+
+
+def tiff(pixels: np.ndarray, *, sample_format: int = 1) -> bytes:
+    """An uncompressed TIFF of grey ``[H, W]``, in the byte order of its dtype."""
+    order = ">" if pixels.dtype.byteorder == ">" else "<"
+    height, width = pixels.shape
+    bits, size = 8 * pixels.itemsize, pixels.nbytes
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 134, 277: 1, 278: height}
+    tags |= {279: size, 339: sample_format}
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
+    table = b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return head + table + bytes(4) + pixels.tobytes()
+
+
+def test_big_endian_grey_is_read_as_it_is_and_verified_by_another_way(monkeypatch):
+    pixels = deep(0, 37920)
+    data = tiff(pixels.astype(">u2"))
+    read, facts, notes = read_pixels(data)
+    np.testing.assert_array_equal(read[..., 0], pixels)
+    assert (facts["mode"], facts["low"], facts["high"], notes) == ("I;16", 0, 37920, ())
+    found = api.encode(data, Settings(effort=1))
+    assert api.verify(api.load(found.data), data)["psnr"] == pytest.approx(
+        found.distortion, abs=0.1
+    )
+    # a reader that is wrong is found out
+    wrong = np.minimum(read, 255), facts | {"low": 0.0, "high": 255.0}, ()
+    monkeypatch.setattr(image, "read_pixels", lambda data, limits: wrong)
+    fooled = api.encode(data, Settings(effort=1))
+    assert api.verify(api.load(fooled.data), data)["psnr"] < 10
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif", ".gif", ".jpg", ".bmp", ".tga", ".png"])
+def test_deep_grey_becomes_grey_in_formats_of_8_bits_and_a_note_says_so(suffix):
+    pixels = deep()
+    facts = {"mode": "I;16", "width": 48, "height": 32}
+    data, notes = image.write(pixels[..., None], facts, image.Target(), suffix)
+    written = opened(data)
+    if suffix == ".png":
+        np.testing.assert_array_equal(np.asarray(written), pixels)
+        assert notes == ()
+        return
+    grey = np.asarray(written.convert("L"), float)
+    np.testing.assert_allclose(grey, pixels / 257, atol=6)
+    assert notes == (f"{suffix} does not keep depth beyond 8 bits",)
+
+
+def test_the_quality_of_deep_grey_is_relative_to_the_range_in_use():
+    narrow, wide = deep(171, 1700), (deep(171, 1700) - 171) / 1529 * 255
+    low, shallow = (
+        file_of(Image.fromarray(pixels)) for pixels in (narrow, wide.round().astype(np.uint8))
+    )
+    found = [api.encode(data, Settings(effort=1)) for data in (low, shallow)]
+    assert found[0].distortion == pytest.approx(found[1].distortion, abs=0.5)
+    field = api.load(found[0].data)
+    assert api.verify(field, low)["psnr"] == pytest.approx(found[0].distortion, abs=0.1)
+    decoded = np.asarray(opened(api.decode(field).data), float)
+    assert 20 * np.log10(1529 / np.sqrt(np.mean((decoded - narrow) ** 2))) > 30
+
+
+def test_files_of_deep_grey_without_a_range_have_all_of_it():
+    facts = {"mode": "I;16", "width": 2, "height": 1}
+    image.check_facts(facts)
+    assert image.value_range(facts) == (0, 65535)
+    for wrong in ({"low": 1.0}, {"low": 3.0, "high": 2.0}, {"low": 0, "high": 9}):
+        with pytest.raises(MediaError):
+            image.check_facts(facts | wrong)
+
+
+@pytest.mark.parametrize("sample_format", [1, 2])
+def test_32_bit_integers_keep_their_sign(sample_format):
+    values = np.array([[1, 1 << 31], [7, (1 << 32) - 256]], np.uint32)
+    pixels, facts, _ = read_pixels(tiff(values, sample_format=sample_format))
+    wanted = values if sample_format == 1 else values.view(np.int32)
+    np.testing.assert_array_equal(pixels[..., 0], wanted.astype(np.float32))
+    assert facts["mode"] == "F"
+
+
+def test_a_transparent_value_is_kept_or_noted():
+    grey = Image.fromarray((deep() >> 8).astype(np.uint8))
+    pixels, facts, notes = read_pixels(file_of(grey.convert("1"), transparency=1))
+    assert (facts["mode"], notes) == ("LA", ())
+    np.testing.assert_array_equal(pixels[..., 1], 255 - pixels[..., 0])
+    _, facts, notes = read_pixels(file_of(Image.fromarray(deep()), transparency=500))
+    assert (facts["mode"], notes) == ("I;16", ("the transparent value of mode I;16 is not kept",))
+
+
+def test_alpha_beside_a_palette_is_kept():
+    picture = photo(30, 20).quantize(12).convert("PA")
+    alpha = Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8))
+    picture.putalpha(alpha)
+    notes: list[str] = []
+    upright = pixels_module._normalise(picture, notes)
+    assert (upright.mode, notes) == ("RGBA", ["colour mode PA converted to RGBA"])
+    np.testing.assert_array_equal(np.asarray(upright)[..., 3], np.asarray(alpha))
+
+
+def profile(*, linear: bool, name: str = "sRGB built-in") -> bytes:
+    """An ICC profile of sRGB's colours, its curves straight or sRGB's."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    if linear:  # each curve becomes one of no points
+        for tag in (b"rTRC", b"gTRC", b"bTRC"):
+            place = data.index(tag)
+            start = int.from_bytes(data[place + 4 : place + 8], "big")
+            data[start : start + 12] = b"curv" + bytes(8)
+            data[place + 8 : place + 12] = (12).to_bytes(4, "big")
+    data[84:100] = bytes(16)  # its checksum
+    return bytes(data).replace(
+        "sRGB built-in".encode("utf-16-be"), name.ljust(13)[:13].encode("utf-16-be")
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_what_a_profile_does_counts_and_not_its_name(mode):
+    picture = photo(30, 20).convert(mode)
+    plain = np.asarray(picture)
+    pixels, _, notes = read_pixels(file_of(picture, icc_profile=profile(linear=True)))
+    assert notes == ("colours converted from 'sRGB built-in' to sRGB",)
+    light = plain[..., :3] / 255 if mode != "L" else plain[..., None] / 255
+    bright = np.where(light > 0.0031308, 1.055 * light ** (1 / 2.4) - 0.055, 12.92 * light) * 255
+    np.testing.assert_allclose(pixels[..., : light.shape[2]], bright, atol=2)
+    data = file_of(picture, icc_profile=profile(linear=False, name="Camera 7"))
+    pixels, _, notes = read_pixels(data)
+    assert notes == ()
+    np.testing.assert_array_equal(pixels.squeeze(), plain)
+
+
+def one_colour(mode: str) -> bytes:
+    size = (70, 50)
+    if mode == "I;16":
+        return file_of(Image.fromarray(np.full(size[::-1], 777, np.uint16)))
+    colours = {"1": 1, "L": 77, "LA": (9, 200), "RGB": (13, 200, 255), "RGBA": (1, 2, 3, 77)}
+    if mode == "F":
+        return file_of(Image.new("F", size, 3.25), "TIFF")
+    if mode == "P":
+        return file_of(Image.new("RGB", size, (1, 2, 3)).quantize(3))
+    return file_of(Image.new(mode, size, colours[mode]))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16", "F"])
+def test_one_colour_takes_few_bytes_and_is_kept_exactly(mode):
+    data = one_colour(mode)
+    found = api.encode(data)
+    assert len(found.data) < 300
+    assert found.distortion == metrics.IDENTICAL_DB
+    field = api.load(found.data)
+    assert api.verify(field, data)["psnr"] == metrics.IDENTICAL_DB
+    again = api.decode(field, suffix=".tif" if mode == "F" else ".png").data
+    assert opened(again).mode == opened(data).mode
+    np.testing.assert_array_equal(
+        np.asarray(opened(again).convert("RGBA")), np.asarray(opened(data).convert("RGBA"))
+    )
+    half = api.render(field, image.Target(scale=0.5))
+    assert half.shape[:2] == (25, 35)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "F", "I;16"])
+def test_one_pixel_is_a_picture(mode):
+    data = file_of(opened(one_colour(mode)).crop((0, 0, 1, 1)), "TIFF")
+    found = api.encode(data)
+    assert len(found.data) < 300
+    assert api.verify(api.load(found.data), data) == {"psnr": metrics.IDENTICAL_DB, "ssim": None}
+
+
+@pytest.mark.parametrize("reach", [1e-39, 1e-44, 1.5e38])
+def test_ranges_at_the_ends_of_float32_are_fitted(reach):
+    values = (deep() / 65535 * reach).astype(np.float32)
+    data = file_of(Image.fromarray(values), "TIFF")
+    found = api.encode(data, Settings(effort=1))
+    assert found.distortion > 20
+    assert api.verify(api.load(found.data), data)["psnr"] > 20
+
+
+@pytest.mark.parametrize(
+    "head", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"SIMPLE  ="]
+)
+def test_formats_that_run_programs_or_unpack_without_bound_are_not_read(intfit, head, monkeypatch):
+    Path("picture.png").write_bytes(head.ljust(3000, b" "))
+    monkeypatch.setattr("subprocess.Popen", lambda *args, **options: pytest.fail("runs a program"))
+    for options in ((), ("--kind", "image")):
+        run = intfit("encode", "picture.png", *options)
+        assert run.code == 1
+        assert len(run.err.splitlines()) == 1
+    assert ("PostScript" in run.err) == head.startswith(b"%!")
+
+
+def test_pixels_are_counted_before_they_are_decoded_and_the_limit_can_be_lifted(monkeypatch):
+    data = file_of(Image.new("1", (15000, 13500)))
+    assert len(data) < 50_000
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decodes pixels"))
+    with pytest.raises(MediaError, match="more than the 2e"):
+        read_pixels(data)
+    for name in ("PNG", "GIF", "BMP"):
+        large = file_of(Image.new("1", (15000, 13500)), name)
+        assert open_image(large, limits=Limits(2)).size == (15000, 13500)
+
+
+def test_an_icon_keeps_its_size_or_the_summary_says_which_it_has(intfit):
+    photo(48, 32).save("small.png")
+    photo(320, 200).save("large.png")
+    for name, size in (("small", (48, 32)), ("large", (256, 160))):
+        assert intfit("encode", f"{name}.png", "--effort", 1).code == 0
+        run = intfit("decode", f"{name}.png.safetensors", "-o", f"{name}.ico")
+        assert run.code == 0, run.err
+        assert opened(Path(f"{name}.ico").read_bytes()).size == size
+        assert f"{size[0]} x {size[1]}  " in run.err
+        assert ("reduces it to 256 x 160" in run.err) == (name == "large")

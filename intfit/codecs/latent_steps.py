@@ -18,9 +18,6 @@ MIDDLE_INDEX = 64.0
 #: The step of a recording at the middle quality, as a share of its root mean square.
 MIDDLE_SHARE = 0.35
 
-#: A payload has at least a byte for so many latents: a small file cannot ask for much memory.
-MAX_LATENTS_PER_BYTE = 8192
-
 ConfigT = TypeVar("ConfigT")
 
 

@@ -234,10 +234,15 @@ def compare_with(
     }
 
 
-def describe(values: NDArray[np.float32], facts: dict[str, Any], target: Target) -> str:
-    """Duration and rate, in a phrase."""
-    rate = target.sample_rate or facts["sample_rate"]
-    return f"{len(values) / rate:.1f} s at {rate} Hz"
+def describe(
+    values: NDArray[np.float32], facts: dict[str, Any], target: Target, *, written: bytes = b""
+) -> str:
+    """Duration and rate in a phrase, of the ``written`` file where it is given."""
+    frames, rate = len(values), target.sample_rate or facts["sample_rate"]
+    if written:
+        found = soundfile.info(io.BytesIO(written))
+        frames, rate = found.frames, found.samplerate
+    return f"{frames / rate:.1f} s at {rate} Hz"
 
 
 def check_format(suffix: str) -> str:

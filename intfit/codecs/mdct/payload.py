@@ -22,7 +22,6 @@ from ...coding.integers import BEYOND, LARGEST, SIGN, Integers, Model, finished,
 from ...coding.tensors import Tensors
 from ...errors import FileFormatError
 from ..channels import UNIT as CHANNEL_UNIT
-from ..latent_steps import MAX_LATENTS_PER_BYTE
 from . import transform as bank
 from .config import LONGEST, SHORTEST, MdctConfig
 
@@ -443,9 +442,7 @@ def pack(samples: Floats, mixing: Floats, config: MdctConfig) -> bytes:
     walk(sizes, config.channels, top, writer)
     channels = (mixing * CHANNEL_UNIT).round().astype(np.int8).tobytes()
     head = channels + bytes([top]) + model.to_bytes() + len(noisy).to_bytes(3, "little")
-    return (head + noisy + finished(writer.encoder)).ljust(
-        -(-config.count() // MAX_LATENTS_PER_BYTE), b"\0"
-    )
+    return head + noisy + finished(writer.encoder)
 
 
 def parts(payload: bytes, config: MdctConfig) -> dict[str, int]:
@@ -474,7 +471,7 @@ def unpack(payload: bytes, config: MdctConfig) -> Tensors:
     """
     channels = config.channels
     head = channels**2 + 1 + entropy.SIZE + 3
-    if config.count() > MAX_LATENTS_PER_BYTE * len(payload) or len(payload) < head:
+    if len(payload) < head:
         raise FileFormatError("damaged: its payload is too small for its recording")
     mixing = np.frombuffer(payload[: channels**2], np.int8).reshape(channels, channels)
     top = payload[channels**2]

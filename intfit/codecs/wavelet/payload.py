@@ -16,7 +16,6 @@ from ...coding.tensors import Tensors
 from ...errors import FileFormatError
 from ...signals import Floats
 from ..channels import UNIT
-from ..latent_steps import MAX_LATENTS_PER_BYTE
 from . import context_model as context
 from .config import WaveletConfig
 from .shipped_postfilter import common
@@ -46,8 +45,7 @@ def pack(exact: Mapping[str, Floats], config: WaveletConfig) -> bytes:
     levels, _ = context.choose([bands[i : i + 3] for i in range(0, len(bands), 3)], RD_LAMBDA)
     models = b"".join(model.to_bytes() for _, model in runs)
     head = colours.tobytes() + models + len(first).to_bytes(3, "little")
-    data = head + first + context.encode(levels)
-    return data.ljust(-(-config.count() // MAX_LATENTS_PER_BYTE), b"\0")
+    return head + first + context.encode(levels)
 
 
 def joined(latents: bytes, network: bytes) -> bytes:
@@ -82,7 +80,7 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     parameters = weights.unpack(network, config.own_shapes())
     channels, tall, wide = config.coarsest_shape()
     start, head = channels**2, channels * (channels + entropy.SIZE)
-    if config.count() > MAX_LATENTS_PER_BYTE * len(payload) or len(payload) < head + 3:
+    if len(payload) < head + 3:
         raise FileFormatError("damaged: its payload is too small for its picture")
     colours = np.frombuffer(payload[:start], np.int8).reshape(channels, channels)
     models = [
