@@ -4,12 +4,15 @@ Importing torch takes over a second, longer than the wavelet and MDCT codecs tak
 they need none of it. :mod:`.training.examples` turns a signal into examples to train on.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .metrics import quality
 
 Floats = NDArray[np.float32]
 
@@ -27,6 +30,9 @@ class Grid:
     ``values`` is ``[n, c]`` in a compact number type, row by row;
     ``values * scale + offset`` lies in [-1, 1]. ``facts`` is what the file's header keeps to write
     the medium back (JSON values); ``notes`` tells the person what was converted or is not kept.
+    ``as_written`` takes a field's values ``[n, c]`` at all samples to those in the file that
+    `decode` writes, where that differs (a palette, fewer bits); below ``exact_below`` dB, that
+    makes no difference.
     """
 
     shape: tuple[int, ...]
@@ -36,6 +42,18 @@ class Grid:
     metric: Literal["psnr", "snr"]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
+    as_written: Callable[[Floats], Floats] | None = None
+    exact_below: float = -math.inf
+
+    def quality(self, outputs: Floats, targets: Floats) -> float:
+        """The PSNR or SNR, in dB, of a field's values ``[n, c]`` once they are written to a file.
+
+        ``targets`` are all of :meth:`targets`.
+        """
+        found = quality(self.metric, outputs, targets)
+        if self.as_written is None or found < self.exact_below:
+            return found
+        return quality(self.metric, self.as_written(outputs), targets)
 
     @property
     def n(self) -> int:

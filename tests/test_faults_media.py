@@ -14,9 +14,10 @@ from intfit import api, metrics
 from intfit.codecs import codec_of
 from intfit.codecs.mdct.config import LEAD, LONGEST, MdctConfig
 from intfit.codecs.mdct.transform import analyse
+from intfit.coding import container
 from intfit.errors import MediaError
 from intfit.limits import Limits
-from intfit.media import audio, image
+from intfit.media import audio, image, sniff
 from intfit.media import pixels as pixels_module
 from intfit.media.pixels import open_image, read_pixels
 from intfit.settings import Settings
@@ -328,3 +329,214 @@ def test_an_icon_keeps_its_size_or_the_summary_says_which_it_has(intfit):
         assert opened(Path(f"{name}.ico").read_bytes()).size == size
         assert f"{size[0]} x {size[1]}  " in run.err
         assert ("reduces it to 256 x 160" in run.err) == (name == "large")
+
+
+# --- the distortion of the file one gets ---------------------------------------------------------
+
+
+def noisy_photo(mode: str) -> bytes:
+    picture = photo(96, 64)
+    grain = np.random.default_rng(0).normal(0, 12, (64, 96, 3))
+    rough = Image.fromarray((np.asarray(picture) + grain).clip(0, 255).astype(np.uint8))
+    if mode == "P":
+        return file_of(rough.quantize(12))
+    if mode == "P with alpha":
+        return file_of(rough.quantize(12), transparency=bytes([0, 40, 255, 130]))
+    if mode == "I;16":
+        return file_of(Image.fromarray((np.asarray(rough.convert("L")) // 40).astype(np.uint16)))
+    return file_of(rough.convert(mode))
+
+
+def psnr_of_decoded(data: bytes, encoded: api.Encoded, suffix: str = ".png") -> float:
+    """The PSNR of a decoded picture, by Pillow alone."""
+    decoded = api.decode(api.load(encoded.data), suffix=suffix).data
+    before, after = (
+        np.asarray(p if p.mode == "I;16" else p.convert("RGBA" if "A" in mode else "RGB"))
+        for p in (opened(data), opened(decoded))
+        for mode in ["RGBA" if opened(data).has_transparency_data else "RGB"]
+    )
+    peak = 255.0 if before.dtype == np.uint8 else float(np.ptp(before))
+    return metrics.psnr(before, after, peak=peak)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "P with alpha", "I;16", "L", "RGB"])
+@pytest.mark.parametrize("quality", [50, 100])
+def test_the_psnr_reported_is_that_of_the_decoded_file(mode, quality):
+    data = noisy_photo(mode)
+    found = api.encode(data, Settings(quality=quality, effort=1))
+    field = api.load(found.data)
+    assert psnr_of_decoded(data, found) == pytest.approx(found.distortion, abs=0.1)
+    assert api.verify(field, data)["psnr"] == pytest.approx(found.distortion, abs=0.1)
+    told = container.load(found.data)[0].header.fit["distortion"]
+    assert told == pytest.approx(found.distortion, abs=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_a_goal_is_reached_by_the_file_one_gets(mode):
+    data = noisy_photo(mode)
+    found = api.encode(data, Settings(target_psnr=24, effort=1))
+    assert psnr_of_decoded(data, found) >= 24
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_the_psnr_reported_of_a_siren_is_that_of_the_decoded_file(mode):
+    data = noisy_photo(mode)
+    found = api.encode(data, Settings(field="siren", steps=60, width=16, batch=512))
+    assert psnr_of_decoded(data, found) == pytest.approx(found.distortion, abs=0.1)
+
+
+SAMPLE_TYPES = ["MS_ADPCM", "IMA_ADPCM", "PCM_U8", "ULAW", "GSM610", "PCM_16", "FLOAT"]
+
+
+@pytest.mark.parametrize("subtype", SAMPLE_TYPES)
+@pytest.mark.parametrize("quality", [50, 100])
+def test_the_snr_reported_is_that_of_the_decoded_file(subtype, quality):
+    hiss = np.random.default_rng(0).normal(0, 0.01, (8000, 1))
+    for level in (1.0, 0.01):
+        data = wav(level * (tone(1.0) + hiss), subtype=subtype)
+        found = api.encode(data, Settings(quality=quality), suffix=".wav")
+        field = api.load(found.data)
+        decoded = api.decode(field, suffix=".wav").data
+        before, after = (
+            soundfile.SoundFile(io.BytesIO(file)).read(9000, always_2d=True)
+            for file in (data, decoded)
+        )
+        after = np.pad(after, ((0, len(before)), (0, 0)))[: len(before)]  # codecs have frames
+        assert metrics.snr(before, after) == pytest.approx(found.distortion, abs=0.15)
+        measured = api.verify(field, data, suffix=".wav")["snr"]
+        assert measured == pytest.approx(found.distortion, abs=0.15)
+
+
+# --- recordings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames", [1, 800, 200_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_silence_takes_few_bytes_and_is_kept_exactly(frames, channels):
+    data = wav(np.zeros((frames, channels)))
+    found = api.encode(data)
+    assert len(found.data) < 300
+    assert found.distortion == metrics.IDENTICAL_DB
+    field = api.load(found.data)
+    assert api.verify(field, data) == {"snr": metrics.IDENTICAL_DB, "log_spectral_distance": 0.0}
+    assert not soundfile.read(io.BytesIO(api.decode(field).data))[0].any()
+
+
+def test_one_sample_is_a_recording():
+    data = wav(np.array([[0.5, -0.25]]))
+    found = api.encode(data)
+    assert len(found.data) < 300
+    assert api.verify(api.load(found.data), data)["snr"] > 40
+
+
+@pytest.mark.parametrize("options", [(), ("--field", "siren", "--steps", 20, "--width", 8)])
+def test_nothing_to_fit_does_not_end_a_batch(intfit, options):
+    photo(8, 8).resize((1, 1)).save("pixel.png")
+    Image.new("RGB", (20, 10), (1, 2, 3)).save("colour.png")
+    Path("silence.wav").write_bytes(wav(np.zeros((80, 1))))
+    Path("click.wav").write_bytes(wav(np.ones((1, 1)) / 2))
+    names = ["pixel.png", "colour.png", "silence.wav", "click.wav"]
+    run = intfit("encode", *names, *options)
+    assert run.code == 0, run.err
+    run = intfit("decode", *(name + ".safetensors" for name in names))
+    assert run.code == 0, run.err
+
+
+@pytest.mark.parametrize("peak", [1e-39, 1e-44, 1e38])
+def test_peaks_at_the_ends_of_float32_are_fitted(peak):
+    values = (tone() / np.abs(tone()).max() * peak).astype(np.float32)
+    data = wav(values, subtype="FLOAT")
+    found = api.encode(data, suffix=".wav")
+    assert found.distortion > 15
+    assert api.verify(api.load(found.data), data, suffix=".wav")["snr"] > 10
+
+
+@pytest.mark.parametrize(
+    ("rate", "suffix", "held"),
+    [
+        (44100, ".opus", 48000),
+        (11025, ".opus", 12000),
+        (96000, ".opus", 48000),
+        (48000, ".opus", 48000),
+        (7999, ".mp3", 8000),
+        (96000, ".mp3", 48000),
+    ],
+)
+def test_a_rate_that_a_format_does_not_hold_is_resampled_and_said(rate, suffix, held):
+    found = api.load(api.encode(wav(tone(0.5, rate), rate)).data)
+    decoded = api.decode(found, suffix=suffix)
+    Path(f"out{suffix}").write_bytes(decoded.data)
+    written = soundfile.info(f"out{suffix}")
+    assert written.subtype == {".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}[suffix]
+    assert written.samplerate == held
+    assert written.duration == pytest.approx(0.5, abs=0.1)
+    noted = f"resampled from {rate} Hz to {held} Hz, which {suffix} holds"
+    assert (noted in decoded.notes) == (rate != held)
+    assert decoded.size == f"{written.duration:.1f} s at {held} Hz"
+
+
+def chunk(name: bytes, body: bytes, order: str = "<I") -> bytes:
+    return name + struct.pack(order, len(body)) + body
+
+
+def odd_recordings() -> dict[str, bytes]:
+    """Sound files that players play; all but one hold 2000 samples."""
+
+    def made(name: str, subtype: str = "PCM_16") -> bytes:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, tone(), 8000, format=name, subtype=subtype)
+        return buffer.getvalue()
+
+    plain, aiff, caf, au, flac = (made(name) for name in ("WAV", "AIFF", "CAF", "AU", "FLAC"))
+    text = chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"a" * 300_000))
+    info = caf.index(b"data")
+    counted = flac.index(b"fLaC") + 18
+    declared = int.from_bytes(flac[counted : counted + 8], "big") >> 36 << 36
+
+    def flac_of(frames: int) -> bytes:
+        return flac[:counted] + (declared | frames).to_bytes(8, "big") + flac[counted + 8 :]
+
+    return {
+        "wav with bytes after it": plain + b"x" * 37,
+        "wav of no size, from a pipe": plain[:4] + bytes(4) + plain[8:40] + bytes(4) + plain[44:],
+        "wav of the greatest size": plain[:40] + b"\xff" * 4 + plain[44:],
+        "wav with large text before": plain[:36] + text + plain[36:],
+        "wav behind a tag": b"ID3\x03\0\0\0\0\x07\x68" + bytes(1000) + plain,
+        "aiff with large text": aiff[:12] + chunk(b"ANNO", b"a" * 300_000, ">I") + aiff[12:],
+        "aiff with bytes after it": aiff + b"zzz",
+        "caf of unknown size": caf[: info + 4] + b"\xff" * 8 + caf[info + 12 :],
+        "caf with large text": caf[:info] + chunk(b"info", b"a" * 300_000, ">Q") + caf[info:],
+        "au of no size": au[:8] + bytes(4) + au[12:],
+        "flac with a tag after it": flac + b"TAG" + bytes(125),
+        "flac that says more": flac_of(9000),
+        "flac that says nothing": flac_of(0),
+        "flac without end": flac_of((1 << 36) - 1),
+        "a codec that cannot seek": made("AIFF", "GSM610"),
+        "another": made("XI", "DPCM_16"),
+        "one whose seek fails": made("AIFF", "DWVW_16"),
+    }
+
+
+@pytest.mark.parametrize("name", odd_recordings())
+def test_what_libsndfile_can_read_is_read(name):
+    data = odd_recordings()[name]
+    assert sniff(data, "") == "audio"
+    values, facts = audio.read_samples(data)
+    assert facts["frames"] == 2000
+    bound = 0.02 if "seek" in name or name == "another" else 1e-4
+    if "GSM610" not in facts["subtype"]:
+        np.testing.assert_allclose(values[:, 0], tone()[:, 0], atol=bound)
+
+
+def test_an_empty_recording_is_refused_for_what_it_is(intfit):
+    plain = wav(np.zeros((0, 1)))
+    Path("empty.wav").write_bytes(plain + chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"abcd")))
+    run = intfit("encode", "empty.wav")
+    assert run.code == 1
+    assert "zero length" in run.err
+
+
+def test_frames_are_counted_while_they_are_read():
+    flac = odd_recordings()["flac without end"]
+    with pytest.raises(MediaError, match="frames are more than"):
+        audio.read_samples(flac, limits=Limits(1e-6))

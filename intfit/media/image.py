@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from .. import metrics
 from ..coding.header import CHANNELS
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
-from ..signals import Evaluate, Grid, cell_centres
+from ..signals import Evaluate, Floats, Grid, cell_centres
 from .pixels import (
     LARGEST,
     is_image,
@@ -27,6 +28,7 @@ from .pixels import (
     reduce_depth,
     to_pillow,
     value_range,
+    values_as_written,
 )
 
 #: Lossless, and reads back in every mode written.
@@ -35,6 +37,10 @@ LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp"})
 METRICS = ("psnr", "ssim")
 #: Pixels of a decode that are evaluated at once.
 CHUNK = 1 << 16
+#: Modes whose pixels take the nearest of a few colours.
+MAPPED = ("1", "P", "PA")
+#: So far below the PSNR of rounding, in dB, rounding takes no more than a twentieth of a dB.
+ROUNDING_MARGIN = 19.0
 #: Modes of more than 8 bits; pixels a side of the largest icon.
 DEEP, ICON = ("I;16", "F"), 256
 #: The largest picture `decode` makes: 1 GiB of 8-bit RGB.
@@ -75,6 +81,13 @@ def read(data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL
     elif scale > LARGEST:  # float32 cannot hold it
         values = (values.astype(np.float64) * scale + offset).astype(np.float32)
         scale, offset = 1.0, 0.0
+    as_written: Callable[[Floats], Floats] | None = partial(values_as_written, facts=facts)
+    if only_colour(facts) is not None:
+        as_written = np.zeros_like  # whatever the field gives
+    elif facts["mode"] == "F":
+        as_written = None
+    mapped = facts["mode"] in MAPPED or only_colour(facts) is not None
+    rounding = metrics.decibels((high - low) ** 2, 1 / 12)
     return Grid(
         shape=(height, width),
         values=values,
@@ -83,6 +96,8 @@ def read(data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL
         metric="psnr",
         facts=facts,
         notes=notes,
+        as_written=as_written,
+        exact_below=-math.inf if mapped else rounding - ROUNDING_MARGIN,
     )
 
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 from ..coding.header import CHANNELS
 from ..errors import MediaError
 from ..limits import USUAL, Limits
+from ..signals import Floats
 
 #: What is read: Pillow decodes each of these by itself. It starts another program for EPS and, on
 #: some systems, WMF; it reads IPTC, FITS and others by unpacking them first, at any size.
@@ -146,18 +147,41 @@ def to_pillow(pixels: NDArray[Any], facts: dict[str, Any]) -> Image.Image:
     if mode == "1":
         return Image.fromarray(pixels[..., 0]).point(lambda value: 255 if value > 127 else 0, "1")
     if mode in ("P", "PA"):
-        from scipy.spatial import cKDTree
-
         channels = CHANNELS[mode]
-        palette = np.frombuffer(bytes.fromhex(facts["palette"]), np.uint8).reshape(-1, channels)
-        _, nearest = cKDTree(palette).query(pixels.reshape(-1, channels))
-        image = Image.fromarray(nearest.reshape(pixels.shape[:2]).astype(np.uint8)).convert("L")
+        palette, nearest = _nearest_colours(pixels, facts)
+        image = Image.fromarray(nearest.reshape(pixels.shape[:2])).convert("L")
         image = Image.frombytes("P", image.size, image.tobytes())
         image.putpalette(palette[:, :3].tobytes(), "RGB")
         if channels == 4:
             image.info["transparency"] = palette[:, 3].tobytes()
         return image
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _nearest_colours(
+    pixels: NDArray[Any], facts: dict[str, Any]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A palette ``[K, C]``, and the index of its colour that is nearest to each pixel."""
+    from scipy.spatial import cKDTree
+
+    channels = CHANNELS[facts["mode"]]
+    palette = np.frombuffer(bytes.fromhex(facts["palette"]), np.uint8).reshape(-1, channels)
+    _, nearest = cKDTree(palette).query(pixels.reshape(-1, channels))
+    return palette, nearest.astype(np.uint8)
+
+
+def values_as_written(outputs: Floats, facts: dict[str, Any]) -> Floats:
+    """A field's values ``[n, C]`` at pixels, in [-1, 1], as those that a file of them holds."""
+    low, high = value_range(facts)
+    levels = (outputs.clip(-1, 1) + 1) * np.float32((high - low) / 2) + np.float32(low)
+    levels = levels.round().clip(0, 65535 if facts["mode"] == "I;16" else 255)
+    if facts["mode"] == "1":
+        levels = np.where(levels > 127, np.float32(255), np.float32(0))
+    elif facts["mode"] in ("P", "PA"):
+        palette, nearest = _nearest_colours(levels, facts)
+        levels = palette[nearest].astype(np.float32)
+    written: Floats = ((levels - low) * (2 / (high - low)) - 1).astype(np.float32)
+    return written
 
 
 def reduce_depth(image: Image.Image, mode: str) -> Image.Image:

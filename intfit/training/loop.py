@@ -229,7 +229,11 @@ def fit(
 
     def stalled() -> bool:
         left = (evaluate(field, coords) - targets).square().mean()
-        return signal.loss == "l2" and bool(left > STALLED * targets.var(dim=0).mean())
+        return (
+            signal.loss == "l2"
+            and len(targets) > 1
+            and bool(left > STALLED * targets.var(dim=0).mean())
+        )
 
     def glance(step: int, fraction: float, seconds: float) -> Progress:
         with descend.rounding:

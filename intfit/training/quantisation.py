@@ -74,7 +74,7 @@ def sensitivities(
     Gauss and Newton's approximation, which needs neither targets nor second derivatives.
     """
     before = evaluate(field, coords)
-    power = max(float(before.var()), 1e-12)
+    power = max(float(before.var()), 1e-12) if before.numel() > 1 else 1e-12
     found = {}
     for name, tensor in field.named_parameters():
         kept = tensor.detach().clone()

@@ -106,7 +106,8 @@ def _continued(line: Floats, count: int) -> Floats:
 
     line = line[-PREDICTED_FROM:]
     order = min(ORDER, len(line) // 4)
-    found = np.concatenate([line, np.zeros(count)])
+    # what is too short to be predicted from stays as it ends
+    found = np.concatenate([line, np.full(count, 0.0 if order else line[-1])])
     weighted = line * np.sin(np.linspace(0, np.pi / 2, len(line)))  # the latest counts most
     power = np.correlate(weighted, weighted, "full")[len(line) - 1 :][: order + 1]
     if order and power[0] > 0:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from ...coding.container import Stored
 from ...coding.steps import COARSEST_LATENT_STEP
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
-from ...metrics import quality
 from ...plan import Plan
 from ...settings import Goal, Settings
 from ...signals import Evaluate, Floats, Grid
@@ -124,10 +123,7 @@ class _Encoder:
         """
         prepared = self.prepared
         tensors = payload.unpack(data, configs[0])
-        decoded = [
-            (quality("psnr", reconstruct(tensors, config), self.pixels), config)
-            for config in configs
-        ]
+        decoded = [(self._quality(reconstruct(tensors, config)), config) for config in configs]
         distortion, config = max(decoded, key=lambda pair: pair[0])
         stored = store_payload(data)
         if prepared.plan.profile == "open":
@@ -135,6 +131,12 @@ class _Encoder:
         steps = _trained_steps(config, prepared.plan)
         file = assemble(prepared, config, stored, steps=steps, distortion=distortion)
         return Candidate(config, data, distortion, file)
+
+    def _quality(self, picture: Floats) -> float:
+        """The PSNR of a decoded picture ``[H, W, C]``, as a file of it holds it."""
+        signal, channels = self.prepared.signal, picture.shape[-1]
+        assert isinstance(signal, Grid)
+        return signal.quality(picture.reshape(-1, channels), self.pixels.reshape(-1, channels))
 
     def _with_own_postfilter(
         self, plain: Candidate[WaveletConfig]
