@@ -20,7 +20,7 @@ from .limits import USUAL, Limits
 from .media import medium, sniff
 from .plan import make_plan
 from .settings import GOAL_METRICS, Settings, check_settings, flag
-from .signals import Evaluate, Floats, Signal
+from .signals import Coordinates, Evaluate, Floats, Signal
 
 #: The metrics that a goal can be given in, by the medium's own.
 REACHABLE = {"psnr": {"psnr"}, "snr": {"psnr", "snr"}, "iou": {"mean_distance"}}
@@ -61,7 +61,8 @@ class Field:
     """The field in a file, and the facts of its medium.
 
     Call it with coordinates ``[B, d]`` in [-1, 1] along the longest axis, in the order (y, x), (t)
-    or (x, y, z): it gives values ``[B, c]`` in about [-1, 1].
+    or (x, y, z): it gives values ``[B, c]`` in about [-1, 1]. Give the coordinates of a recording
+    longer than a few seconds in float64: float32 does not tell its samples apart.
     """
 
     kind: str
@@ -71,13 +72,15 @@ class Field:
     device: str
     limits: Limits = USUAL
 
-    def __call__(self, coords: Floats) -> Floats:
-        """Values ``[B, c]`` at coordinates ``[B, d]``.
+    def __call__(self, coords: Coordinates) -> Floats:
+        """Values ``[B, c]``, float32, at coordinates ``[B, d]``, float64 or float32.
 
         Raises:
             FileFormatError: if a value is not a number.
         """
-        values = self.evaluate(np.asarray(coords, np.float32))
+        coords = np.asarray(coords)
+        precise = coords if coords.dtype == np.float64 else coords.astype(np.float32)
+        values = self.evaluate(precise)
         if not np.isfinite(values).all():
             raise FileFormatError("damaged: the network gives values that are not numbers")
         return values
@@ -279,7 +282,8 @@ def decode(field: Field, target: Any = None, *, suffix: str = "") -> Decoded:
     module.check_format(suffix)  # before the work
     rendered = render(field, target)
     data, notes = module.write(rendered, field.facts, target, suffix)
-    return Decoded(data, field.kind, module.describe(rendered, field.facts, target), notes)
+    size = module.describe(rendered, field.facts, target, written=data)
+    return Decoded(data, field.kind, size, notes)
 
 
 def render(field: Field, target: Any) -> Any:

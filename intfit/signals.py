@@ -4,6 +4,7 @@ Importing torch takes over a second, longer than the wavelet and MDCT codecs tak
 they need none of it. :mod:`.training.examples` turns a signal into examples to train on.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,10 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .metrics import quality
+
 Floats = NDArray[np.float32]
 
+#: Coordinates ``[B, d]``: media give them in float64, since float32 cannot tell the samples of a
+#: recording of some minutes apart; a field takes float32 as well.
+Coordinates = NDArray[np.floating[Any]]
 #: A field as media know it: coordinates ``[B, d]`` in [-1, 1] to values ``[B, c]`` in [-1, 1].
-Evaluate = Callable[[Floats], Floats]
+Evaluate = Callable[[Coordinates], Floats]
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,9 @@ class Grid:
     ``values`` is ``[n, c]`` in a compact number type, row by row;
     ``values * scale + offset`` lies in [-1, 1]. ``facts`` is what the file's header keeps to write
     the medium back (JSON values); ``notes`` tells the person what was converted or is not kept.
+    ``as_written`` takes a field's values ``[n, c]`` at all samples to those in the file that
+    `decode` writes, where that differs (a palette, fewer bits); below ``exact_below`` dB, that
+    makes no difference.
     """
 
     shape: tuple[int, ...]
@@ -33,6 +42,18 @@ class Grid:
     metric: Literal["psnr", "snr"]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
+    as_written: Callable[[Floats], Floats] | None = None
+    exact_below: float = -math.inf
+
+    def quality(self, outputs: Floats, targets: Floats) -> float:
+        """The PSNR or SNR, in dB, of a field's values ``[n, c]`` once they are written to a file.
+
+        ``targets`` are all of :meth:`targets`.
+        """
+        found = quality(self.metric, outputs, targets)
+        if self.as_written is None or found < self.exact_below:
+            return found
+        return quality(self.metric, self.as_written(outputs), targets)
 
     @property
     def n(self) -> int:
@@ -104,8 +125,10 @@ class DistanceSamples:
 Signal = Grid | DistanceSamples
 
 
-def cell_centres(start: float, stop: float, count: int, *, size: int, longest: int) -> Floats:
-    """Coordinates ``[count]`` of the centres of ``count`` equal cells of [start, stop).
+def cell_centres(
+    start: float, stop: float, count: int, *, size: int, longest: int
+) -> NDArray[np.float64]:
+    """Coordinates ``[count]``, float64, of the centres of ``count`` equal cells of [start, stop).
 
     ``start`` and ``stop`` count native samples along an axis of ``size`` samples; the medium's
     longest axis has ``longest`` samples and spans [-1, 1]. With ``count == stop - start`` these are
@@ -113,4 +136,5 @@ def cell_centres(start: float, stop: float, count: int, *, size: int, longest: i
     """
     cell = (stop - start) / count
     positions = np.arange(count, dtype=np.float64)
-    return ((2 * (start + (positions + 0.5) * cell) - size) / longest).astype(np.float32)
+    centres: NDArray[np.float64] = (2 * (start + (positions + 0.5) * cell) - size) / longest
+    return centres

@@ -165,8 +165,7 @@ def test_native_decoding_evaluates_the_field_at_the_sample_centres(frames):
     facts = facts_of(frames, 44100, peak=0.5)
     native = rendered(sine(440, facts), facts)
     assert native.shape == (frames, 1)
-    # float32 coordinates are good to a hundredth of a sample here
-    np.testing.assert_allclose(native, sampled_sine(440, 44100, frames) / 2, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(native, sampled_sine(440, 44100, frames) / 2, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("native", "rate"), [(8000, 48000), (8000, 8001), (44100, 48000)])

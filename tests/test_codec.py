@@ -171,7 +171,9 @@ def test_two_ways_to_say_how_large_are_misuse(intfit, picture):
 def test_packing_costs_little_and_takes_few_bits():
     data = png(photo(96, 64))
     fits = {
-        profile: api.encode(data, Settings(field="siren", steps=1500, width=32, depth=4, profile=profile))
+        profile: api.encode(
+            data, Settings(field="siren", steps=1500, width=32, depth=4, profile=profile)
+        )
         for profile in ("open", "packed")
     }
     assert fits["packed"].distortion > fits["open"].distortion - 0.5

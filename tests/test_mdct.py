@@ -194,8 +194,8 @@ def test_a_recording_of_any_length_comes_back(frames, channels):
     encoding = encoded(samples, quality=100)
     back = rendered(encoding.data)
     assert back.shape == samples.shape
-    original, _ = audio.read_samples(wav(samples))
-    assert metrics.snr(original, back) == pytest.approx(encoding.distortion, abs=0.1)
+    measured = api.verify(api.load(encoding.data), wav(samples))["snr"]
+    assert measured == pytest.approx(encoding.distortion, abs=0.1)
     assert encoding.distortion > 25
 
 
@@ -283,7 +283,7 @@ def test_a_header_or_a_table_of_blocks_that_lies_is_refused():
     encoding = encoded(notes())
     layout, stored = container.load(encoding.data)
     layout.header.facts.update(frames=150_000_000)
-    with pytest.raises(FileFormatError, match="too small"):
+    with pytest.raises(FileFormatError, match="damaged"):
         api.load(container.dump(layout.header, stored), device="cpu")
     config = MdctConfig(1, 1000, 0)
     tensors = {name: np.zeros(shape, np.float32) for name, shape in config.shapes().items()}

@@ -20,8 +20,6 @@ MIDDLE_SHARE = 0.35
 #: The rate-distortion lambda of latents, in squared quantisation steps a bit: the squared error
 #: that a bit must save.
 RD_LAMBDA = 0.11
-#: A payload has a byte for so many latents at least: a small file cannot ask for much memory.
-MAX_LATENTS_PER_BYTE = 8192
 
 ConfigT = TypeVar("ConfigT")
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
-from ..signals import Evaluate, Grid, cell_centres
+from ..signals import Evaluate, Floats, Grid, cell_centres
+from .samples import looks_like_sound, open_sound, read_sound
 
 DEFAULT_SUFFIX = ".wav"
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
@@ -27,6 +28,20 @@ MARGIN = 256
 MAX_SAMPLES = 1 << 30
 #: Above this rate, in Hz, the Vorbis encoder that libsndfile calls crashes.
 MAX_VORBIS_RATE = 200_000
+#: The rates in Hz of codecs that do not hold any.
+RATES = {
+    "OPUS": (8000, 12000, 16000, 24000, 48000),
+    "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+}
+#: Bits of sample types that decode writes; EXACT where it rounds nothing; of all others, writing is
+#: tried. What MP3, Vorbis and Opus are decoded to has 16.
+EXACT = 32
+BITS = dict.fromkeys(("PCM_32", "FLOAT", "DOUBLE"), EXACT) | {"PCM_24": 24, "PCM_16": 16}
+BITS |= dict.fromkeys(("MPEG_LAYER_III", "VORBIS", "OPUS"), 16)
+#: So far below the SNR of rounding, in dB, rounding takes no more than a twentieth of a dB.
+ROUNDING_MARGIN = 19.0
+#: The greatest float32.
+LARGEST = float(np.finfo(np.float32).max)
 #: libsndfile's names of formats whose usual suffix is another.
 _FORMATS = {".aif": "AIFF", ".oga": "OGG", ".opus": "OGG", ".snd": "AU"}
 
@@ -48,33 +63,20 @@ def _find_format(suffix: str) -> str | None:
 
 
 def accepts(data: bytes, suffix: str = "") -> bool:
-    """Whether soundfile takes these bytes for a recording."""
-    try:
-        soundfile.info(io.BytesIO(data))
-    except (soundfile.SoundFileError, ValueError, TypeError):
-        # a header cut short is still a recording, and deserves the message of one
-        return data[:4] in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff", b".snd")
-    return True
+    """Whether these bytes are those of a recording, sound or not."""
+    return looks_like_sound(data)
 
 
-def read_samples(data: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
+def read_samples(
+    data: bytes, *, limits: Limits = USUAL
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Samples ``[N, C]``, full scale 1, and the facts of a recording.
 
     Raises:
-        MediaError: if it cannot be read, or holds values that are not numbers.
+        MediaError: if it cannot be read, is longer than ``limits`` allow, or holds values that are
+            not numbers.
     """
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            declared = file.frames * file.channels
-            if declared > MAX_SAMPLES:
-                raise MediaError(f"too long: {declared} samples")
-            values = file.read(dtype="float32", always_2d=True)
-            subtype, rate = file.subtype, file.samplerate
-    except (soundfile.SoundFileError, ValueError, TypeError, OSError) as error:
-        reason = getattr(error, "error_string", error)  # without the name of our buffer
-        raise MediaError(f"damaged recording: {reason}") from None
-    if not np.isfinite(values).all():
-        raise MediaError("holds samples that are not numbers (NaN or infinite)")
+    values, rate, subtype = read_sound(data, limits=limits)
     facts = {
         "frames": values.shape[0],
         "channels": values.shape[1],
@@ -98,21 +100,70 @@ def read(data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL
     """The samples of a recording, scaled to a peak of 1; those of all channels make one example.
 
     Raises:
-        MediaError: as :func:`read_samples`, and if it is empty or silent.
+        MediaError: as :func:`read_samples`, and if it is empty.
     """
-    values, facts = read_samples(data)
-    if facts["frames"] < 2:
+    values, facts = read_samples(data, limits=limits)
+    if not facts["frames"]:
         raise MediaError("a recording of zero length has nothing to fit")
-    if facts["peak"] == 0:
-        raise MediaError("the recording is silent: nothing to fit")
+    scale = 1 / (facts["peak"] or 1.0)
+    if scale > LARGEST:  # float32 cannot hold it
+        values, scale = (values * np.float64(scale)).astype(np.float32), 1.0
+    as_written, exact_below = _writing(values, facts, suffix)
     return Grid(
         shape=(facts["frames"],),
         values=values,
-        scale=1 / facts["peak"],
+        scale=scale,
         offset=0.0,
         metric="snr",
         facts=facts,
+        as_written=as_written,
+        exact_below=exact_below,
     )
+
+
+def _writing(
+    samples: NDArray[np.float32], facts: dict[str, Any], suffix: str
+) -> tuple[Callable[[Floats], Floats] | None, float]:
+    """What writing makes of a field's values at all samples, and below which SNR nothing to report.
+
+    None where it changes nothing.
+    """
+    suffix = native_suffix(suffix)
+
+    def as_written(outputs: Floats) -> Floats:
+        values = outputs.clip(-1, 1) * np.float32(facts["peak"])
+        written = samples_as_written(values, facts, suffix, "float32")
+        return (written / np.float64(facts["peak"])).astype(np.float32)
+
+    bits = BITS.get(facts["subtype"], 0)
+    if not facts["peak"]:
+        return np.zeros_like, -math.inf  # whatever the field gives
+    if bits == EXACT:
+        return None, -math.inf
+    if not bits:
+        return as_written, -math.inf
+    power = float(np.mean(np.square(samples), dtype=np.float64))
+    step = 2.0 ** (1 - bits)
+    return as_written, metrics.decibels(power, step**2 / 12) - ROUNDING_MARGIN
+
+
+def native_suffix(suffix: str) -> str:
+    """The format that `decode` writes where nothing says which, of an original's suffix."""
+    return suffix.lower() if suffix.lower() in LOSSLESS else DEFAULT_SUFFIX
+
+
+def samples_as_written(
+    values: NDArray[np.float32], facts: dict[str, Any], suffix: str, kind: str
+) -> NDArray[Any]:
+    """Samples ``[N, C]`` of type ``kind``, as in the file that :func:`write` makes of ``values``.
+
+    A codec's frames may be longer, or begin later: only the first N, and no fewer.
+    """
+    data, _ = write(values, facts, Target(), suffix)
+    written, _, _ = read_sound(data, kind, limits=Limits(math.inf))
+    found = np.zeros(values.shape, kind)
+    found[: len(written)] = written[: len(found)]
+    return found
 
 
 def check_facts(facts: dict[str, Any]) -> None:
@@ -125,7 +176,7 @@ def check_facts(facts: dict[str, Any]) -> None:
         and facts["frames"] * facts["channels"] <= MAX_SAMPLES
         and isinstance(facts.get("subtype"), str)
         and isinstance(peak, float)
-        and 0 < peak < 1e30
+        and 0 <= peak <= LARGEST
     ):
         raise MediaError("damaged: the header does not describe a recording")
 
@@ -221,23 +272,34 @@ def compare_with(
     Raises:
         MediaError: if the original cannot be read, or is not of the same length and rate.
     """
-    reference, original = read_samples(data)
-    if any(original[key] != facts[key] for key in ("frames", "channels", "sample_rate")):
+    reference, rate, _ = read_sound(data, "float64", limits=limits)
+    frames, channels = reference.shape
+    if (frames, channels, rate) != (facts["frames"], facts["channels"], facts["sample_rate"]):
         raise MediaError(
-            f"the original has {original['frames']} samples of {original['channels']} channels at "
-            f"{original['sample_rate']} Hz, the file {facts['frames']} of {facts['channels']} at "
-            f"{facts['sample_rate']} Hz"
+            f"the original has {frames} samples of {channels} channels at {rate} Hz, the file "
+            f"{facts['frames']} of {facts['channels']} at {facts['sample_rate']} Hz"
         )
-    return lambda decoded: {
-        "snr": metrics.snr(reference, decoded),
-        "log_spectral_distance": metrics.log_spectral_distance(reference, decoded),
-    }
+
+    def measure(values: NDArray[np.float32]) -> dict[str, float | None]:
+        # as in the file that decode writes: in the original's sample type
+        decoded = samples_as_written(values, facts, native_suffix(suffix), "float64")
+        return {
+            "snr": metrics.snr(reference, decoded),
+            "log_spectral_distance": metrics.log_spectral_distance(reference, decoded),
+        }
+
+    return measure
 
 
-def describe(values: NDArray[np.float32], facts: dict[str, Any], target: Target) -> str:
-    """Duration and rate, in a phrase."""
-    rate = target.sample_rate or facts["sample_rate"]
-    return f"{len(values) / rate:.1f} s at {rate} Hz"
+def describe(
+    values: NDArray[np.float32], facts: dict[str, Any], target: Target, *, written: bytes = b""
+) -> str:
+    """Duration and rate in a phrase, of the ``written`` file where it is given."""
+    frames, rate = len(values), target.sample_rate or facts["sample_rate"]
+    if written:
+        with open_sound(written) as file:
+            frames, rate = file.frames, file.samplerate
+    return f"{frames / rate:.1f} s at {rate} Hz"
 
 
 def check_format(suffix: str) -> str:
@@ -263,27 +325,44 @@ def write(
         MediaError: if soundfile cannot write the format, or not this recording in it.
     """
     name = check_format(suffix)
-    subtype = facts["subtype"]
-    if suffix.lower() == ".opus":
-        subtype = "OPUS"
-    rate, reason = target.sample_rate or facts["sample_rate"], None
+    native, reason = target.sample_rate or facts["sample_rate"], None
     # libsndfile claims sample types that it cannot write, such as MP3 in WAV: trying tells.
-    for kind in dict.fromkeys((subtype, soundfile.default_subtype(name))):
+    kinds = (facts["subtype"], soundfile.default_subtype(name))
+    for kind in ("OPUS",) if suffix.lower() == ".opus" else dict.fromkeys(kinds):
         if not soundfile.check_format(name, kind):
             continue
+        rate = _nearest_rate(kind, native)
         if kind == "VORBIS" and rate > MAX_VORBIS_RATE:
             raise MediaError(f"Vorbis cannot hold {rate} Hz: give --sample-rate 48000, or .flac")
+        samples = values if rate == native else _resampled(values, native, rate)
         buffer = io.BytesIO()
         try:
             channels = values.shape[1]
             with soundfile.SoundFile(buffer, "w", rate, channels, kind, format=name) as file:
-                write_blocks(file, values)
+                write_blocks(file, samples)
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             reason = getattr(error, "error_string", error)
             continue
-        clips = kind not in ("FLOAT", "DOUBLE") and bool((np.abs(values) > 1).any())
-        return buffer.getvalue(), ("samples beyond full scale clipped",) if clips else ()
+        notes = []
+        if kind not in ("FLOAT", "DOUBLE") and (np.abs(values) > 1).any():
+            notes.append("samples beyond full scale clipped")
+        if rate != native:
+            notes.append(f"resampled from {native} Hz to {rate} Hz, which {suffix} holds")
+        return buffer.getvalue(), tuple(notes)
     raise MediaError(f"cannot write this recording as {suffix!r}: {reason}")
+
+
+def _nearest_rate(kind: str, rate: int) -> int:
+    """The lowest rate that a sample type holds and is no lower; its highest where all are."""
+    rates = RATES.get(kind, (rate,))
+    return min((each for each in rates if each >= rate), default=max(rates))
+
+
+def _resampled(values: NDArray[np.float32], native: int, rate: int) -> NDArray[np.float32]:
+    """Samples ``[N', C]`` at another rate."""
+    import soxr
+
+    return np.asarray(soxr.resample(values, native, rate, quality="VHQ"), np.float32)
 
 
 def write_blocks(file: soundfile.SoundFile, values: NDArray[np.float32]) -> None:

@@ -1,23 +1,35 @@
-"""Images: anything Pillow reads; pixel modes and bit depths are kept."""
+"""Images: most of what Pillow reads; pixel modes and bit depths are kept."""
 
 import io
 import math
-import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .. import metrics
 from ..coding.header import CHANNELS
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
-from ..signals import Evaluate, Grid, cell_centres
-from .pixels import read_pixels, reduce_depth, to_pillow, value_range
+from ..signals import Evaluate, Floats, Grid, cell_centres
+from .pixels import (
+    LARGEST,
+    is_image,
+    only_colour,
+    open_image,
+    read_pixels,
+    read_reference,
+    reduce_depth,
+    to_pillow,
+    value_range,
+    values_as_written,
+)
 
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
@@ -25,6 +37,12 @@ LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp"})
 METRICS = ("psnr", "ssim")
 #: Pixels of a decode that are evaluated at once.
 CHUNK = 1 << 16
+#: Modes whose pixels take the nearest of a few colours.
+MAPPED = ("1", "P", "PA")
+#: So far below the PSNR of rounding, in dB, rounding takes no more than a twentieth of a dB.
+ROUNDING_MARGIN = 19.0
+#: Modes of more than 8 bits; pixels a side of the largest icon.
+DEEP, ICON = ("I;16", "F"), 256
 #: The largest picture `decode` makes: 1 GiB of 8-bit RGB.
 MAX_PIXELS = (1 << 30) // 3
 
@@ -43,44 +61,43 @@ class Target:
 
 
 def accepts(data: bytes, suffix: str = "") -> bool:
-    """Whether Pillow takes these bytes for an image, sound or not."""
-    Image.init()
-    head = data[:16]
-    for name in Image.ID:
-        accept = Image.OPEN[name][1]
-        if accept is None:
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                if accept(head):
-                    return True
-            except (struct.error, IndexError):  # Pillow's checks expect a few bytes at least
-                continue
-    return False
+    """Whether these bytes are those of an image, sound or not."""
+    return is_image(data)
 
 
 def read(data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL) -> Grid:
     """The pixels of an image file, alpha as a channel.
 
     Raises:
-        MediaError: as :func:`.read_pixels`, and if the image has one pixel or one colour.
+        MediaError: as :func:`.read_pixels`.
     """
-    pixels, facts, notes = read_pixels(data)
+    pixels, facts, notes = read_pixels(data, limits=limits)
     height, width, channels = pixels.shape
-    if height * width < 2:
-        raise MediaError("a 1 x 1 image has nothing to fit")
-    if (pixels == pixels[:1, :1]).all():
-        raise MediaError("every pixel is the same: nothing to fit")
+    values = pixels.reshape(-1, channels)
     low, high = value_range(facts)
+    scale, offset = 2 / (high - low), -1 - 2 * low / (high - low)
+    if only_colour(facts) is not None:
+        values, scale, offset = np.zeros(values.shape, np.int8), 1.0, 0.0
+    elif scale > LARGEST:  # float32 cannot hold it
+        values = (values.astype(np.float64) * scale + offset).astype(np.float32)
+        scale, offset = 1.0, 0.0
+    as_written: Callable[[Floats], Floats] | None = partial(values_as_written, facts=facts)
+    if only_colour(facts) is not None:
+        as_written = np.zeros_like  # whatever the field gives
+    elif facts["mode"] == "F":
+        as_written = None
+    mapped = facts["mode"] in MAPPED or only_colour(facts) is not None
+    rounding = metrics.decibels((high - low) ** 2, 1 / 12)
     return Grid(
         shape=(height, width),
-        values=pixels.reshape(-1, channels),
-        scale=2 / (high - low),
-        offset=-1 - 2 * low / (high - low),
+        values=values,
+        scale=scale,
+        offset=offset,
         metric="psnr",
         facts=facts,
         notes=notes,
+        as_written=as_written,
+        exact_below=-math.inf if mapped else rounding - ROUNDING_MARGIN,
     )
 
 
@@ -90,14 +107,17 @@ def check_facts(facts: dict[str, Any]) -> None:
     low, high = facts.get("low"), facts.get("high")
     palette = facts.get("palette", "")
     mode = facts.get("mode")
-    bounded = isinstance(low, float) and isinstance(high, float) and low < high < math.inf
+    bounded = (
+        isinstance(low, float) and isinstance(high, float) and -LARGEST <= low < high <= LARGEST
+    )
+    unbounded = mode != "F" and low is None and high is None
     if not (
         isinstance(mode, str)
         and mode in CHANNELS
         and all(type(size) is int and 0 < size < 1 << 24 for size in sizes)
         and isinstance(palette, str)
-        and (mode not in ("P", "PA") or _is_palette(palette, CHANNELS[mode]))
-        and (mode != "F" or bounded)
+        and ((mode not in ("P", "PA") and not palette) or _is_palette(palette, CHANNELS[mode]))
+        and (mode not in ("F", "I;16") or bounded or unbounded)
         and facts["height"] * facts["width"] <= MAX_PIXELS
     ):
         raise MediaError("damaged: the header does not describe an image")
@@ -168,10 +188,13 @@ def render(
     longest = max(width, height)
     xs = cell_centres(x, x + w, columns * across, size=width, longest=longest)
     ys = cell_centres(y, y + h, rows * down, size=height, longest=longest)
-    deep = facts["mode"] in ("I;16", "F")
+    deep = facts["mode"] in DEEP
     channels = CHANNELS[facts["mode"]]
     low, high = value_range(facts)
     pixels = np.empty((rows, columns, channels), np.float32 if deep else np.uint8)
+    if (colour := only_colour(facts)) is not None:
+        pixels[:] = colour
+        return pixels
     # Blocks of whole output pixels, so that memory is bounded however large the picture.
     wide = max(1, min(columns, CHUNK // (across * down)))
     tall = max(1, CHUNK // (across * down * wide))
@@ -183,8 +206,12 @@ def render(
             values = evaluate(grid.reshape(-1, 2))
             shape = (len(block_y) // down, down, len(block_x) // across, across, channels)
             values = values.reshape(shape).mean(axis=(1, 3)).clip(-1, 1)
-            values = (values + 1) * np.float32((high - low) / 2) + np.float32(low)
-            values = values if facts["mode"] == "F" else values.round()
+            if facts["mode"] == "F":  # in float64, where twice the range is a number, too
+                values = values.astype(np.float64)
+                values = (values + 1) * ((high - low) / 2) + low
+            else:
+                values = (values + 1) * np.float32((high - low) / 2) + np.float32(low)
+                values = values.round().clip(0, 65535 if deep else 255)
             pixels[top : top + tall, left : left + wide] = values
     return pixels.astype(np.uint16) if facts["mode"] == "I;16" else pixels
 
@@ -197,24 +224,36 @@ def compare_with(
     Raises:
         MediaError: if the original cannot be read, or is not of the same size.
     """
-    reference, original, _ = read_pixels(data)
-    sizes = [(f["width"], f["height"], CHANNELS[f["mode"]]) for f in (original, facts)]
-    if sizes[0] != sizes[1]:
+    reference = read_reference(data, facts["mode"], limits=limits)
+    height, width, channels = reference.shape
+    kept = facts["width"], facts["height"], CHANNELS[facts["mode"]]
+    if (width, height, channels) != kept:
         raise MediaError(
-            f"the original is {original['width']} x {original['height']} of {original['mode']}, "
-            f"the file holds {facts['width']} x {facts['height']} of {facts['mode']}"
+            f"the original is {width} x {height} of {channels} channels, "
+            f"the file holds {kept[0]} x {kept[1]} of {kept[2]}"
         )
     low, high = value_range(facts)
     peak = high - low
-    return lambda decoded: {
-        "psnr": metrics.psnr(reference, decoded, peak=peak),
-        "ssim": metrics.ssim(reference, decoded, peak=peak),
-    }
+
+    def measure(pixels: NDArray[Any]) -> dict[str, float | None]:
+        # as in the file that decode writes: with the palette's colours, black or white, 8 bits
+        written, _ = write(pixels, facts, Target(), ".tif" if facts["mode"] in DEEP else ".png")
+        decoded = read_reference(written, facts["mode"], limits=Limits(math.inf))
+        return {
+            "psnr": metrics.psnr(reference, decoded, peak=peak),
+            "ssim": metrics.ssim(reference, decoded, peak=peak),
+        }
+
+    return measure
 
 
-def describe(pixels: NDArray[Any], facts: dict[str, Any], target: Target) -> str:
-    """Width and height, in a phrase."""
-    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+def describe(
+    pixels: NDArray[Any], facts: dict[str, Any], target: Target, *, written: bytes = b""
+) -> str:
+    """Width and height in a phrase, of the ``written`` file where Pillow reads it."""
+    with _reopened(io.BytesIO(written)) as image:
+        width, height = pixels.shape[1::-1] if image is None else image.size
+    return f"{width} x {height}"
 
 
 def check_format(suffix: str) -> str:
@@ -242,40 +281,61 @@ def write(
     """
     name = check_format(suffix)
     image = to_pillow(pixels, facts)
-    buffer = io.BytesIO()
     options: dict[str, Any] = {"quality": 95} if name in ("JPEG", "WEBP", "AVIF") else {}
+    if name == "ICO":  # whose own sizes are smaller
+        shrink = min(1.0, ICON / max(image.size))
+        options["sizes"] = [tuple(max(1, round(side * shrink)) for side in image.size)]
     # The image's own mode first, then the nearest that less capable formats hold.
     opaque = "RGB" if image.mode in ("P", "PA", "RGBA", "RGB") else "L"
     for mode in dict.fromkeys(
         (image.mode, "RGBA" if CHANNELS[facts["mode"]] == 4 else opaque, opaque)
     ):
-        buffer.seek(0)
-        buffer.truncate()
+        buffer = io.BytesIO()
         try:
             attempt = image if mode == image.mode else reduce_depth(image, mode)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of palettes without room for transparency
                 attempt.save(buffer, name, **options)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = error
-        else:
-            return buffer.getvalue(), _describe_loss(buffer, facts, suffix)
+            continue
+        with _reopened(buffer) as written:
+            # Some formats take deep pixels, and cut off what is beyond 8 bits.
+            if mode in DEEP and (written is None or written.mode[0] not in "IF"):
+                reason = ValueError("it holds 8 bits")
+                continue
+            return buffer.getvalue(), _describe_loss(written, pixels, facts, suffix)
     raise MediaError(f"cannot write a {facts['mode']} image as {suffix!r}: {reason}")
 
 
-def _describe_loss(buffer: io.BytesIO, facts: dict[str, Any], suffix: str) -> tuple[str, ...]:
-    """Notes on what the file in ``buffer``, read back, lacks of an image with these facts."""
+@contextmanager
+def _reopened(buffer: io.BytesIO) -> Iterator[Image.Image | None]:
+    """The image just written to ``buffer``; None where Pillow only writes its format."""
     try:
-        with Image.open(buffer) as image:
-            mode, transparent = image.mode, image.has_transparency_data
-    except (UnidentifiedImageError, OSError):
-        return ()  # a format that Pillow only writes
-    lost = []
+        image = open_image(buffer.getvalue(), limits=Limits(math.inf))
+    except (MediaError, OSError):
+        yield None
+        return
+    with image:
+        yield image
+
+
+def _describe_loss(
+    written: Image.Image | None, pixels: NDArray[Any], facts: dict[str, Any], suffix: str
+) -> tuple[str, ...]:
+    """Notes on what a ``written`` image lacks of ``pixels`` with these facts."""
+    if written is None:
+        return ()
+    lost, notes = [], []
     if CHANNELS[facts["mode"]] in (2, 4):
-        lost += [] if transparent else ["transparency"]
-    if facts["mode"] in ("I;16", "F") and mode[0] not in "IF":
+        lost += [] if written.has_transparency_data else ["transparency"]
+    if facts["mode"] in DEEP and written.mode[0] not in "IF":
         lost.append("depth beyond 8 bits")
-    return (f"{suffix} does not keep {' or '.join(lost)}",) if lost else ()
+    if lost:
+        notes.append(f"{suffix} does not keep {' or '.join(lost)}")
+    if written.size != pixels.shape[1::-1]:
+        notes.append(f"{suffix} reduces it to {written.width} x {written.height}")
+    return tuple(notes)
 
 
 def draw_selection(signal: Grid, indices: NDArray[np.int64]) -> tuple[bytes, str]:

@@ -261,7 +261,9 @@ def compare_with(
     return compare
 
 
-def describe(mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target) -> str:
+def describe(
+    mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target, *, written: bytes = b""
+) -> str:
     """Number of faces, in a phrase."""
     return f"{len(mesh.faces)} faces"
 

@@ -89,8 +89,13 @@ class Medium(Protocol[SignalT, TargetT, RenderedT]):
             MediaError: if the field holds nothing that can be rendered.
         """
 
-    def describe(self, rendered: RenderedT, facts: dict[str, Any], target: TargetT) -> str:
-        """The size of what was rendered, in a phrase: 640 x 480."""
+    def describe(
+        self, rendered: RenderedT, facts: dict[str, Any], target: TargetT, *, written: bytes = b""
+    ) -> str:
+        """The size of what was rendered, in a phrase: 640 x 480.
+
+        Some formats change it: of the ``written`` file, where it is given.
+        """
 
     def check_format(self, suffix: str) -> str:
         """The name that the writing library has for the format ``suffix`` names.

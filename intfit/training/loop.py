@@ -213,7 +213,8 @@ class _Fit:
         coords, targets = self._subsample
         error = (evaluate(self._network, coords) - targets).square().mean()
         variance = targets.var(dim=0).mean()
-        return self._examples.loss == "l2" and bool(error > STALLED_SHARE * variance)
+        several = len(targets) > 1
+        return self._examples.loss == "l2" and several and bool(error > STALLED_SHARE * variance)
 
     def _start_over(self) -> None:
         """Return to the initial parameters, with a lower learning rate."""

@@ -74,7 +74,7 @@ def measure_sensitivities(
     noise: a Gauss-Newton approximation, which needs neither targets nor second derivatives.
     """
     outputs = evaluate(network, coords)
-    variance = max(float(outputs.var()), 1e-12)
+    variance = max(float(outputs.var()), 1e-12) if outputs.numel() > 1 else 1e-12
     sensitivities = {}
     for name, tensor in network.named_parameters():
         exact = tensor.detach().clone()

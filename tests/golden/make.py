@@ -27,7 +27,9 @@ media = {
 }
 digests = {}
 for kind, data in media.items():
-    encoded = api.encode(data, Settings(field="siren", steps=600, width=16, depth=3, device="cpu")).data
+    encoded = api.encode(
+        data, Settings(field="siren", steps=600, width=16, depth=3, device="cpu")
+    ).data
     (HERE / f"{kind}.safetensors").write_bytes(encoded)
     layout, stored = container.load(encoded)
     tensors = weights.unpack(stored["payload"].data, read_config(layout.header).shapes())

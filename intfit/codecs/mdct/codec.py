@@ -9,7 +9,6 @@ import numpy as np
 from ...coding.container import Stored
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...errors import UsageError
-from ...metrics import quality
 from ...plan import Plan
 from ...settings import TRAINING_SETTINGS, Settings, flag, refuse_settings
 from ...signals import Evaluate, Floats, Grid
@@ -72,7 +71,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         data = pack(at_step)
         tensors = payload.unpack(data, at_step)
         samples = reconstruct(tensors, at_step)
-        distortion = quality(signal.metric, samples.reshape(targets.shape), targets)
+        distortion = signal.quality(samples.reshape(targets.shape), targets)
         stored = store_open(tensors) if plan.profile == "open" else store_payload(data)
         file = assemble(prepared, at_step, stored, steps=0, distortion=distortion)
         return Candidate(at_step, data, distortion, file)

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from ...signals import Floats
+from ...signals import Coordinates, Floats
 
 #: Samples on either side that a value between samples is computed from.
 REACH = 16
+#: A position as near as this to a sample, in samples, is that sample's.
+NEAR = 2.0**-20
 
 
 class SincInterpolation:
@@ -18,11 +20,15 @@ class SincInterpolation:
     def __init__(self, samples: Floats) -> None:
         self.samples = samples
 
-    def __call__(self, coords: Floats) -> Floats:
+    def __call__(self, coords: Coordinates) -> Floats:
         size = len(self.samples)
         position = (coords[:, 0].astype(np.float64) * size + (size - 1)) / 2
+        nearest = position.round()
+        position = np.where(np.abs(position - nearest) < NEAR, nearest, position)
         base = np.floor(position)
         t = position - base
+        if not t.any() and base.min(initial=0) >= 0 and base.max(initial=0) < size:
+            return self.samples[base.astype(np.int64)]  # the recording's own samples
         total = np.zeros((len(coords), self.samples.shape[1]), np.float32)
         for tap in range(1 - REACH, REACH + 1):
             distance = t - tap

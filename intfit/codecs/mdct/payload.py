@@ -17,7 +17,6 @@ from ...coding.magnitudes import Decoder, Encoder
 from ...coding.tensors import Tensors
 from ...errors import FileFormatError
 from ..channels import read_axes, store_axes
-from ..latent_steps import MAX_LATENTS_PER_BYTE
 from .blocks import choose_sizes, decode_sizes, encode_sizes, size_tensor
 from .config import FREQUENCY_PARTS, MdctConfig
 from .context_model import code_latents, entropy_code, quantise
@@ -45,8 +44,7 @@ def pack(samples: Reals, axes: Reals, config: MdctConfig) -> bytes:
     encode_sizes(encoder, sizes)
     code_latents(latents, sizes, cutoff, entropy_code(encoder))
     head = store_axes(axes) + bytes([cutoff]) + model.to_bytes()
-    data = head + len(noise).to_bytes(LENGTH_SIZE, "little") + noise + encoder.finish()
-    return data.ljust(-(-config.count() // MAX_LATENTS_PER_BYTE), b"\0")
+    return head + len(noise).to_bytes(LENGTH_SIZE, "little") + noise + encoder.finish()
 
 
 def find_cutoff(exact: Reals, sizes: Sequence[int]) -> int:
@@ -83,7 +81,7 @@ def unpack(payload: bytes, config: MdctConfig) -> Tensors:
     """
     channels = config.channels
     head = _head_size(config)
-    if config.count() > MAX_LATENTS_PER_BYTE * len(payload) or len(payload) < head:
+    if len(payload) < head:
         raise FileFormatError("damaged: its payload is too small for its recording")
     axes = read_axes(payload[: channels**2], channels)
     cutoff = payload[channels**2]

@@ -110,7 +110,8 @@ def _extrapolate(line: Reals, count: int) -> Reals:
 
     line = line[-PREDICTION_SAMPLES:]
     order = min(PREDICTION_ORDER, len(line) // 4)
-    extended = np.concatenate([line, np.zeros(count)])
+    # what is too short to be predicted from stays as it ends
+    extended = np.concatenate([line, np.full(count, 0.0 if order else line[-1])])
     weighted = line * np.sin(np.linspace(0, np.pi / 2, len(line)))  # the latest count most
     correlation = np.correlate(weighted, weighted, "full")[len(line) - 1 :][: order + 1]
     if order and correlation[0] > 0:

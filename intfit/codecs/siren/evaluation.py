@@ -2,24 +2,30 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from ...networks.architecture import SirenConfig
 from ...networks.siren import Siren, set_parameters
-from ...signals import Evaluate, Floats
+from ...signals import Coordinates, Evaluate, Floats
 from ...training.evaluation import evaluate
 from ...training.memory import keep_freed_memory
 
 
 def load_network(tensors: Mapping[str, Floats], config: SirenConfig, device: str) -> Evaluate:
-    """The field with these parameters, on ``device``."""
+    """The field with these parameters, on ``device``.
+
+    It is evaluated at float32 coordinates, as it was trained: at the samples of the original, these
+    are the same numbers.
+    """
     keep_freed_memory()
     network = Siren(config)
     set_parameters(network, {name: torch.from_numpy(values) for name, values in tensors.items()})
     network = network.to(device).requires_grad_(False)
 
-    def field(coords: Floats) -> Floats:
-        values: Floats = evaluate(network, torch.from_numpy(coords).to(device)).cpu().numpy()
+    def field(coords: Coordinates) -> Floats:
+        points = torch.from_numpy(coords.astype(np.float32, copy=False))
+        values: Floats = evaluate(network, points.to(device)).cpu().numpy()
         return values
 
     return field

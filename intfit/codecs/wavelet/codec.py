@@ -14,7 +14,6 @@ from ...coding.container import Stored
 from ...coding.steps import COARSEST_LATENT_STEP
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...errors import UsageError
-from ...metrics import quality
 from ...plan import Plan
 from ...settings import SIREN_SETTINGS, Goal, Settings, refuse_settings
 from ...signals import Evaluate, Floats, Grid
@@ -150,16 +149,19 @@ class _Encoder:
         """
         prepared = self.prepared
         tensors = payload.unpack(data, configs[0])
-        distortions = [
-            (quality("psnr", reconstruct(tensors, config), self.pixels), config)
-            for config in configs
-        ]
+        distortions = [(self._quality(reconstruct(tensors, config)), config) for config in configs]
         distortion, config = max(distortions, key=lambda pair: pair[0])
         stored = store_payload(data)
         if prepared.plan.profile == "open":
             stored = store_open({name: tensors[name] for name in config.shapes()})
         file = assemble(prepared, config, stored, steps=steps, distortion=distortion)
         return Candidate(config, data, distortion, file, steps)
+
+    def _quality(self, picture: Floats) -> float:
+        """The PSNR of a decoded picture ``[H, W, C]``, as a file of it holds it."""
+        signal, channels = self.prepared.signal, picture.shape[-1]
+        assert isinstance(signal, Grid)
+        return signal.quality(picture.reshape(-1, channels), self.pixels.reshape(-1, channels))
 
     def _training_plan(self, tries: int) -> Plan | None:
         """The plan of one of ``tries`` trainings in the time that is left; None without time."""

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...signals import Floats
+from ...signals import Coordinates, Floats
 
-#: Positions are rounded to this part of a pixel: float32 coordinates are not much finer, and at the
-#: centre of a pixel its value is then exact.
+#: Positions are rounded to this part of a pixel: pixels are exact at float32 coordinates too.
 POSITIONS_PER_PIXEL = 1024
 
 
@@ -22,7 +21,7 @@ class CubicInterpolation:
     def __init__(self, samples: Floats) -> None:
         self.samples = samples
 
-    def __call__(self, coords: Floats) -> Floats:
+    def __call__(self, coords: Coordinates) -> Floats:
         samples = self.samples
         *sides, channels = samples.shape
         indices, weights = zip(

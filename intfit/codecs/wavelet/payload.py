@@ -16,7 +16,7 @@ from ...coding.tensors import Tensors
 from ...errors import FileFormatError
 from ...signals import Floats
 from ..channels import read_axes, store_axes
-from ..latent_steps import MAX_LATENTS_PER_BYTE, RD_LAMBDA
+from ..latent_steps import RD_LAMBDA
 from . import context_model
 from .config import WaveletConfig
 from .postfilter import shared_parameters
@@ -45,8 +45,7 @@ def pack(exact: Mapping[str, Floats], config: WaveletConfig) -> bytes:
     latents, _ = context_model.quantise(levels, RD_LAMBDA)
     models = b"".join(model.to_bytes() for _, model in runs)
     head = store_axes(exact["colours"]) + models + len(first).to_bytes(LENGTH_SIZE, "little")
-    data = head + first + context_model.encode(latents)
-    return data.ljust(-(-config.count() // MAX_LATENTS_PER_BYTE), b"\0")
+    return head + first + context_model.encode(latents)
 
 
 def join(latents: bytes, postfilter: bytes) -> bytes:
@@ -90,7 +89,7 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     own = weights.unpack(postfilter, config.own_shapes())
     channels, tall, wide = config.coarsest_shape()
     start, head = channels**2, _head_size(config)
-    if config.count() > MAX_LATENTS_PER_BYTE * len(payload) or len(payload) < head:
+    if len(payload) < head:
         raise FileFormatError("damaged: its payload is too small for its picture")
     models = [
         Model.from_bytes(payload[i : i + MODEL_SIZE])
