@@ -1,8 +1,14 @@
 """Small media, and the command line as a person would run it."""
 
+import os
+
+# Before anything imports NumPy or PyTorch, here or in a process that a test starts: networks of
+# test size are no faster on two threads, which then take the core of another test.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 import hashlib
 import io
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +27,7 @@ from intfit.cli import app
 from intfit.codecs import read_config
 from intfit.codecs.wavelet import payload
 from intfit.coding import container
+from intfit.media import mesh, sampling, triangles
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
@@ -49,6 +56,11 @@ def digests(path: Path) -> dict[str, str]:
     }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A cluster takes long to start, and little of the processor: its tests come first."""
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
+
+
 @pytest.fixture(autouse=True)
 def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test works in a folder of its own, as a person would."""
@@ -68,7 +80,7 @@ def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Networks of test size are no faster on two threads, and far slower on a busy machine."""
+    """A test that sets PyTorch's threads does so for itself alone."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -131,6 +143,15 @@ def tone(seconds: float = 0.25, rate: int = 8000, channels: int = 1) -> np.ndarr
 def on_arrays(evaluate: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., np.ndarray]:
     """A field written with torch, as media know one: arrays to arrays."""
     return lambda coords: evaluate(torch.from_numpy(coords)).numpy()
+
+
+@pytest.fixture
+def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Surfaces are sampled, measured and compared at fewer points, in a fraction of the time."""
+    monkeypatch.setitem(mesh.read.__kwdefaults__, "pool", 1 << 14)
+    monkeypatch.setattr(sampling, "EVALUATION_POINTS", 1 << 13)
+    for module in (mesh, triangles):
+        monkeypatch.setattr(module, "COMPARED_POINTS", 1 << 13)
 
 
 @pytest.fixture

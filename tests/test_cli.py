@@ -1,16 +1,18 @@
 """The commands as a person types them."""
 
+import io
 import json
 import os
-import pty
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +21,12 @@ from conftest import photo
 from PIL import Image
 
 import intfit as intfit_api
+from intfit.cli import app
 from intfit.cli.decode import DECODED_KEYS
 from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
+from intfit.cli.report import Display
+from intfit.training import loop
 
 FAST = ("--field", "siren", "--steps", 30)
 
@@ -57,6 +62,7 @@ def test_quiet_says_nothing_and_verbose_says_which_network(intfit, picture):
     assert "SIREN 16 x 6" in intfit("encode", picture, *FAST, "-f", "-v").err
 
 
+@pytest.mark.usefixtures("small_pools")
 @pytest.mark.parametrize("kind", ["picture", "recording", "ball"])
 def test_the_same_command_gives_the_same_bytes(intfit, kind, request):
     medium = request.getfixturevalue(kind)
@@ -106,7 +112,7 @@ def test_paths_come_from_a_list_or_from_stdin(intfit, picture):
 
 
 def test_a_medium_is_read_from_stdin_and_written_to_stdout(process, picture):
-    packed = process("encode", "-", *FAST, stdin=picture.read_bytes())
+    packed = process("encode", "-", "-e", 1, stdin=picture.read_bytes())
     assert packed.code == 0, packed.err
     unpacked = process("decode", "-", "-o", "-", "--format", "bmp", stdin=packed.data)
     assert unpacked.code == 0, unpacked.err
@@ -114,7 +120,7 @@ def test_a_medium_is_read_from_stdin_and_written_to_stdout(process, picture):
 
 
 def test_stdin_is_left_alone_unless_asked_for(process, picture):
-    script = f"{sys.executable} -m intfit encode photo.png --steps 5 --quiet; cat"
+    script = f"{sys.executable} -m intfit encode photo.png -e 1 --quiet; cat"
     shell = subprocess.run(["sh", "-c", script], input=b"rest", capture_output=True, check=False)
     assert shell.stdout == b"rest"
 
@@ -150,9 +156,12 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(intfit, picture):
     assert [p.name for p in Path().iterdir()] == ["photo.png"]
 
 
-def test_the_schedule_is_laid_out_over_the_time_given(intfit, picture):
-    run = intfit("encode", picture, "--field", "siren", "--max-time", 0.4, "--json")
-    assert lines(run.out)[0]["seconds"] >= 0.4
+def test_the_schedule_is_laid_out_over_the_time_given(intfit, picture, monkeypatch):
+    readings = count()
+    monkeypatch.setitem(loop.fit.__kwdefaults__, "now", lambda: next(readings) / 16)
+    line = lines(intfit("encode", picture, "--field", "siren", "--max-time", 8, "--json").out)[0]
+    assert line["seconds"] == pytest.approx(8, abs=0.2)
+    assert 40 < line["steps"] <= 8 * 16
 
 
 def test_the_fit_stops_once_the_target_is_reached(intfit, picture):
@@ -191,6 +200,7 @@ def test_every_teacher_learns(intfit, picture, options):
     assert lines(run.out)[0]["distortion"] > 15
 
 
+@pytest.mark.usefixtures("small_pools")
 @pytest.mark.parametrize(
     ("kind", "suffix"), [("picture", ".png"), ("recording", ".png"), ("ball", ".ply")]
 )
@@ -202,7 +212,7 @@ def test_selection_maps_are_written_at_ten_steps(intfit, kind, suffix, request):
         "--field",
         "siren",
         "--steps",
-        200,
+        20,
         "--batch",
         512,
         "--save-selection",
@@ -225,16 +235,21 @@ def test_half_precision_halves_the_weights(intfit, encoded, precision):
     assert saved == pytest.approx(2 * lines(run.out)[0]["parameters"], abs=64)
 
 
-def test_the_teachers_are_compared_at_equal_steps_or_seconds(intfit, picture):
+def test_the_teachers_are_compared_at_equal_steps_or_seconds(intfit, picture, monkeypatch):
     run = intfit("bench", "teachers", picture, "--half", "--steps", 12, "--json")
     assert run.code == 0, run.err
     rows = lines(run.out)
     assert len({row["teacher"] for row in rows}) == 9
     assert {row["steps"] for row in rows if row["last"]} == {12}
     assert len({row["parameters"] for row in rows}) == 1
-    timed = intfit("bench", "teachers", picture, "--half", "--seconds", 0.1, "--teachers",
+    readings = count()
+    clock = SimpleNamespace(monotonic=lambda: next(readings) / 16)
+    monkeypatch.setattr(sys.modules["intfit.cli.bench.teachers"], "time", clock)
+    timed = intfit("bench", "teachers", picture, "--half", "--seconds", 4, "--teachers",
                    "uniform", "--json")  # fmt: skip
-    assert all(row["seconds"] >= 0.1 for row in lines(timed.out) if row["last"])
+    (end,) = (row for row in lines(timed.out) if row["last"])
+    assert end["seconds"] == pytest.approx(4, abs=0.3)
+    assert 10 < end["steps"] <= 4 * 16
 
 
 def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, monkeypatch):
@@ -313,52 +328,77 @@ def test_a_fit_loads_no_compiler(picture):
     assert not {"torch._dynamo", "sympy"} & loaded
 
 
-def on_terminal(*args: str, columns: int = 80) -> tuple[int, str]:
-    """Run the command line on a terminal of its own; its exit code and all it wrote there."""
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "24"}
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "intfit", *args]
-    child = subprocess.Popen(command, stderr=follower, stdout=subprocess.DEVNULL, env=environment)
-    os.close(follower)
-    seen = b""
-    while True:
-        try:
-            chunk = os.read(leader, 4096)
-        except OSError:  # Linux's way to say that the terminal has closed
-            break
-        if not chunk:
-            break
-        seen += chunk
-    os.close(leader)
-    return child.wait(timeout=60), seen.decode()
+class Terminal(io.StringIO):
+    """A standard error that says it is a terminal, and keeps what is written to it."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
 
 
-def test_progress_is_shown_on_a_terminal_only(picture, process):
-    code, seen = on_terminal("encode", str(picture), "--field", "siren", "--max-time", "1.2")
-    assert code == 0
+@pytest.fixture
+def on_terminal(monkeypatch) -> Callable[..., str]:
+    """Runs the command line on a terminal, with a report for each step; all it wrote there."""
+    for name, value in {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    show = Display.update
+
+    def show_at_once(self: Display, *what: object) -> None:  # not when a thread gets its turn
+        show(self, *what)
+        self._live.refresh()
+
+    monkeypatch.setattr(Display, "update", show_at_once)
+
+    def run(*args: object) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal := Terminal())
+            with pytest.raises(SystemExit) as ended:
+                app([str(arg) for arg in args])
+        assert not ended.value.code
+        return terminal.getvalue()
+
+    return run
+
+
+def test_progress_is_shown_on_a_terminal_only(intfit, picture, on_terminal):
+    seen = on_terminal("encode", picture, *FAST)
     assert "steps/s" in seen
     assert re.search(r"ratio 0\.\d\d", seen)
-    assert "steps/s" not in process("encode", picture, *FAST, "-f", env={"FORCE_COLOR": "1"}).err
-    assert (
-        "steps/s"
-        not in on_terminal(
-            "encode", "photo.png", "--field", "siren", "--max-time", "0.6", "--quiet"
-        )[1]
-    )
+    assert "steps/s" not in intfit("encode", picture, *FAST, "-f", env={"FORCE_COLOR": "1"}).err
+    assert on_terminal("encode", picture, *FAST, "-f", "--quiet") == ""
+
+
+#: The program, which says when it has begun to train.
+TELLING = """
+import sys
+from intfit.__main__ import main
+from intfit.training import loop
+
+step = loop.train_step
+
+def tell(*args, **options):
+    print("training", file=sys.stderr, flush=True)
+    loop.train_step = step
+    return step(*args, **options)
+
+loop.train_step = tell
+main()
+"""
 
 
 def test_an_interrupt_leaves_nothing_behind_and_reads_as_130_in_a_shell(picture):
     command = [
         sys.executable,
-        "-m",
-        "intfit",
+        "-c",
+        TELLING,
         "encode",
         str(picture),
         "--field",
         "siren",
-        "--max-time",
-        "60",
-        "-v",
+        "--steps",
+        "1000000",
     ]
 
     def listen() -> None:  # a job that a shell runs in the background ignores interrupts
@@ -366,10 +406,9 @@ def test_an_interrupt_leaves_nothing_behind_and_reads_as_130_in_a_shell(picture)
 
     child = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=listen)
     assert child.stderr is not None
-    child.stderr.readline()  # the plan: from here on it fits
-    time.sleep(0.3)
+    assert child.stderr.readline() == b"training\n"
     child.send_signal(signal.SIGINT)
-    _, rest = child.communicate(timeout=30)
+    _, rest = child.communicate(timeout=60)
     # a shell shows death by the signal as 130 too; Python dies of it where one fell into exec()
     assert child.returncode in (130, -signal.SIGINT)
     assert b"Traceback" not in rest
