@@ -19,11 +19,13 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from ...coding.integers import BEYOND, LARGEST, SIGN, Integers, finished, grouped, reading
+from ...coding.integers import BEYOND, SIGN, Integers, finished, grouped, reading
 from ...errors import FileFormatError
 
 #: Latents, whole or yet to be rounded.
 Latents = NDArray[Any]
+#: Magnitudes, or sums of them, as the network sees them.
+Magnitudes = NDArray[np.int16]
 #: A level: bands of detail across, down and both, ``[C, h, w]`` each.
 Level = Sequence[Latents]
 Floats = NDArray[np.float32]
@@ -81,10 +83,10 @@ def shipped() -> Network:
 _SEEN = np.array([round(SEEN * math.log2(1 + 2 * m)) for m in range(MOST_SEEN + 1)], np.float32)
 
 
-def classes(group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
+def classes(group: int, turn: int, seen: Magnitudes) -> tuple[Integers, Integers]:
     """Classes of zero and of size ``[n]`` of latents with magnitudes ``[FEATURES, n]`` around."""
     # all that have nothing around are alike
-    alike = _classes(group, turn, np.zeros((FEATURES, 1), np.int32))
+    alike = _classes(group, turn, np.zeros((FEATURES, 1), np.int16))
     zero, size = (np.full(seen.shape[1], found[0]) for found in alike)
     places = np.flatnonzero(np.bitwise_or.reduce(seen, axis=0))
     for first in range(0, len(places), CHUNK):
@@ -93,7 +95,7 @@ def classes(group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
     return zero, size
 
 
-def _classes(group: int, turn: int, seen: Integers) -> tuple[Integers, Integers]:
+def _classes(group: int, turn: int, seen: Magnitudes) -> tuple[Integers, Integers]:
     """What the network says."""
     network = shipped()
     x = _SEEN.take(seen, mode="clip")
@@ -145,7 +147,7 @@ def _size_model(index: int) -> tuple["constriction.stream.model.Categorical", in
 
 
 #: From a group, the number of a pass and the magnitudes around to classes.
-Classify = Callable[[int, int, Integers], tuple[Integers, Integers]]
+Classify = Callable[[int, int, Magnitudes], tuple[Integers, Integers]]
 
 
 class Coder(Protocol):
@@ -232,19 +234,19 @@ class Chooser:
         return np.copysign(chosen, values)
 
 
-def _doubled(coarse: Integers, shape: tuple[int, ...]) -> Integers:
+def _doubled(coarse: Magnitudes, shape: tuple[int, ...]) -> Magnitudes:
     """Each latent of the level above over the four below it, cut or filled to ``shape``."""
     twice = coarse.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
     return _fitted(twice, shape)
 
 
-def _fitted(band: Integers, shape: tuple[int, ...]) -> Integers:
+def _fitted(band: Magnitudes, shape: tuple[int, ...]) -> Magnitudes:
     """A band whose sides differ by one, cut or filled to ``shape``."""
     cut = band[: shape[0], : shape[1]]
     return np.pad(cut, [(0, shape[0] - cut.shape[0]), (0, shape[1] - cut.shape[1])])
 
 
-def _cross(band: Integers) -> Integers:
+def _cross(band: Magnitudes) -> Magnitudes:
     """The sum of the four nearest neighbours."""
     padded = np.pad(band, 1)
     return padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
@@ -258,7 +260,7 @@ _RINGS: tuple[tuple[tuple[int, int], ...], ...] = (
 )
 
 
-def _beside(padded: Integers, turn: int, shape: tuple[int, int]) -> list[Integers]:
+def _beside(padded: Magnitudes, turn: int, shape: tuple[int, int]) -> list[Magnitudes]:
     """Sums over rings around the latents of a pass, of those that earlier passes have taken.
 
     ``padded`` holds the band's magnitudes in a frame of two zeros.
@@ -266,7 +268,7 @@ def _beside(padded: Integers, turn: int, shape: tuple[int, int]) -> list[Integer
     row, column = PASSES[turn]
     found = []
     for ring in _RINGS:
-        total = np.zeros(shape, np.int32)
+        total = np.zeros(shape, np.int16)
         for y, x in ring:
             if PASSES.index(((row + y) % 2, (column + x) % 2)) < turn:
                 top, left = 2 + row + y, 2 + column + x
@@ -276,15 +278,15 @@ def _beside(padded: Integers, turn: int, shape: tuple[int, int]) -> list[Integer
 
 
 def _around(
-    sizes: Sequence[Sequence[Integers]], level: int, orientation: int, channel: int
-) -> list[Integers]:
+    sizes: Sequence[Sequence[Magnitudes]], level: int, orientation: int, channel: int
+) -> list[Magnitudes]:
     """What other bands say of one: magnitudes ``[h, w]``, twelve of them.
 
     At the level above: at its place, beside it, in the other orientations, and two above; at the
     same place and beside it, in the orientations and in the channels before.
     """
     shape = sizes[level][orientation].shape[1:]
-    nothing = np.zeros(shape, np.int32)
+    nothing = np.zeros(shape, np.int16)
     found = [nothing] * 12
     if level + 1 < len(sizes):
         above = [band[channel] for band in sizes[level + 1]]
@@ -305,15 +307,18 @@ def _around(
 
 
 def walk(levels: Sequence[Level], code: Coder, classify: Classify = classes) -> None:
-    """Code all latents of ``levels``, the finest first in the list, in place."""
-    sizes = [[np.zeros(band.shape, np.int32) for band in level] for level in levels]
+    """Code all latents of ``levels``, the finest first in the list, in place.
+
+    Magnitudes around them are kept up to :data:`MOST_SEEN`, in 16 bits, which hold sums of 16.
+    """
+    sizes = [[np.zeros(band.shape, np.int16) for band in level] for level in levels]
     for level in reversed(range(len(levels))):
         for channel in range(levels[level][0].shape[0]):
             for orientation in range(3):
                 band = levels[level][orientation][channel]
                 around = _around(sizes, level, orientation, channel)
                 group = group_of(level, orientation, channel)
-                padded = np.pad(np.zeros(band.shape, np.int32), 2)
+                padded = np.pad(np.zeros(band.shape, np.int16), 2)
                 for turn, (row, column) in enumerate(PASSES):
                     part = band[row::2, column::2]
                     if not part.size:
@@ -324,7 +329,7 @@ def walk(levels: Sequence[Level], code: Coder, classify: Classify = classes) -> 
                     zero, size = classify(group, turn, stacked)
                     part[...] = code(zero, size, part.ravel()).reshape(part.shape)
                     inside = padded[2 : 2 + band.shape[0], 2 : 2 + band.shape[1]]
-                    inside[row::2, column::2] = np.minimum(np.abs(part), LARGEST).astype(np.int32)
+                    inside[row::2, column::2] = np.minimum(np.abs(part), MOST_SEEN).astype(np.int16)
                 sizes[level][orientation][channel] = padded[2:-2, 2:-2]
 
 

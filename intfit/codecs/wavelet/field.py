@@ -48,19 +48,32 @@ def analysed(values: Floats, config: WaveletConfig, colours: Floats) -> Tensors:
     return found
 
 
-def mixed(tensors: Mapping[str, Floats], config: WaveletConfig, *, finest: int = 0) -> Floats:
-    """The picture ``[H, W, C]`` of latents, along the colours, without levels below ``finest``."""
+def mixed(tensors: Mapping[str, Floats], config: WaveletConfig) -> Floats:
+    """The picture ``[H, W, C]`` of latents, along the colours.
+
+    One channel at a time: what the transform needs besides is four times the size of a channel.
+    """
+    picture = np.empty((config.height, config.width, config.channels), np.float32)
+    for channel in range(config.channels):
+        picture[..., channel] = mixed_channel(tensors, config, channel)
+    return picture
+
+
+def mixed_channel(
+    tensors: Mapping[str, Floats], config: WaveletConfig, channel: int, *, finest: int = 0
+) -> Floats:
+    """One channel ``[H, W]`` of :func:`mixed`, without levels below ``finest``."""
 
     def band(level: int, orientation: int) -> Floats:
         tensor = tensors[f"levels.{level}.{ORIENTATIONS[orientation]}"]
         if level < finest:
-            channels, *sides = tensor.shape
-            return np.broadcast_to(np.float32(0), (*sides, channels))  # takes no memory
-        return _last(tensor) / np.float32(wavelet.norm(level, orientation))
+            return np.broadcast_to(np.float32(0), tensor.shape[1:])  # takes no memory
+        scaled: Floats = tensor[channel] / np.float32(wavelet.norm(level, orientation))
+        return scaled
 
     coarse_to_fine = reversed(range(config.levels()))
     levels = ((band(level, 0), band(level, 1), band(level, 2)) for level in coarse_to_fine)
-    return wavelet.synthesise(_last(tensors["coarsest"]), levels)
+    return wavelet.synthesise(tensors["coarsest"][channel], levels)
 
 
 def pictured(tensors: Mapping[str, Floats], config: WaveletConfig) -> Floats:

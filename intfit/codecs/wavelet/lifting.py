@@ -19,6 +19,8 @@ _SCALE = 1.1496043988602418
 #: The norm of what a latent adds to the picture, from the finest level on: of detail one way and
 #: both ways; coarser levels are as the last.
 NORMS = ((1.0113, 1.0404), (0.9984, 0.9672), (1.0458, 1.0396), (1.0668, 1.0751), (1.0729, 1.0859))
+#: Columns that are merged at once.
+STRIPE = 128
 
 
 def norm(level: int, orientation: int) -> float:
@@ -62,6 +64,19 @@ def _merged(low: Floats, high: Floats) -> Floats:
     return values
 
 
+def _merged_turned(low: Floats, high: Floats) -> Floats:
+    """Both halves along the first axis merged, as columns for rows; a stripe at a time.
+
+    A large picture would otherwise take four times its memory.
+    """
+    columns, *rest = low.shape[1:]
+    found = np.empty((columns, len(low) + len(high), *rest), np.float32)
+    for first in range(0, columns, STRIPE):
+        part = slice(first, first + STRIPE)
+        found[part] = _merged(low[:, part], high[:, part]).swapaxes(0, 1)
+    return found
+
+
 def _turned(values: Floats) -> Floats:
     """Rows ``[H, W, C]`` as columns, and back: lines of memory to lift are several times faster."""
     return np.ascontiguousarray(values.swapaxes(0, 1))
@@ -85,6 +100,6 @@ def synthesise(coarsest: Floats, levels: Iterable[Bands]) -> Floats:
     """
     values = coarsest
     for across, down, both in levels:
-        low = _turned(_merged(values, down))
-        values = _turned(_merged(low, _turned(_merged(across, both))))
+        low, high = _merged_turned(values, down), _merged_turned(across, both)
+        values = _merged_turned(low, high)
     return values

@@ -13,7 +13,7 @@ import numpy as np
 from ...coding.tensors import Tensors
 from ...signals import Floats
 from .config import NEIGHBOURS, SEEN_LEVELS, WaveletConfig
-from .field import mixed
+from .field import mixed_channel
 
 #: Pixels that are corrected at once: what is made of them stays in a core's cache.
 CHUNK = 1 << 13
@@ -30,17 +30,23 @@ class Seen:
     """
 
     def __init__(self, tensors: Mapping[str, Floats], config: WaveletConfig) -> None:
-        self.picture = mixed(tensors, config)
         self._size = np.float32(config.step_size)
-        # level by level: what the picture loses without it. Halves: a large one would fill memory
-        self._levels, last = [], self.picture
-        for level in range(min(SEEN_LEVELS, config.levels())):
-            without = mixed(tensors, config, finest=level + 1)
-            lost = last - without
-            lost /= self._size
-            self._levels.append(lost.clip(-MOST, MOST, out=lost).astype(np.float16))
-            last = without
-        self._levels.append(last.clip(-LIMIT, LIMIT).astype(np.float16))
+        shape = config.height, config.width, config.channels
+        count = min(SEEN_LEVELS, config.levels())
+        self.picture = np.empty(shape, np.float32)
+        # level by level: what the picture loses without it. Halves, one channel at a time: a large
+        # picture would fill memory
+        self._levels = [np.empty(shape, np.float16) for _ in range(count + 1)]
+        for channel in range(config.channels):
+            last = mixed_channel(tensors, config, channel)
+            self.picture[..., channel] = last
+            for level in range(count):
+                without = mixed_channel(tensors, config, channel, finest=level + 1)
+                last -= without
+                last /= self._size
+                self._levels[level][..., channel] = last.clip(-MOST, MOST, out=last)
+                last = without
+            self._levels[count][..., channel] = last.clip(-LIMIT, LIMIT, out=last)
         reach = max(max(map(abs, place)) for place in NEIGHBOURS)
         frame = np.pad(self.picture[..., 0], reach, mode="edge")
         self._frame, self._reach = frame, reach
