@@ -1,5 +1,6 @@
 """What one file may make the program hold: bounds on hostile input that a person can lift."""
 
+import math
 from dataclasses import dataclass
 
 from .errors import MediaError
@@ -34,8 +35,14 @@ class Limits:
         if count > usual * self.factor:
             raise MediaError(
                 f"{count:.3g} {what} are more than the {usual * self.factor:.3g} allowed: "
-                f"--limit {count / usual:.2g} or more allows them"
+                f"--limit {_rounded_up(count / usual):g} or more allows them"
             )
+
+
+def _rounded_up(factor: float) -> float:
+    """A factor at two digits that is no less."""
+    digits = 1 - math.floor(math.log10(factor))
+    return math.ceil(factor * 10.0**digits) / 10.0**digits
 
 
 USUAL = Limits()

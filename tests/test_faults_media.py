@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -316,7 +317,7 @@ def test_pixels_are_counted_before_they_are_decoded_and_the_limit_can_be_lifted(
         read_pixels(data)
     for name in ("PNG", "GIF", "BMP"):
         large = file_of(Image.new("1", (15000, 13500)), name)
-        assert open_image(large, limits=Limits(2)).size == (15000, 13500)
+        assert open_image(large, limits=Limits(3)).size == (15000, 13500)
 
 
 def test_an_icon_keeps_its_size_or_the_summary_says_which_it_has(intfit):
@@ -540,3 +541,47 @@ def test_frames_are_counted_while_they_are_read():
     flac = odd_recordings()["flac without end"]
     with pytest.raises(MediaError, match="frames are more than"):
         audio.read_samples(flac, limits=Limits(1e-6))
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def with_facts(data: bytes, **facts: object) -> bytes:
+    """A file whose header says otherwise, its checksum right."""
+    layout, stored = container.load(data)
+    layout.header.facts.update(facts)
+    return container.dump(layout.header, stored)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_decoding_takes_no_more_memory_than_is_counted_on(mode):
+    found = api.encode(file_of(photo(500, 400).convert(mode)), Settings(effort=1, quality=30))
+    tracemalloc.start()
+    field = api.load(found.data)
+    api.render(field, image.Target())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    samples = 500 * 400 * len(mode)
+    assert peak < image.BYTES_DECODING * samples + (12 << 20)  # and a block
+
+
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        ({"width": 15_000, "height": 15_000}, "pixels"),
+        ({"width": 13_000, "height": 13_000}, "bytes of memory"),
+    ],
+)
+def test_a_small_file_that_declares_a_large_picture_is_refused_unless_allowed(facts, what):
+    hostile = with_facts(api.encode(file_of(photo(64, 64))).data, **facts)
+    tracemalloc.start()
+    with pytest.raises(MediaError, match=f"{what} are more than .* --limit"):
+        api.load(hostile)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_picture_that_encoding_has_no_memory_for_is_refused_before_it_is_decoded():
+    with pytest.raises(MediaError, match=r"bytes of memory are more than .* --limit"):
+        read_pixels(file_of(Image.new("1", (13_300, 13_300))))

@@ -43,6 +43,8 @@ MAPPED = ("1", "P", "PA")
 ROUNDING_MARGIN = 19.0
 #: Modes of more than 8 bits; pixels a side of the largest icon.
 DEEP, ICON = ("I;16", "F"), 256
+#: Bytes of memory that decoding takes for each sample of each channel, about.
+BYTES_DECODING = 24
 #: The largest picture `decode` makes: 1 GiB of 8-bit RGB.
 MAX_PIXELS = (1 << 30) // 3
 
@@ -163,8 +165,10 @@ def _choose_size(facts: dict[str, Any], target: Target) -> tuple[int, int]:
 
 
 def check_limits(facts: dict[str, Any], limits: Limits) -> None:
-    """Raise MediaError where an image has more pixels than allowed."""
-    limits.check_pixels(facts["width"] * facts["height"])
+    """Raise MediaError where an image has more pixels, or takes more memory, than allowed."""
+    pixels = facts["width"] * facts["height"]
+    limits.check_pixels(pixels)
+    limits.check_bytes(pixels * CHANNELS[facts["mode"]] * BYTES_DECODING)
 
 
 def render(

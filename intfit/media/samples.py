@@ -20,8 +20,8 @@ from ..limits import USUAL, Limits
 
 #: Frames that are read at once.
 BLOCK = 1 << 16
-#: Bytes of memory that encoding takes for each sample of each channel, at most.
-BYTES_PER_SAMPLE = 40
+#: Bytes of memory that encoding takes for each sample of each channel, about.
+BYTES_PER_SAMPLE = 80
 #: What soundfile raises where it cannot read.
 _ERRORS = (soundfile.SoundFileError, ValueError, TypeError, OSError)
 

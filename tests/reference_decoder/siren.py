@@ -71,10 +71,11 @@ def grid(height, width):
     return np.stack([y.ravel(), x.ravel()], axis=1)
 
 
-def pixels(values, mode):
-    """8-bit pixels of values in [-1, 1]; 16 bits where the mode is I;16."""
-    most = 65535 if mode == "I;16" else 255
-    return np.rint((np.clip(values, -1, 1) + 1) * (most / 2)).astype(np.int64)
+def pixels(values, mode, low=None, high=None):
+    """8-bit pixels of values in [-1, 1]; 16 bits where the mode is I;16, of the header's range."""
+    if low is None:
+        low, high = 0, 65535 if mode == "I;16" else 255
+    return np.rint(low + (np.clip(values, -1, 1) + 1) * ((high - low) / 2)).astype(np.int64)
 
 
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}

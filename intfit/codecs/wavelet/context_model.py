@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...coding.integers import LARGEST, Integers
+from ...coding.integers import Integers
 from ...coding.magnitudes import (
     Coder,
     Decoder,
@@ -35,6 +35,8 @@ from ...signals import Floats
 
 #: Latents, integers or yet to be rounded.
 Latents = NDArray[Any]
+#: Magnitudes, or sums of them, as the network sees them: up to 16 times 1023 fit into 16 bits.
+Magnitudes = NDArray[np.int16]
 #: A level: bands of detail across, down and both ways, ``[C, h, w]`` each.
 Level = Sequence[Latents]
 
@@ -93,13 +95,13 @@ INPUTS = np.array(
 )
 
 
-def classify(band: int, turn: int, around: Integers) -> tuple[Integers, Integers]:
+def classify(band: int, turn: int, around: Magnitudes) -> tuple[Integers, Integers]:
     """Classes of zero and of scale ``[n]`` of latents with magnitudes ``[FEATURES, n]`` around.
 
     ``band`` is a :func:`band_index`, ``turn`` the number of the pass.
     """
     # latents with nothing around them all have the same classes
-    of_nothing = _evaluate(band, turn, np.zeros((FEATURES, 1), np.int32))
+    of_nothing = _evaluate(band, turn, np.zeros((FEATURES, 1), np.int16))
     zero, scale = (np.full(around.shape[1], classes[0]) for classes in of_nothing)
     places = np.flatnonzero(np.bitwise_or.reduce(around, axis=0))
     for first in range(0, len(places), CHUNK):
@@ -108,7 +110,7 @@ def classify(band: int, turn: int, around: Integers) -> tuple[Integers, Integers
     return zero, scale
 
 
-def _evaluate(band: int, turn: int, around: Integers) -> tuple[Integers, Integers]:
+def _evaluate(band: int, turn: int, around: Magnitudes) -> tuple[Integers, Integers]:
     """The network's classes, as :func:`classify`."""
     network = load_network()
     x = INPUTS.take(around, mode="clip")
@@ -158,7 +160,7 @@ def _scale_model(index: int) -> MagnitudeModel:
 
 
 #: From a band's index, the number of a pass and the magnitudes around to classes: :func:`classify`.
-Classify = Callable[[int, int, Integers], tuple[Integers, Integers]]
+Classify = Callable[[int, int, Magnitudes], tuple[Integers, Integers]]
 #: What is done with latents ``[n]`` of a pass, given their classes of zero and of scale ``[n]``:
 #: returns the integers to replace them by.
 CodePass = Callable[[Integers, Integers, Latents], Latents]
@@ -218,19 +220,19 @@ class RdoQuantiser:
         return np.copysign(magnitudes, exact)
 
 
-def _double(coarse: Integers, shape: tuple[int, ...]) -> Integers:
+def _double(coarse: Magnitudes, shape: tuple[int, ...]) -> Magnitudes:
     """A band ``[h, w]`` of the level above, each latent over the four below it, as ``shape``."""
     twice = coarse.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
     return _fit_shape(twice, shape)
 
 
-def _fit_shape(band: Integers, shape: tuple[int, ...]) -> Integers:
+def _fit_shape(band: Magnitudes, shape: tuple[int, ...]) -> Magnitudes:
     """A band ``[h, w]`` cut, or filled with zeros, to ``shape``, from which it differs by one."""
     cut = band[: shape[0], : shape[1]]
     return np.pad(cut, [(0, shape[0] - cut.shape[0]), (0, shape[1] - cut.shape[1])])
 
 
-def _sum_neighbours(band: Integers) -> Integers:
+def _sum_neighbours(band: Magnitudes) -> Magnitudes:
     """The sums ``[h, w]`` of the four nearest neighbours in a band ``[h, w]``."""
     padded = np.pad(band, 1)
     return padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
@@ -245,7 +247,7 @@ _RINGS: tuple[tuple[tuple[int, int], ...], ...] = (
 )
 
 
-def _features_inside(padded: Integers, turn: int, shape: tuple[int, int]) -> list[Integers]:
+def _features_inside(padded: Magnitudes, turn: int, shape: tuple[int, int]) -> list[Magnitudes]:
     """The features of the latents of a pass, ``shape``, from the band itself: one for each ring.
 
     Sums over what earlier passes have coded. ``padded`` has the band's magnitudes in a frame of two
@@ -254,7 +256,7 @@ def _features_inside(padded: Integers, turn: int, shape: tuple[int, int]) -> lis
     row, column = PASSES[turn]
     features = []
     for ring in _RINGS:
-        total = np.zeros(shape, np.int32)
+        total = np.zeros(shape, np.int16)
         for y, x in ring:
             if PASSES.index(((row + y) % 2, (column + x) % 2)) < turn:
                 top, left = 2 + row + y, 2 + column + x
@@ -264,8 +266,8 @@ def _features_inside(padded: Integers, turn: int, shape: tuple[int, int]) -> lis
 
 
 def _features_outside(
-    magnitudes: Sequence[Sequence[Integers]], level: int, orientation: int, channel: int
-) -> list[Integers]:
+    magnitudes: Sequence[Sequence[Magnitudes]], level: int, orientation: int, channel: int
+) -> list[Magnitudes]:
     """The features of the latents of a band from other bands: twelve, ``[h, w]`` each.
 
     At the level above: at its place, beside it, in the other orientations. At its level, at the
@@ -273,7 +275,7 @@ def _features_outside(
     levels above: at its place.
     """
     shape = magnitudes[level][orientation].shape[1:]
-    nothing = np.zeros(shape, np.int32)
+    nothing = np.zeros(shape, np.int16)
     features = [nothing] * 12
     if level + 1 < len(magnitudes):
         above = [band[channel] for band in magnitudes[level + 1]]
@@ -298,14 +300,14 @@ def code_latents(
     levels: Sequence[Level], code_pass: CodePass, classify: Classify = classify
 ) -> None:
     """Code all latents of ``levels``, which are listed from the finest on, in place."""
-    magnitudes = [[np.zeros(band.shape, np.int32) for band in level] for level in levels]
+    magnitudes = [[np.zeros(band.shape, np.int16) for band in level] for level in levels]
     for level in reversed(range(len(levels))):
         for channel in range(levels[level][0].shape[0]):
             for orientation in range(3):
                 band = levels[level][orientation][channel]
                 outside = _features_outside(magnitudes, level, orientation, channel)
                 index = band_index(level, orientation, channel)
-                padded = np.pad(np.zeros(band.shape, np.int32), 2)
+                padded = np.pad(np.zeros(band.shape, np.int16), 2)
                 for turn, (row, column) in enumerate(PASSES):
                     part = band[row::2, column::2]
                     if not part.size:
@@ -316,7 +318,8 @@ def code_latents(
                     zero, scale = classify(index, turn, around)
                     part[...] = code_pass(zero, scale, part.ravel()).reshape(part.shape)
                     inside = padded[2 : 2 + band.shape[0], 2 : 2 + band.shape[1]]
-                    inside[row::2, column::2] = np.minimum(np.abs(part), LARGEST).astype(np.int32)
+                    sizes = np.minimum(np.abs(part), MAX_INPUT)
+                    inside[row::2, column::2] = sizes.astype(np.int16)
                 magnitudes[level][orientation][channel] = padded[2:-2, 2:-2]
 
 

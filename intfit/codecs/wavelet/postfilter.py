@@ -15,7 +15,7 @@ import numpy as np
 from ...coding.tensors import Tensors
 from ...signals import Floats
 from .config import FEATURE_LEVELS, NEIGHBOURS, WaveletConfig
-from .transform import synthesise_decorrelated
+from .transform import synthesise_channel
 
 #: Pixels that are filtered at once: few enough for a core's cache.
 CHUNK = 1 << 13
@@ -36,18 +36,22 @@ class Features:
     """
 
     def __init__(self, tensors: Mapping[str, Floats], config: WaveletConfig) -> None:
-        self.picture = synthesise_decorrelated(tensors, config)
         self._step = np.float32(config.step_size)
-        # in float16: those of a large picture would fill memory
-        self._levels, last = [], self.picture
-        for level in range(min(FEATURE_LEVELS, config.levels())):
-            without = synthesise_decorrelated(tensors, config, finest=level + 1)
-            detail = last - without
-            detail /= self._step
-            detail = detail.clip(-MAX_FEATURE, MAX_FEATURE, out=detail)
-            self._levels.append(detail.astype(np.float16))
-            last = without
-        self._levels.append(last.clip(-MAX_LOW_PASS, MAX_LOW_PASS).astype(np.float16))
+        shape = config.height, config.width, config.channels
+        count = min(FEATURE_LEVELS, config.levels())
+        self.picture = np.empty(shape, np.float32)
+        # in float16 and one channel at a time: those of a large picture would fill memory
+        self._levels = [np.empty(shape, np.float16) for _ in range(count + 1)]
+        for channel in range(config.channels):
+            last = synthesise_channel(tensors, config, channel)
+            self.picture[..., channel] = last
+            for level in range(count):
+                without = synthesise_channel(tensors, config, channel, finest=level + 1)
+                last -= without
+                last /= self._step
+                self._levels[level][..., channel] = last.clip(-MAX_FEATURE, MAX_FEATURE, out=last)
+                last = without
+            self._levels[count][..., channel] = last.clip(-MAX_LOW_PASS, MAX_LOW_PASS, out=last)
         self._reach = max(max(map(abs, place)) for place in NEIGHBOURS)
         self._padded = np.pad(self.picture[..., 0], self._reach, mode="edge")
 

@@ -25,6 +25,8 @@ _SCALE = 1.1496043988602418
 #: The norm of the picture of a coefficient of 1, from the finest level on: of detail one way, and
 #: both ways. Coarser levels are as the last.
 NORMS = ((1.0113, 1.0404), (0.9984, 0.9672), (1.0458, 1.0396), (1.0668, 1.0751), (1.0729, 1.0859))
+#: Columns that are merged at once.
+STRIPE = 128
 
 
 def _lift(target: Floats, source: Floats, offset: int, step: float) -> None:
@@ -69,6 +71,19 @@ def _transpose(values: Floats) -> Floats:
     return np.ascontiguousarray(values.swapaxes(0, 1))
 
 
+def _merge_transposed(low: Floats, high: Floats) -> Floats:
+    """The values of a low and a high band, as columns for rows; a stripe of columns at a time.
+
+    A large picture would otherwise take four times its memory.
+    """
+    columns, *rest = low.shape[1:]
+    values = np.empty((columns, len(low) + len(high), *rest), np.float32)
+    for first in range(0, columns, STRIPE):
+        part = slice(first, first + STRIPE)
+        values[part] = _merge(low[:, part], high[:, part]).swapaxes(0, 1)
+    return values
+
+
 def transform_forward(values: Floats, levels: int) -> tuple[Floats, list[Bands]]:
     """The coarsest picture and the bands of each level, the finest first, of ``[H, W, C]``."""
     bands = []
@@ -81,15 +96,15 @@ def transform_forward(values: Floats, levels: int) -> tuple[Floats, list[Bands]]
 
 
 def transform_back(coarsest: Floats, levels: Iterable[Bands]) -> Floats:
-    """The picture ``[H, W, C]`` of bands, whose ``levels`` are given from the coarsest on.
+    """The picture ``[H, W, ...]`` of bands, whose ``levels`` are given from the coarsest on.
 
     Undoes :func:`transform_forward`. In a large picture, each of these arrays is some hundred
     megabytes: none is kept for long.
     """
     values = coarsest
     for across, down, both in levels:
-        low = _transpose(_merge(values, down))
-        values = _transpose(_merge(low, _transpose(_merge(across, both))))
+        low, high = _merge_transposed(values, down), _merge_transposed(across, both)
+        values = _merge_transposed(low, high)
     return values
 
 
@@ -112,11 +127,6 @@ def _channels_first(values: Floats) -> Floats:
     return np.ascontiguousarray(np.moveaxis(values, -1, 0))
 
 
-def _channels_last(values: Floats) -> Floats:
-    """``[C, h, w]`` as ``[h, w, C]``."""
-    return np.ascontiguousarray(np.moveaxis(values, 0, -1))
-
-
 def analyse(values: Floats, config: WaveletConfig, colours: Floats) -> Tensors:
     """The exact latents of a picture ``[H, W, C]``, in the unit of its values.
 
@@ -131,10 +141,21 @@ def analyse(values: Floats, config: WaveletConfig, colours: Floats) -> Tensors:
     return latents
 
 
-def synthesise_decorrelated(
-    tensors: Mapping[str, Floats], config: WaveletConfig, *, finest: int = 0
-) -> Floats:
+def synthesise_decorrelated(tensors: Mapping[str, Floats], config: WaveletConfig) -> Floats:
     """The picture ``[H, W, C]`` of latents, in decorrelated colours.
+
+    One channel at a time: what the transform needs besides is some times the size of a channel.
+    """
+    picture = np.empty((config.height, config.width, config.channels), np.float32)
+    for channel in range(config.channels):
+        picture[..., channel] = synthesise_channel(tensors, config, channel)
+    return picture
+
+
+def synthesise_channel(
+    tensors: Mapping[str, Floats], config: WaveletConfig, channel: int, *, finest: int = 0
+) -> Floats:
+    """One channel ``[H, W]`` of :func:`synthesise_decorrelated`.
 
     Without the levels below ``finest``, which is a picture of the same size with less detail.
     """
@@ -142,13 +163,13 @@ def synthesise_decorrelated(
     def band(level: int, orientation: int) -> Floats:
         tensor = tensors[f"levels.{level}.{ORIENTATIONS[orientation]}"]
         if level < finest:
-            channels, *sides = tensor.shape
-            return np.broadcast_to(np.float32(0), (*sides, channels))  # takes no memory
-        return _channels_last(tensor) / _norm(level, orientation)
+            return np.broadcast_to(np.float32(0), tensor.shape[1:])  # takes no memory
+        scaled: Floats = tensor[channel] / _norm(level, orientation)
+        return scaled
 
     coarse_to_fine = reversed(range(config.levels()))
     levels = ((band(level, 0), band(level, 1), band(level, 2)) for level in coarse_to_fine)
-    return transform_back(_channels_last(tensors["coarsest"]), levels)
+    return transform_back(tensors["coarsest"][channel], levels)
 
 
 def synthesise(tensors: Mapping[str, Floats], config: WaveletConfig) -> Floats:
