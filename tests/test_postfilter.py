@@ -89,7 +89,7 @@ def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(filtered, in
 def test_info_says_what_the_postfilter_takes(filtered, intfit):
     Path("a.safetensors").write_bytes(filtered.data)
     run = intfit("info", "-v", "a.safetensors")
-    assert "corrected, and a SIREN 8 x 2" in run.out
+    assert "latents + shared post-filter + SIREN 8 x 2" in run.out
     assert "network" in run.out
 
 

@@ -28,7 +28,7 @@ FORMATS = (
 #: How PostScript begins.
 _POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 #: Bytes of memory that encoding takes for each sample of each channel, about.
-BYTES_PER_SAMPLE = 80
+BYTES_PER_SAMPLE = 48
 #: 8-bit levels by which a profile may differ from sRGB and be taken for it.
 SAME_COLOUR = 3
 #: The greatest float32.
