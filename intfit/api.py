@@ -14,6 +14,7 @@ from .codecs import choose_field, codec_of, read_config
 from .codecs.assemble import overhead_bytes
 from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
+from .coding.facts import check_facts
 from .coding.tensors import Tensors, store_open
 from .errors import FileFormatError, MediaError, UsageError
 from .limits import USUAL, Limits
@@ -162,8 +163,8 @@ def prepare(
     if goals and GOAL_METRICS[goals[0]] not in REACHABLE[signal.metric]:
         raise UsageError(f"{flag(goals[0])} is not for a medium of this kind, {kind}")
     try:
-        medium(kind).check_facts(signal.facts)
-    except MediaError:
+        check_facts(kind, signal.facts)
+    except FileFormatError:
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     field = choose_field(settings, kind, signal.out_features)
     settings = replace(settings, field=field)
@@ -249,12 +250,8 @@ def _read(data: bytes, limits: Limits) -> tuple[container.Layout, Config, Tensor
     """
     layout, stored = container.load(data)
     header = layout.header
-    try:
-        medium(header.medium).check_facts(header.facts)
-    except MediaError as error:
-        raise FileFormatError(str(error)) from None
-    medium(header.medium).check_limits(header.facts, limits)
     config = read_config(header)
+    medium(header.medium).check_limits(header.facts, limits)
     return layout, config, codec_of(header.field, header.medium).unpack(stored, config)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +76,26 @@ def test_no_flipped_byte_crashes_the_reader():
             continue
         assert sum(len(tensor.data) for tensor in tensors.values()) <= len(data)
         json.dumps(layout.header.facts)
+
+
+def test_the_checksum_covers_where_tensors_lie_and_what_they_are():
+    """Two tensors of one size that change places, or a type for another of its size."""
+    data = container.dump(
+        HEADER, {name: container.Stored("F16", (2,), bytes([i] * 4)) for i, name in enumerate("ab")}
+    )
+    swapped = (
+        data.replace(b"[0,4]", b"[_,4]").replace(b"[4,8]", b"[0,4]").replace(b"[_,4]", b"[4,8]")
+    )
+    for damaged in (swapped, data.replace(b'"F16"', b'"BF16"').replace(b"  ", b"", 1)):
+        assert damaged != data
+        with pytest.raises(FileFormatError, match=r"checksum|damaged"):
+            container.load(damaged)
+    container.load(data)
+
+
+def test_files_of_version_2_still_read():
+    old = (Path(__file__).parent / "golden" / "image.safetensors").read_bytes()
+    layout, stored = container.load(old)
+    assert layout.version == 2
+    again, restored = container.load(container.dump(layout.header, stored))
+    assert (again.version, again.header, restored) == (3, layout.header, stored)

@@ -108,6 +108,10 @@ MEDIA = {
         drawing(), ".png",
         intfit.Settings(field="latent", steps=3000, quality=20, device="cpu", threads=1),
     ),
+    "siren-version-3": (
+        photo((60, 40, 72, 52)), ".png",
+        intfit.Settings(field="siren", width=8, depth=2, steps=200, device="cpu", seed=1),
+    ),
     "latent-audio": (
         recording(), ".wav", intfit.Settings(field="latent", quality=60, device="cpu"),
     ),

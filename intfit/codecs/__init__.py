@@ -5,6 +5,7 @@ A new field is a folder here and its lines in the two tables below.
 
 from collections.abc import Callable
 
+from ..coding.facts import check_facts
 from ..coding.header import Header
 from ..errors import FileFormatError, UsageError
 from ..settings import FieldName, Settings
@@ -70,11 +71,12 @@ def codec_of(field: str, kind: str) -> Codec:
 
 
 def read_config(header: Header) -> Config:
-    """The architecture that a header describes, whose facts are sound.
+    """The architecture that a header describes.
 
     Raises:
-        FileFormatError: if it describes none.
+        FileFormatError: if it describes none, or its facts are not those of a medium.
     """
+    check_facts(header.medium, header.facts)
     try:
         return CONFIG_READERS[header.field, header.medium](header)
     except (TypeError, KeyError):

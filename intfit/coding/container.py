@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError
-from .header import VERSION, Header, parse_json, read_header, write_header
+from .header import READABLE, VERSION, Header, parse_json, read_header, write_header
 
 SUFFIX = ".safetensors"
 #: The one tensor of the packed profile.
@@ -38,6 +38,10 @@ class Stored:
     data: bytes
 
 
+#: Where a tensor lies: its type, shape, first byte and end.
+Placed = tuple[str, tuple[int, ...], int, int]
+
+
 @dataclass(frozen=True)
 class Layout:
     """A file's header, and where its tensors are, without the tensors.
@@ -46,8 +50,9 @@ class Layout:
     ``start`` of the file; ``checksum`` is the one stored in the file, whose ``size`` is in bytes.
     """
 
+    version: int
     header: Header
-    tensors: dict[str, tuple[str, tuple[int, ...], int, int]]
+    tensors: dict[str, Placed]
     checksum: int
     start: int
     size: int
@@ -58,34 +63,49 @@ class Layout:
         return list(self.tensors) == [PAYLOAD] and self.tensors[PAYLOAD][0] == "U8"
 
 
-def _checksum(header: Header, data: Iterable[bytes]) -> int:
-    """CRC-32 of the header without its checksum, and of the data."""
-    found = zlib.crc32(write_header(header, None).encode())
+def _checksum(
+    version: int, header: Header, tensors: Mapping[str, Placed], data: Iterable[bytes]
+) -> int:
+    """CRC-32 of the header without its checksum, of the table of tensors, and of the data.
+
+    Version 2 left out the table.
+    """
+    checksum = zlib.crc32(write_header(header, None, version=version).encode())
+    if version > 2:
+        checksum = zlib.crc32(_json(_table(tensors)), checksum)
     for part in data:
-        found = zlib.crc32(part, found)
-    return found
+        checksum = zlib.crc32(part, checksum)
+    return checksum
+
+
+def _table(tensors: Mapping[str, Placed]) -> dict[str, Any]:
+    """The table of tensors as safetensors has it, by sorted names."""
+    return {
+        name: {"dtype": dtype, "shape": list(shape), "data_offsets": [first, end]}
+        for name, (dtype, shape, first, end) in sorted(tensors.items())
+    }
+
+
+def _json(table: dict[str, Any]) -> bytes:
+    return json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def dump(header: Header, tensors: Mapping[str, Stored]) -> bytes:
     """The bytes of a file. Equal contents give equal bytes, because all keys are sorted."""
     data = [tensor.data for _, tensor in sorted(tensors.items())]
-    text = write_header(header, _checksum(header, data))
-    table: dict[str, Any] = {"__metadata__": {"intfit": text}}
+    placed: dict[str, Placed] = {}
     position = 0
     for name, tensor in sorted(tensors.items()):
         end = position + len(tensor.data)
-        table[name] = {
-            "dtype": tensor.dtype,
-            "shape": list(tensor.shape),
-            "data_offsets": [position, end],
-        }
+        placed[name] = tensor.dtype, tensor.shape, position, end
         position = end
-    encoded = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    text = write_header(header, _checksum(VERSION, header, placed, data))
+    encoded = _json({"__metadata__": {"intfit": text}} | _table(placed))
     encoded += b" " * (-len(encoded) % 8)  # safetensors aligns its data to 8 bytes
     return b"".join([len(encoded).to_bytes(8, "little"), encoded, *data])
 
 
-def _placed(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
+def _placed(name: str, entry: Any) -> Placed:
     """Type, shape, first byte and end of a tensor, from its ``entry`` in the safetensors header.
 
     Raises:
@@ -134,9 +154,10 @@ def parse(head: bytes, size: int) -> Layout:
         raise FileFormatError("a safetensors file, but not one that intfit wrote")
     described = parse_json(metadata["intfit"], "the intfit header")
     version = described.get("version")
-    if version != VERSION or isinstance(version, bool):
+    if type(version) is not int or version not in READABLE:
+        known = " and ".join(map(str, READABLE))
         raise FileFormatError(
-            f"file format version {reprlib.repr(version)}; this program reads version {VERSION}: "
+            f"file format version {reprlib.repr(version)}; this program reads versions {known}: "
             "another intfit may read it"
         )
     room = size - 8 - length
@@ -151,7 +172,7 @@ def parse(head: bytes, size: int) -> Layout:
     checksum = described.get("crc")
     if type(checksum) is not int:
         raise FileFormatError("damaged: the header lacks its checksum")
-    return Layout(read_header(described), tensors, checksum, 8 + length, size)
+    return Layout(version, read_header(described), tensors, checksum, 8 + length, size)
 
 
 def read_layout(path: Path) -> Layout:
@@ -175,7 +196,8 @@ def load(data: bytes) -> tuple[Layout, dict[str, Stored]]:
         FileFormatError: as :func:`parse`, and if the checksum is not that of header and data.
     """
     layout = parse(data, len(data))
-    if _checksum(layout.header, [data[layout.start :]]) != layout.checksum:
+    found = _checksum(layout.version, layout.header, layout.tensors, [data[layout.start :]])
+    if found != layout.checksum:
         raise FileFormatError("damaged: its checksum does not fit its contents")
     return layout, {
         name: Stored(dtype, shape, data[layout.start + first : layout.start + end])
@@ -185,4 +207,4 @@ def load(data: bytes) -> tuple[Layout, dict[str, Stored]]:
 
 def checksum_of(layout: Layout, data: bytes) -> int:
     """The checksum that a file of this layout should have, whose bytes are ``data``."""
-    return _checksum(layout.header, [data[layout.start :]])
+    return _checksum(layout.version, layout.header, layout.tensors, [data[layout.start :]])

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..errors import FileFormatError
 
-#: The version of the file format that this program writes and reads.
-VERSION = 2
+#: The version of the file format that this program writes, and those that it reads. The checksum of
+#: version 3 covers the table of tensors, too.
+VERSION, READABLE = 3, (2, 3)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def count_features(kind: str, facts: Mapping[str, Any]) -> tuple[int, int]:
     return (1, facts["channels"]) if kind == "audio" else (3, 1)
 
 
-def write_header(header: Header, checksum: int | None) -> str:
+def write_header(header: Header, checksum: int | None, *, version: int = VERSION) -> str:
     """The header as JSON with sorted keys, with this ``checksum`` unless it is None."""
 
     def values(names: tuple[str, ...], entries: Mapping[str, Any]) -> list[Any]:
@@ -77,7 +78,7 @@ def write_header(header: Header, checksum: int | None) -> str:
         header.medium: values(KINDS[header.medium].facts, header.facts),
         header.field: values(FIELDS[header.field], header.network),
         "fit": values(FIT, header.fit),
-        "version": VERSION,
+        "version": version,
     }
     if checksum is not None:
         table["crc"] = checksum

@@ -11,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from .. import metrics
+from ..coding.facts import MAX_SAMPLES
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..signals import Evaluate, Floats, Grid, cell_centres
@@ -24,8 +25,6 @@ CHUNK = 1 << 16
 #: Output samples decoded beyond either end of a part, so that the low-pass filter's edge effects
 #: lie outside it.
 MARGIN = 256
-#: The most samples, over all channels, that `decode` makes: 4 GiB of float32.
-MAX_SAMPLES = 1 << 30
 #: Above this rate, in Hz, the Vorbis encoder that libsndfile calls crashes.
 MAX_VORBIS_RATE = 200_000
 #: The rates in Hz of codecs that do not hold any.
@@ -164,21 +163,6 @@ def samples_as_written(
     found = np.zeros(values.shape, kind)
     found[: len(written)] = written[: len(found)]
     return found
-
-
-def check_facts(facts: dict[str, Any]) -> None:
-    """Raise MediaError unless a header's facts are those of a recording."""
-    limits = {"frames": MAX_SAMPLES, "channels": 1024, "sample_rate": 1 << 24}
-    sizes = {key: facts.get(key) for key in limits}
-    peak = facts.get("peak")
-    if not (
-        all(type(size) is int and 0 < size <= limits[key] for key, size in sizes.items())
-        and facts["frames"] * facts["channels"] <= MAX_SAMPLES
-        and isinstance(facts.get("subtype"), str)
-        and isinstance(peak, float)
-        and 0 <= peak <= LARGEST
-    ):
-        raise MediaError("damaged: the header does not describe a recording")
 
 
 def count_samples(facts: dict[str, Any]) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .. import metrics
+from ..coding.facts import MAX_PIXELS
 from ..coding.header import CHANNELS
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
@@ -45,8 +46,6 @@ ROUNDING_MARGIN = 19.0
 DEEP, ICON = ("I;16", "F"), 256
 #: Bytes of memory that decoding takes for each sample of each channel, about.
 BYTES_DECODING = 24
-#: The largest picture `decode` makes: 1 GiB of 8-bit RGB.
-MAX_PIXELS = (1 << 30) // 3
 
 
 @dataclass(frozen=True)
@@ -101,37 +100,6 @@ def read(data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL
         as_written=as_written,
         exact_below=-math.inf if mapped else rounding - ROUNDING_MARGIN,
     )
-
-
-def check_facts(facts: dict[str, Any]) -> None:
-    """Raise MediaError unless a header's facts are those of an image this version can write."""
-    sizes = [facts.get(key) for key in ("height", "width")]
-    low, high = facts.get("low"), facts.get("high")
-    palette = facts.get("palette", "")
-    mode = facts.get("mode")
-    bounded = (
-        isinstance(low, float) and isinstance(high, float) and -LARGEST <= low < high <= LARGEST
-    )
-    unbounded = mode != "F" and low is None and high is None
-    if not (
-        isinstance(mode, str)
-        and mode in CHANNELS
-        and all(type(size) is int and 0 < size < 1 << 24 for size in sizes)
-        and isinstance(palette, str)
-        and ((mode not in ("P", "PA") and not palette) or _is_palette(palette, CHANNELS[mode]))
-        and (mode not in ("F", "I;16") or bounded or unbounded)
-        and facts["height"] * facts["width"] <= MAX_PIXELS
-    ):
-        raise MediaError("damaged: the header does not describe an image")
-
-
-def _is_palette(palette: str, channels: int) -> bool:
-    """Whether ``palette`` is the hex of 1 to 256 colours of so many ``channels``."""
-    try:
-        size = len(bytes.fromhex(palette))
-    except ValueError:
-        return False
-    return 0 < size <= 256 * channels and size % channels == 0
 
 
 def count_samples(facts: dict[str, Any]) -> int:

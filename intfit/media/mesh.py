@@ -114,27 +114,6 @@ def _check_thickness(vertices: Array, faces: Faces) -> list[str]:
     ]
 
 
-def check_facts(facts: dict[str, Any]) -> None:
-    """Raise MediaError unless a header's facts are those of a surface."""
-
-    def has_vector(key: str, low: float, high: float) -> bool:
-        values = facts.get(key)
-        return (
-            isinstance(values, list)
-            and len(values) == 3
-            and all(isinstance(v, float) and low < v < high for v in values)
-        )
-
-    unit = facts.get("unit")
-    if not (
-        has_vector("centre", -1e300, 1e300)
-        and has_vector("extent", 0.05, 1.001)
-        and isinstance(unit, float)
-        and 0 < unit < 1e300
-    ):
-        raise MediaError("damaged: the header does not describe a surface")
-
-
 def count_samples(facts: dict[str, Any]) -> int:
     """Faces of the original; 0 where the header does not say."""
     faces = facts.get("faces")

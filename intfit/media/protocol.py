@@ -55,13 +55,6 @@ class Medium(Protocol[SignalT, TargetT, RenderedT]):
             MediaError: if they cannot be read, or hold nothing to fit.
         """
 
-    def check_facts(self, facts: dict[str, Any]) -> None:
-        """Check facts from a header before anything is computed from them.
-
-        Raises:
-            MediaError: unless they describe a medium that this version can write.
-        """
-
     def check_limits(self, facts: dict[str, Any], limits: Limits) -> None:
         """Raise MediaError where a medium with sound facts is larger than allowed."""
 

@@ -24,8 +24,14 @@ def read_container(data):
     bare = (
         text.replace(member + ",", "") if member + "," in text else text.replace("," + member, "")
     )
-    assert zlib.crc32(body, zlib.crc32(bare.encode())) == header["crc"], "checksum"
-    assert header["version"] == 2
+    assert header["version"] in (2, 3)
+    checksum = zlib.crc32(bare.encode())
+    if header["version"] == 3:
+        order = ("dtype", "shape", "data_offsets")
+        entries = {name: {key: table[name][key] for key in order} for name in sorted(table)}
+        listed = json.dumps(entries, separators=(",", ":"), ensure_ascii=False)
+        checksum = zlib.crc32(listed.encode(), checksum)
+    assert zlib.crc32(body, checksum) == header["crc"], "checksum"
     return header, tensors
 
 

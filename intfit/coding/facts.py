@@ -1,0 +1,95 @@
+"""The facts of a medium in a file's header, checked: nothing uses them before they are sound."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import FileFormatError
+from .header import CHANNELS
+
+#: The most pixels of an image, and samples of a recording over all channels: 1 GiB of 8-bit RGB,
+#: and 4 GiB of float32. What is allowed without being asked for is less: see :mod:`.limits`.
+MAX_PIXELS, MAX_SAMPLES = (1 << 30) // 3, 1 << 30
+#: The largest float32.
+LARGEST = (2 - 2**-23) * 2.0**127
+#: The most characters of the name of a sample type.
+MAX_NAME = 32
+
+
+def check_facts(kind: str, facts: Mapping[str, Any]) -> None:
+    """Raise FileFormatError unless ``facts`` are those of a medium of this kind."""
+    what, are_sound = _CHECKS[kind]
+    if not are_sound(facts):
+        raise FileFormatError(f"damaged: the header does not describe {what}")
+
+
+def _of_image(facts: Mapping[str, Any]) -> bool:
+    sizes = [facts.get(key) for key in ("height", "width")]
+    low, high = facts.get("low"), facts.get("high")
+    palette, mode = facts.get("palette", ""), facts.get("mode")
+    bounded = (
+        isinstance(low, float) and isinstance(high, float) and -LARGEST <= low < high <= LARGEST
+    )
+    unbounded = mode != "F" and low is None and high is None
+    return (
+        isinstance(mode, str)
+        and mode in CHANNELS
+        and all(_is_whole(size, (1 << 24) - 1) for size in sizes)
+        and isinstance(palette, str)
+        and ((mode not in ("P", "PA") and not palette) or _is_palette(palette, CHANNELS[mode]))
+        and (mode not in ("F", "I;16") or bounded or unbounded)
+        and facts["height"] * facts["width"] <= MAX_PIXELS
+    )
+
+
+def _is_palette(palette: str, channels: int) -> bool:
+    """Whether ``palette`` is the hex of 1 to 256 colours of so many ``channels``."""
+    try:
+        size = len(bytes.fromhex(palette))
+    except ValueError:
+        return False
+    return 0 < size <= 256 * channels and size % channels == 0
+
+
+def _of_recording(facts: Mapping[str, Any]) -> bool:
+    limits = {"frames": MAX_SAMPLES, "channels": 1024, "sample_rate": 1 << 24}
+    peak, subtype = facts.get("peak"), facts.get("subtype")
+    return (
+        all(_is_whole(facts.get(key), most) for key, most in limits.items())
+        and facts["frames"] * facts["channels"] <= MAX_SAMPLES
+        and isinstance(subtype, str)
+        and len(subtype) <= MAX_NAME
+        and isinstance(peak, float)
+        and 0 <= peak <= LARGEST
+    )
+
+
+def _of_surface(facts: Mapping[str, Any]) -> bool:
+    def has_vector(key: str, low: float, high: float) -> bool:
+        values = facts.get(key)
+        return (
+            isinstance(values, list)
+            and len(values) == 3
+            and all(isinstance(value, float) and low < value < high for value in values)
+        )
+
+    unit = facts.get("unit")
+    return (
+        has_vector("centre", -1e300, 1e300)
+        and has_vector("extent", 0.05, 1.001)
+        and isinstance(unit, float)
+        and 0 < unit < 1e300
+        # for information; the first version of the format could leave them out
+        and all(_is_whole(facts.get(key, 1), 1 << 40) for key in ("faces", "vertices"))
+    )
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    """Whether a value is a whole number from 1 to ``most``."""
+    return type(value) is int and 1 <= value <= most
+
+
+_CHECKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], bool]]] = {
+    "image": ("an image", _of_image),
+    "audio": ("a recording", _of_recording),
+    "mesh": ("a surface", _of_surface),
+}
