@@ -16,8 +16,10 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     from .jobs.interrupts import TerminatedError, die_of, raise_on_termination
+    from .jobs.memory import keep_freed_memory
 
     raise_on_termination()
+    keep_freed_memory()
     code: object = 0
     try:
         from .cli import app

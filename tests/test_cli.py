@@ -450,3 +450,12 @@ def test_a_call_of_the_library_leaves_the_threads_of_the_process_as_they_are(pic
     field = intfit_api.load(encoded.data, device="cpu", threads=1)
     field(np.zeros((4, 2), np.float32))
     assert torch.get_num_threads() == 2
+
+
+def test_a_call_of_the_library_leaves_the_allocator_of_the_process_as_it_is(picture, monkeypatch):
+    def refuse(name: object) -> None:
+        raise AssertionError(f"{name} loaded: for mallopt?")
+
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    settings = intfit_api.Settings(field="siren", steps=3, device="cpu")
+    intfit_api.load(intfit_api.encode(picture.read_bytes(), settings).data, device="cpu")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from intfit.jobs.memory import keep_freed_memory
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
 from intfit.plan import POOL
@@ -24,7 +25,6 @@ from intfit.training.examples import GridExamples
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import GradientFunction
 from intfit.training.gradients.choice import choose_gradients
-from intfit.training.memory import keep_freed_memory
 from intfit.training.optimizer import Adam
 from intfit.training.step import TrainingStep, train_step
 

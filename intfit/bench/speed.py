@@ -24,7 +24,6 @@ from ..teachers import make_teacher
 from ..training.examples import GridExamples
 from ..training.gradients import by_hand
 from ..training.gradients.choice import choose_gradients
-from ..training.memory import keep_freed_memory
 from ..training.optimizer import Adam
 from ..training.scoring import Scorer
 from ..training.step import TrainingStep, train_step
@@ -76,7 +75,6 @@ class Cost:
 
 def measure_step(shape: tuple[int, int, int], *, seconds: float) -> Cost:
     """The cost of a step with a network and batch of this ``shape``, on the CPU."""
-    keep_freed_memory()
     width, depth, batch = shape
     config = SirenConfig(len(PICTURE), 3, width, depth, omega_first=30.0, omega=30.0)
     generator = torch.Generator().manual_seed(0)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from ..errors import IntfitError, UsageError
 from .interrupts import ENDING, hold_interrupts
+from .memory import keep_freed_memory
 from .tasks import FitBegins, FitProgress, Product, SelectionMap, Work
 
 MOST = 1024
@@ -280,6 +281,7 @@ def run_worker(pipe: connection.Connection, work: Work) -> None:
     """What a worker process does: tasks, one after another, until its parent is gone."""
     parent = parent_process()
     assert parent is not None
+    keep_freed_memory()
     for number in ENDING:  # it is for the parent to end it
         signal.signal(number, signal.SIG_IGN)
 

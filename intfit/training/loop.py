@@ -18,7 +18,6 @@ from .cuda_graph import CudaGraphStep, record_on
 from .evaluation import MEASURE, evaluate, measure
 from .examples import Examples, quality
 from .gradients.choice import choose_gradients
-from .memory import keep_freed_memory
 from .optimizer import Adam
 from .scoring import Scorer
 from .step import TrainingStep, train_step
@@ -113,7 +112,6 @@ def fit(
     Raises:
         GaveUpError: where ``is_promising`` says no.
     """
-    keep_freed_memory()
     one = _Fit(network, examples, teacher, plan, generator)
     yield from one.run(choose_rounding, is_promising, restarts, now)
 

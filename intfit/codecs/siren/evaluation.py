@@ -9,7 +9,6 @@ from ...networks.architecture import SirenConfig
 from ...networks.siren import Siren, set_parameters
 from ...signals import Coordinates, Evaluate, Floats
 from ...training.evaluation import evaluate
-from ...training.memory import keep_freed_memory
 
 
 def load_network(tensors: Mapping[str, Floats], config: SirenConfig, device: str) -> Evaluate:
@@ -18,7 +17,6 @@ def load_network(tensors: Mapping[str, Floats], config: SirenConfig, device: str
     It is evaluated at float32 coordinates, as it was trained: at the samples of the original, these
     are the same numbers.
     """
-    keep_freed_memory()
     network = Siren(config)
     set_parameters(network, {name: torch.from_numpy(values) for name, values in tensors.items()})
     network = network.to(device).requires_grad_(False)

@@ -1,4 +1,4 @@
-"""How the C library's allocator is set up for training and evaluation."""
+"""How the C library's allocator is set up: by the command, for all of its process."""
 
 import ctypes
 import sys
