@@ -52,7 +52,7 @@ def test_the_summary_says_what_became_of_the_file(intfit, picture):
     assert run.out == ""
     pattern = (
         r"photo\.png → photo\.png\.safetensors  \S+ k?B → \S+ k?B  \S+× \(larger than the input\)"
-        r"  raw \S+×  \S+ bpp  -?\S+ dB  \S+ s  cpu"
+        r"  raw \S+×  \S+ bpp  -?\S+ dB  \S+ s  cpu  SIREN \d+ x 6, 30 steps"
     )
     assert re.fullmatch(pattern, run.err.strip()), run.err
 
