@@ -1,6 +1,7 @@
 """The quantisation step of latents: of a quality, the finest within a size, or to reach a goal."""
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -56,7 +57,7 @@ def step_index(quality: float | None, *, loudness: float | None = None) -> int:
 def check_step(index: Any, what: str) -> None:
     """Raise FileFormatError unless ``index`` is one that a header may hold."""
     if type(index) is not int or not COARSEST_LATENT_STEP <= index <= FINEST_LATENT_STEP:
-        raise FileFormatError(f"not {what} this version can build: step {index!r}")
+        raise FileFormatError(f"not {what} this version can build: step {reprlib.repr(index)}")
 
 
 class StepSearch(Generic[ConfigT]):

@@ -42,7 +42,7 @@ class SirenConfig:
             and in_range(self.out_features, MAX_FEATURES)
             and in_range(self.width, MAX_WIDTH)
             and in_range(self.depth, MAX_DEPTH)
-            and all(type(f) in (int, float) and 0 < f < 1e9 for f in frequencies)
+            and all(type(f) in (int, float) and 1e-9 < f < 1e9 for f in frequencies)
         ):
             values = ", ".join(f"{key} {reprlib.repr(value)}" for key, value in vars(self).items())
             raise FileFormatError(f"not a SIREN this version can build: {values}")

@@ -1,5 +1,6 @@
 """The architecture of an image's latents: wavelet bands, and the post-filters behind them."""
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,9 @@ class WaveletConfig:
                 raise FileFormatError("damaged: a network that is for other pictures")
         if self.neurons is not None:
             if type(self.neurons) is not int or not 1 <= self.neurons <= MAX_OWN_WIDTH:
-                raise FileFormatError(f"not a network this version can build: {self.neurons!r}")
+                raise FileFormatError(
+                    f"not a network this version can build: {reprlib.repr(self.neurons)}"
+                )
             if not self.levels():
                 raise FileFormatError("damaged: a network on latents that are not there")
 
