@@ -1,30 +1,18 @@
 """A plain SIREN as a field, for every medium: trained step by step, then quantised and packed."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from ...coding import weights
-from ...coding.container import Stored
-from ...coding.tensors import Tensors, payload_of, read_open
+from ...coding.tensors import Tensors
 from ...networks.architecture import SirenConfig
 from ...plan import Plan
-from ...settings import Settings
 from ...signals import Evaluate
 from ..protocol import Encoding, Hooks, Prepared
+from .config import configure
+from .packing import parts, unpack
+
+__all__ = [
+    "DECODES_ON_DEVICE", "configure", "decode", "describe_plan", "encode", "parts", "trains", "unpack",
+]  # fmt: skip
 
 DECODES_ON_DEVICE = True
-
-
-def configure(signal: Any, plan: Plan, settings: Settings) -> SirenConfig:
-    """The SIREN of a plan, for a signal's inputs and outputs."""
-    return SirenConfig(
-        in_features=signal.in_features,
-        out_features=signal.out_features,
-        width=plan.width,
-        depth=plan.depth,
-        omega_first=float(plan.omega_first),
-        omega=float(plan.omega),
-    )
 
 
 def trains(plan: Plan) -> bool:
@@ -46,29 +34,11 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     return search_width(prepared, hooks)
 
 
-def unpack(stored: Mapping[str, Stored], config: SirenConfig) -> Tensors:
-    """The parameters in a file.
-
-    Raises:
-        FileFormatError: if it does not hold them.
-    """
-    payload = payload_of(stored)
-    if payload is None:
-        return read_open(stored, config.shapes())
-    tensors = weights.unpack(payload, config.shapes())
-    return {name: tensor.dequantise() for name, tensor in tensors.items()}
-
-
 def decode(tensors: Tensors, config: SirenConfig, device: str) -> Evaluate:
     """The SIREN with these parameters, evaluated by torch on ``device``."""
     from .evaluation import load_network
 
     return load_network(tensors, config, device)
-
-
-def parts(payload: bytes, config: SirenConfig) -> dict[str, float]:
-    """The bytes that each tensor of a packed payload takes."""
-    return {part.name: round(part.size, 1) for part in weights.parts(payload, config.shapes())}
 
 
 def describe_plan(prepared: Prepared) -> str:

@@ -1,7 +1,11 @@
-"""The architecture of a SIREN that is a whole field, from a file's header."""
+"""The architecture of a SIREN that is a whole field: of a plan, or from a file's header."""
+
+from typing import Any
 
 from ...coding.header import Header, count_features
 from ...networks.architecture import SirenConfig
+from ...plan import Plan
+from ...settings import Settings
 
 
 def read_config(header: Header) -> SirenConfig:
@@ -12,3 +16,15 @@ def read_config(header: Header) -> SirenConfig:
     """
     inputs, outputs = count_features(header.medium, header.facts)
     return SirenConfig(inputs, outputs, **header.network)
+
+
+def configure(signal: Any, plan: Plan, settings: Settings) -> SirenConfig:
+    """The SIREN of a plan, for a signal's inputs and outputs."""
+    return SirenConfig(
+        in_features=signal.in_features,
+        out_features=signal.out_features,
+        width=plan.width,
+        depth=plan.depth,
+        omega_first=float(plan.omega_first),
+        omega=float(plan.omega),
+    )

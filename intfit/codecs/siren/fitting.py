@@ -16,7 +16,7 @@ from ...training.quantisation import Steps, quantise
 from ...training.session import Session, start_session, train, train_quantised
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
-from .codec import unpack
+from .packing import unpack
 
 #: The share of a size that packed parameters may take by their estimated bits.
 BIT_MARGIN = 0.995

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ...defaults import MEDIUM_DEFAULTS, SECONDS, widest_network
 from ...plan import make_plan
 from ..protocol import Encoding, Hooks, Prepared
-from .codec import configure
+from .config import configure
 from .fitting import fit
 
 #: The share of a whole fit that a trial takes.
