@@ -9,7 +9,8 @@ from .config import configure
 from .packing import parts, unpack
 
 __all__ = [
-    "DECODES_ON_DEVICE", "configure", "decode", "describe_plan", "encode", "parts", "trains", "unpack",
+    "DECODES_ON_DEVICE", "configure", "decode", "describe_plan", "encode", "parts", "trains",
+    "unpack",
 ]  # fmt: skip
 
 DECODES_ON_DEVICE = True
