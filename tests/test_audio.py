@@ -269,7 +269,7 @@ def test_an_mp3_decodes_without_being_told_how(intfit):
     assert intfit("encode", "chord.mp3", "--steps", 20).code == 0
     run = intfit("decode", "chord.mp3.safetensors")
     assert run.code == 0, run.err
-    assert soundfile.info("chord.decoded.wav").samplerate == 16000
+    assert soundfile.info("chord.mp3.decoded.wav").samplerate == 16000
 
 
 def test_a_rate_that_vorbis_cannot_hold_is_refused(intfit, recording):
