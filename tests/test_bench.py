@@ -62,6 +62,7 @@ def test_rate_and_distortion_are_compared_and_a_second_run_is_taken_from_the_cac
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_pools")
 def test_draco_and_a_plot(intfit, ball, monkeypatch):
     monkeypatch.setattr("intfit.media.mesh.RESOLUTION", 32)
     monkeypatch.setitem(SECONDS, 1, 0.5)
@@ -137,6 +138,7 @@ def test_a_share_of_the_seconds_takes_that_share_of_the_steps():
     assert all(0 < point.choosing < 1 for point in whole.points[1:])
 
 
+@pytest.mark.usefixtures("small_pools")
 def test_the_table_of_a_recording_and_a_surface(intfit, recording, ball):
     run = intfit(
         "bench", "teachers", recording, ball, "--steps", 20, "--width", 8, "--depth", 2,
@@ -171,6 +173,7 @@ def test_a_function_that_descends_through_the_tangent_kernel_stays_close_to_the_
         assert after.difference < 0.2 * after.error(after.by_parameters)
 
 
+@pytest.mark.usefixtures("small_pools")
 def test_the_paper_s_tables_with_files_and_without(intfit, monkeypatch, picture, ball):
     tiny = {part: paper.Size(8, 2, 4, 500) for part in ("audio", "megapixel", "shape")}
     tiny["image"] = paper.Size(8, 2, 4, None)

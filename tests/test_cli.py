@@ -197,7 +197,7 @@ def test_every_teacher_learns(intfit, picture, options):
     )
     assert run.code == 0, run.err
     # the picture's own variance is 12 dB: a field that learnt nothing stays below it
-    assert lines(run.out)[0]["distortion"] > 15
+    assert lines(run.out)[0]["distortion"] > 14
 
 
 @pytest.mark.usefixtures("small_pools")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,12 @@ def test_any_payload_decodes_or_is_refused(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_golden_files_decode(intfit, kind):
-    suffix = {"image": ".png", "audio": ".wav", "mesh": ".ply"}[kind]
-    run = intfit("decode", GOLDEN / f"{kind}.safetensors", "-o", "out" + suffix, "-f")
+    suffix, *options = {
+        "image": (".png",),
+        "audio": (".wav",),
+        "mesh": (".ply", "--resolution", 64),
+    }[kind]
+    run = intfit("decode", GOLDEN / f"{kind}.safetensors", "-o", "out" + suffix, *options)
     assert run.code == 0, run.err
     assert Path("out" + suffix).stat().st_size > 500
 
@@ -151,7 +156,7 @@ def test_a_higher_quality_is_bigger_and_closer(intfit, picture):
     lines = []
     for quality in (0, 50, 80):
         run = intfit(
-            "encode", picture, "-q", quality, "--field", "siren", "--steps", 300, "--json", "-f"
+            "encode", picture, "-q", quality, "--field", "siren", "--steps", 100, "--json", "-f"
         )
         lines.append(json.loads(run.out))
     sizes = [line["bytes_out"] for line in lines]
@@ -170,14 +175,13 @@ def test_two_ways_to_say_how_large_are_misuse(intfit, picture):
 
 def test_packing_costs_little_and_takes_few_bits():
     data = png(photo(96, 64))
+    settings = Settings(field="siren", steps=300, width=32, depth=3, batch=512)
     fits = {
-        profile: api.encode(
-            data, Settings(field="siren", steps=1500, width=32, depth=4, profile=profile)
-        )
+        profile: api.encode(data, replace(settings, profile=profile))
         for profile in ("open", "packed")
     }
     assert fits["packed"].distortion > fits["open"].distortion - 0.5
-    assert 8 * len(fits["packed"].data) / fits["packed"].parameters < 10  # at 46 dB
+    assert 8 * len(fits["packed"].data) / fits["packed"].parameters < 8.5  # at 28 dB
 
 
 def test_an_exported_file_holds_plain_tensors_and_decodes_alike(intfit, picture):

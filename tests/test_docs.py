@@ -45,7 +45,7 @@ def test_the_quick_start_works_as_it_stands(tmp_path, monkeypatch):
     for command in commands:
         arguments = [sys.executable, "-m", "intfit", *shlex.split(command)[1:]]
         run = subprocess.run(
-            arguments, cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=60
+            arguments, cwd=tmp_path, env=environment, capture_output=True, check=False
         )
         assert run.returncode == 0, f"{command}: {run.stderr.decode()}"
     outputs = {path.name for path in (tmp_path / "out").iterdir()}

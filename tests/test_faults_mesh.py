@@ -364,7 +364,17 @@ def test_what_is_refused_is_refused_with_the_true_reason(name):
 
 def test_no_other_file_is_read_and_nothing_is_logged(intfit, caplog):
     run = intfit(
-        "encode", "-o", "-", "--steps", 1, "--kind", "mesh", "-", stdin=SOUND["texture.ply"]
+        "encode",
+        "-o",
+        "-",
+        "--field",
+        "siren",
+        "--steps",
+        1,
+        "--kind",
+        "mesh",
+        "-",
+        stdin=SOUND["texture.ply"],
     )
     assert run.code == 0, run.err
     assert "Traceback" not in run.err

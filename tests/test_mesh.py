@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from conftest import on_arrays
 
 from intfit import api as pipeline
 from intfit.errors import MediaError
-from intfit.limits import USUAL, Limits
 from intfit.media import mesh
 from intfit.media.isosurface import sample_grid
 from intfit.media.mesh import Target
 from intfit.media.sampling import CLAMP, PADDING
 from intfit.media.triangles import read_triangles
+from intfit.networks.architecture import SirenConfig
 from intfit.training.examples import examples_of
 
 #: A padded cube of side 4.4 away from the origin.
@@ -249,20 +248,6 @@ def test_the_voxel_is_a_side_in_the_units_of_the_mesh():
     np.testing.assert_array_equal(by_voxel.faces, by_count.faces)
 
 
-@dataclass
-class Analytic:
-    """What `pipeline.decode` needs of a loaded file."""
-
-    evaluate: Distance
-    facts: dict
-    kind: str = "mesh"
-    device: str = "cpu"
-    limits: Limits = USUAL
-
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        return on_arrays(self.evaluate)(points)
-
-
 def test_fragments_are_removed_and_counted_but_not_small_bodies():
     far = 0.85625  # the centre of a cell
     bodies = [
@@ -272,7 +257,9 @@ def test_fragments_are_removed_and_counted_but_not_small_bodies():
         sphere(0.01, (-far, far, far)),
     ]
     evaluate = field(lambda points: torch.stack([d(points) for d in bodies]).amin(dim=0))
-    decoded = pipeline.decode(Analytic(evaluate, facts_of()), Target(resolution=160), suffix=".ply")
+    config = SirenConfig(3, 1, 8, 2, omega_first=1.0, omega=1.0)  # of no network: unused
+    exact = pipeline.Field("mesh", on_arrays(evaluate), config, facts_of(), "cpu")
+    decoded = pipeline.decode(exact, Target(resolution=160), suffix=".ply")
     assert decoded.notes == ("2 floating fragments removed",)
     written = trimesh.load_mesh(io.BytesIO(decoded.data), file_type="ply")
     assert written.body_count == 2
@@ -289,7 +276,9 @@ def test_a_field_without_a_surface_is_refused():
 # The whole way
 
 
-def test_a_fitted_ball_overlays_the_original(intfit, ball):
+@pytest.mark.usefixtures("small_pools")
+def test_a_fitted_ball_overlays_the_original(intfit, ball, monkeypatch):
+    monkeypatch.setattr(mesh, "RESOLUTION", 64)
     network = ("--width", 32, "--depth", 3, "--omega-first", 10, "--omega", 10, "--batch", 1024)
     run = intfit("encode", ball, "--steps", 300, *network)
     assert run.code == 0, run.err

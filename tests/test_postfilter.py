@@ -209,7 +209,8 @@ def test_a_shared_postfilter_for_a_picture_that_it_is_not_for_is_refused():
 
 
 def test_the_shared_postfilter_is_left_out_at_a_goal_at_which_it_does_harm():
-    encoding = api.encode(png(drawing()), replace(FAST, quality=None, effort=1, target_psnr=60))
+    fine = replace(FAST, quality=None, effort=1, target_psnr=60)
+    encoding = api.encode(png(drawing(96, 72)), fine)
     layout, _ = container.load(encoding.data)
     assert "common" not in layout.header.network
 
