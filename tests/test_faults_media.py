@@ -16,6 +16,7 @@ from intfit.codecs import codec_of
 from intfit.codecs.mdct.config import LEAD, LONGEST, MdctConfig
 from intfit.codecs.mdct.transform import analyse
 from intfit.coding import container
+from intfit.coding.facts import check_facts
 from intfit.errors import MediaError
 from intfit.limits import Limits
 from intfit.media import audio, image, sniff
@@ -185,11 +186,11 @@ def test_the_quality_of_deep_grey_is_relative_to_the_range_in_use():
 
 def test_files_of_deep_grey_without_a_range_have_all_of_it():
     facts = {"mode": "I;16", "width": 2, "height": 1}
-    image.check_facts(facts)
+    check_facts("image", facts)
     assert image.value_range(facts) == (0, 65535)
     for wrong in ({"low": 1.0}, {"low": 3.0, "high": 2.0}, {"low": 0, "high": 9}):
         with pytest.raises(MediaError):
-            image.check_facts(facts | wrong)
+            check_facts("image", facts | wrong)
 
 
 @pytest.mark.parametrize("sample_format", [1, 2])

@@ -78,6 +78,7 @@ def instant_fits(monkeypatch):
         return Encoding(
             data=bytes(prepared.config.count()),
             config=prepared.config,
+            network="",
             distortion=decibels,
             reached=10 ** (-decibels / 20) if distance else decibels,
             steps=prepared.plan.steps,

@@ -39,6 +39,8 @@ BITS = dict.fromkeys(("PCM_32", "FLOAT", "DOUBLE"), EXACT) | {"PCM_24": 24, "PCM
 BITS |= dict.fromkeys(("MPEG_LAYER_III", "VORBIS", "OPUS"), 16)
 #: So far below the SNR of rounding, in dB, rounding takes no more than a twentieth of a dB.
 ROUNDING_MARGIN = 19.0
+#: Of fewer samples than this, rounding may change more than on average.
+FEW = 10_000
 #: The greatest float32.
 LARGEST = float(np.finfo(np.float32).max)
 #: libsndfile's names of formats whose usual suffix is another.
@@ -139,7 +141,7 @@ def _writing(
         return np.zeros_like, -math.inf  # whatever the field gives
     if bits == EXACT:
         return None, -math.inf
-    if not bits:
+    if not bits or samples.size < FEW:
         return as_written, -math.inf
     power = float(np.mean(np.square(samples), dtype=np.float64))
     step = 2.0 ** (1 - bits)
