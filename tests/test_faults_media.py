@@ -17,7 +17,7 @@ from intfit.codecs.mdct.config import LEAD, LONGEST, MdctConfig
 from intfit.codecs.mdct.transform import analyse
 from intfit.coding import container
 from intfit.coding.facts import check_facts
-from intfit.errors import MediaError
+from intfit.errors import FileFormatError, MediaError
 from intfit.limits import Limits
 from intfit.media import audio, image, sniff
 from intfit.media import pixels as pixels_module
@@ -189,7 +189,7 @@ def test_files_of_deep_grey_without_a_range_have_all_of_it():
     check_facts("image", facts)
     assert image.value_range(facts) == (0, 65535)
     for wrong in ({"low": 1.0}, {"low": 3.0, "high": 2.0}, {"low": 0, "high": 9}):
-        with pytest.raises(MediaError):
+        with pytest.raises(FileFormatError):
             check_facts("image", facts | wrong)
 
 
