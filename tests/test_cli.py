@@ -404,11 +404,14 @@ def test_an_interrupt_leaves_nothing_behind_and_reads_as_130_in_a_shell(picture)
     def listen() -> None:  # a job that a shell runs in the background ignores interrupts
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=listen)
-    assert child.stderr is not None
-    assert child.stderr.readline() == b"training\n"
-    child.send_signal(signal.SIGINT)
-    _, rest = child.communicate(timeout=60)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=listen) as child:
+        assert child.stderr is not None
+        try:
+            assert child.stderr.readline() == b"training\n"
+            child.send_signal(signal.SIGINT)
+            _, rest = child.communicate(timeout=100)
+        finally:
+            child.kill()
     # a shell shows death by the signal as 130 too; Python dies of it where one fell into exec()
     assert child.returncode in (130, -signal.SIGINT)
     assert b"Traceback" not in rest

@@ -91,6 +91,7 @@ def instant_fits(monkeypatch):
     return plans
 
 
+@pytest.mark.usefixtures("small_pools")
 @pytest.mark.parametrize(
     ("medium", "goals"),
     [
