@@ -175,9 +175,9 @@ def refuse_settings(settings: Settings, names: Iterable[str], reason: str) -> No
 def _check_size_and_goal(settings: Settings) -> None:
     if settings.steps is not None and settings.max_time is not None:
         raise UsageError("--steps and --max-time both bound the fit: give one")
-    sizes = [flag(name) for name in settings.changed(SIZE_SETTINGS)]
-    if len(sizes) > 1:
-        raise UsageError(f"{' and '.join(sizes)} all say how large the network is: give one")
+    # (beside latents, the width is that of another network: see the codecs)
+    sizes = [flag(name) for name in settings.changed(SIZE_SETTINGS) if name != "width"]
+    check_sizes(sizes)
     goals = [flag(name) for name in settings.changed(GOAL_METRICS)]
     if len(goals) > 1:
         raise UsageError(f"{' and '.join(goals)} all say how good it must be: give one")
@@ -185,6 +185,12 @@ def _check_size_and_goal(settings: Settings) -> None:
         raise UsageError(f"{sizes[0]} is for the packed profile: give --width for the open one")
     if settings.precision is not None and settings.profile != "open":
         raise UsageError("--precision is for --profile open: the packed one chooses its own")
+
+
+def check_sizes(flags: list[str]) -> None:
+    """Raise UsageError where several of the flags that set one network's size are given."""
+    if len(flags) > 1:
+        raise UsageError(f"{' and '.join(flags)} all say how large the network is: give one")
 
 
 def _check_teacher(settings: Settings) -> None:
@@ -214,5 +220,8 @@ def goal_of(settings: Settings) -> Goal | None:
 
 
 def searches_size(settings: Settings) -> bool:
-    """Whether the network's size follows from a goal."""
-    return bool(settings.changed(GOAL_METRICS)) and not settings.changed(SIZE_SETTINGS)
+    """Whether the size of a field follows from a goal."""
+    sizes = settings.changed(SIZE_SETTINGS)
+    if settings.field == "latent":
+        sizes = [name for name in sizes if name != "width"]
+    return bool(settings.changed(GOAL_METRICS)) and not sizes

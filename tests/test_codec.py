@@ -165,7 +165,10 @@ def test_a_higher_quality_is_bigger_and_closer(intfit, picture):
 
 
 def test_two_ways_to_say_how_large_are_misuse(intfit, picture):
-    for pair in (("-q", 50, "--width", 8), ("--target-size", "2kB", "--target-bpp", 1)):
+    for pair in (
+        ("--field", "siren", "-q", 50, "--width", 8),
+        ("--target-size", "2kB", "--target-bpp", 1),
+    ):
         assert intfit("encode", picture, *pair).code == 2
     for text in ("much", "0", "-3", "20 elephants"):
         assert intfit("encode", picture, "--target-size", text).code == 2

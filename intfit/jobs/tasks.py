@@ -175,9 +175,12 @@ def decode(
         IntfitError: as `api.load` and `api.decode`.
     """
     from .. import api
+    from ..coding import container
     from ..media import medium
 
     began = time.monotonic()
+    if suffix:  # before the work
+        medium(container.parse(data, len(data)).header.medium).check_format(suffix)
     field = api.load(data, device=device, threads=threads, limits=Limits(limit))
     target = medium(field.kind).Target(**choose(wanted, field.kind))
     result = api.decode(field, target, suffix=suffix)

@@ -5,7 +5,7 @@ from typing import Any
 from ...coding.header import Header, count_features
 from ...networks.architecture import SirenConfig
 from ...plan import Plan
-from ...settings import Settings
+from ...settings import SIZE_SETTINGS, Settings, check_sizes, flag
 
 
 def read_config(header: Header) -> SirenConfig:
@@ -19,7 +19,12 @@ def read_config(header: Header) -> SirenConfig:
 
 
 def configure(signal: Any, plan: Plan, settings: Settings) -> SirenConfig:
-    """The SIREN of a plan, for a signal's inputs and outputs."""
+    """The SIREN of a plan, for a signal's inputs and outputs.
+
+    Raises:
+        UsageError: if several settings say how large it is.
+    """
+    check_sizes([flag(name) for name in settings.changed(SIZE_SETTINGS)])
     return SirenConfig(
         in_features=signal.in_features,
         out_features=signal.out_features,

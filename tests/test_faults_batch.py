@@ -1,0 +1,235 @@
+"""One bad file, a closed stream or a signal must not spoil the rest."""
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, photo, png
+from PIL import Image
+
+from intfit import Settings, api
+from intfit.codecs.wavelet import postfilter_training
+from intfit.jobs import files, pool
+from intfit.jobs.files import Job, OutputExistsError, write_output
+
+QUICK = ("-e", 1, "--threads", 1)
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "error", [OverflowError("too far"), ZeroDivisionError(), RuntimeError("AVIF"), KeyError("x")]
+)
+def test_whatever_one_file_raises_the_others_are_done(intfit, picture, monkeypatch, error):
+    sound, first = api.encode, []
+
+    def encode(*args: object, **options: object) -> object:
+        if not first:
+            first.append(True)
+            raise error
+        return sound(*args, **options)
+
+    monkeypatch.setattr(api, "encode", encode)
+    photo(40).save("b.png")
+    run = intfit("encode", picture, "b.png", *QUICK, "--json")
+    assert run.code == 1
+    assert [line["ok"] for line in lines(run.out)] == [False, True]
+    assert len([line for line in run.err.splitlines() if line.startswith("intfit: ")]) == 1
+    assert "Traceback" not in run.err
+
+
+def test_names_that_no_file_can_have_fail_alone(intfit, picture):
+    Path("loop").symlink_to("loop")
+    run = intfit("encode", "loop", "n" * 300 + ".png", picture, *QUICK, "--json")
+    assert run.code == 1
+    assert [line["ok"] for line in lines(run.out)] == [False, False, True]
+    written = intfit("encode", picture, "-o", "loop/x/y", *QUICK)
+    assert written.code == 1
+    assert "cannot write" in written.err
+
+
+def test_a_message_is_short_and_harmless_whatever_a_file_says(intfit, monkeypatch, picture):
+    def refuse(*args: object, **options: object) -> None:
+        raise ValueError("\x1b[2J" + "x" * 100_000)
+
+    monkeypatch.setattr(api, "encode", refuse)
+    run = intfit("encode", picture, *QUICK)
+    assert run.code == 1
+    assert len(run.err) < 500
+    assert "\x1b" not in run.err
+
+
+@pytest.mark.parametrize(
+    ("redirection", "command", "told"),
+    [
+        ("<&-", "encode - -o x.safetensors", "standard input is closed"),
+        (">&-", "decode a.safetensors -o - --format png", "standard output is closed"),
+        ("> /dev/full", "info a.safetensors", "No space left"),
+        ("2>&-", "info nothing.safetensors", ""),
+    ],
+)
+def test_a_closed_stream_is_one_line_and_no_traceback(redirection, command, told):
+    Path("a.safetensors").write_bytes(api.encode(png(photo()), Settings(effort=1)).data)
+    shell = f"{sys.executable} -m intfit {command} {redirection}"
+    run = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert told in run.stderr
+    assert len(run.stderr.splitlines()) <= 1
+
+
+def test_an_empty_output_is_made_anew_and_one_that_appears_is_skipped(intfit, picture, monkeypatch):
+    output = Path("photo.png.safetensors")
+    output.touch()
+    run = intfit("encode", picture, *QUICK, "--skip-existing")
+    assert run.code == 0
+    assert "empty" in run.err
+    assert output.stat().st_size
+
+    def lose_the_race(job: Job, data: bytes, *, force: bool) -> None:
+        raise OutputExistsError("it has appeared meanwhile")
+
+    output.unlink()
+    monkeypatch.setattr("intfit.cli.run.write_output", lose_the_race)
+    skipped = intfit("encode", picture, *QUICK, "--skip-existing", "--json")
+    assert skipped.code == 0
+    assert lines(skipped.out)[0]["skipped"] is True
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_without_force_nothing_that_exists_is_replaced(monkeypatch, linked):
+    if not linked:
+
+        def refuse(*names: object) -> None:
+            raise OSError("no links here")
+
+        monkeypatch.setattr(files.os, "link", refuse)
+    job = Job(None, Path("out"))
+    write_output(job, b"one", force=False)
+    with pytest.raises(OutputExistsError):
+        write_output(job, b"two", force=False)
+    assert Path("out").read_bytes() == b"one"
+    write_output(job, b"three", force=True)
+    assert Path("out").read_bytes() == b"three"
+    assert list(Path().iterdir()) == [Path("out")]
+
+
+def test_pictures_of_one_stem_in_one_folder_decode_to_two_files(intfit):
+    photo().save("x.png")
+    photo().save("x.jpg")
+    assert intfit("encode", "x.png", "x.jpg", *QUICK).code == 0
+    assert intfit("decode", "x.png.safetensors", "x.jpg.safetensors").code == 0
+    assert {path.name for path in Path().glob("*decoded*")} == {
+        "x.decoded.png",
+        "x.jpg.decoded.png",
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_window_of_writing_leaves_nothing(number):
+    """It comes when the temporary file is there and has not yet got its name."""
+    code = (
+        "import os, signal, sys\n"
+        "from intfit.jobs.interrupts import raise_on_termination\n"
+        "from intfit.jobs import files\n"
+        "from pathlib import Path\n"
+        "raise_on_termination()\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "files.write_output(files.Job(None, Path('out')), b'data', force=True)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(int(number))], capture_output=True, text=True, check=False
+    )
+    assert "TerminatedError" in run.stderr
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_worker_that_hangs_is_noticed(monkeypatch):
+    code = "import os, signal\ndef work(*_): os.kill(os.getpid(), signal.SIGSTOP)\n"
+    Path("hanging.py").write_text(code)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    work = importlib.import_module("hanging").work
+    monkeypatch.setattr(pool, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "LOOKS", 20)
+    told = []
+    workers = pool.Pool(work, 1)
+    outcomes = pool.dispatch(workers, iter([(0, (b"", ""))]), lambda at, event: told.append(event))
+    ((position, outcome),) = outcomes
+    assert position == 0
+    assert isinstance(outcome, pool.Failed)
+    assert "hung, twice" in str(outcome.error)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--depth", 3), "--depth is for --field siren"),
+        (("--omega", 20), "--omega is for --field siren"),
+        (("--profile", "open", "--precision", "float16"), "--precision is for --field siren"),
+        (("--width", 100), "--width 100 is above 64"),
+    ],
+)
+def test_what_the_network_beside_latents_does_not_have_is_refused(intfit, picture, options, word):
+    run: Run = intfit("encode", picture, *options)
+    assert run.code == 2
+    assert word in run.err
+
+
+def test_options_of_a_fit_act_on_the_network_beside_latents(intfit):
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 255, (12, 16, 3), np.uint8).repeat(12, axis=0).repeat(12, axis=1)
+    Image.fromarray(blocks).save("photo.png")
+    options = (
+        "--steps",
+        60,
+        "--width",
+        8,
+        "--teacher",
+        "uniform",
+        "--threads",
+        1,
+        "--device",
+        "cpu",
+    )
+    line = lines(intfit("encode", "photo.png", "--json", "-q", 30, *options).out)[0]
+    assert line["network"].startswith("latents")
+    assert "SIREN" in line["network"]
+    run = intfit("encode", "photo.png", "-f", "-q", 30, *options, "--save-selection", "maps")
+    assert run.code == 0, run.err
+    assert Path("maps").exists() or "no maps" in run.err
+
+
+def test_time_bounds_an_encode_of_latents(intfit, picture):
+    run = intfit("encode", picture, "--max-time", 0.1, "--json")
+    assert run.code == 0
+    assert lines(run.out)[0]["network"].startswith("latents")
+
+
+def test_a_network_that_will_not_be_worth_its_bytes_is_given_up_early(monkeypatch):
+    judged = []
+
+    class Hopeless:
+        def __init__(self, *args: object) -> None: ...
+
+        def __call__(self, network: object) -> float:
+            judged.append(network)
+            return 0.0
+
+    monkeypatch.setattr(postfilter_training, "_GainEstimate", Hopeless)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (80, 96, 3), np.uint8)
+    seen = []
+    hooks = api.Hooks(progress=lambda progress: seen.append(progress.fraction))
+    made = api.encode(png(Image.fromarray(noise)), Settings(steps=200, quality=40), hooks=hooks)
+    assert made.network.endswith("SIREN not worth its bytes")
+    assert made.steps == 0
+    assert len(judged) == 1
+    assert all(fraction <= 0.2 for fraction in seen)
