@@ -5,7 +5,26 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; an interrupt exits with 130, wherever it falls."""
+    """Run the command line, and exit with its code.
+
+    An interrupt exits with 130, wherever it falls; SIGTERM and SIGHUP end the process as they do
+    others, once what was begun is cleaned up.
+    """
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        code = 130
+    interrupts = sys.modules.get(f"{__package__}.jobs.interrupts")
+    if interrupts is not None and (number := interrupts.TerminatedError.number) is not None:
+        print("intfit: terminated", file=sys.stderr)
+        interrupts.die_of(number)
+    if code == 130:
+        print("intfit: interrupted", file=sys.stderr)
+    sys.exit(_flush() or code)  # type: ignore[arg-type]
+
+
+def _run() -> object:
+    """Run the command line; its exit code."""
     _open_closed_streams()
     # NumPy's products are of a few columns: threads cost them more than they gain, and two workers
     # get in each other's way. PyTorch has threads of its own, except on ARM.
@@ -15,35 +34,32 @@ def main() -> None:
     # for one that does not run. So they sleep after some microseconds.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    from .jobs.interrupts import TerminatedError, die_of, raise_on_termination
+    from .jobs.interrupts import raise_on_termination
     from .jobs.memory import keep_freed_memory
 
     raise_on_termination()
     keep_freed_memory()
-    code: object = 0
-    try:
-        from .cli import app
+    from .cli import app
 
+    try:
         app()
-    except KeyboardInterrupt:
-        code = 130
     except SystemExit as end:
-        code = end.code
-    if TerminatedError.number is not None:
-        print("intfit: terminated", file=sys.stderr)
-        die_of(TerminatedError.number)
-    if code == 130:
-        print("intfit: interrupted", file=sys.stderr)
+        return end.code
+    return 0
+
+
+def _flush() -> int:
+    """Write what standard output has buffered; an exit code where that cannot be done."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        # what is buffered cannot be written, and would be tried again on the way out
+        # it would be tried again on the way out
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             print(f"intfit: standard output: {error.strerror}", file=sys.stderr)
-        code = code or 1
-    sys.exit(code)  # type: ignore[arg-type]
+        return 1
+    return 0
 
 
 def _open_closed_streams() -> None:
