@@ -4,6 +4,7 @@ import json
 import struct
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -535,3 +536,12 @@ def test_mutated_files_raise_nothing_foreign(seed, draw):
         reason = str(error)
     assert len(reason) < 300
     assert reason.isprintable()
+
+
+def test_a_fit_that_finds_no_surface_says_so(intfit):
+    plate = trimesh.creation.box((1, 1, 0.004))
+    Path("plate.stl").write_bytes(plate.export(file_type="stl"))
+    run = intfit("encode", "plate.stl", "--steps", 1, "--width", 4, "--depth", 1, "--lr", 1e-6)
+    assert run.code == 1
+    assert "no surface" in run.err
+    assert not Path("plate.stl.safetensors").exists()

@@ -10,8 +10,8 @@ from ...coding.container import PAYLOAD, Stored
 from ...coding.tensors import Tensors, store_open, store_payload
 from ...errors import FileFormatError, MediaError, UsageError
 from ...networks.siren import Siren, set_parameters
-from ...training.evaluation import MEASURE, measure
-from ...training.examples import examples_of
+from ...training.evaluation import MEASURE, evaluate, measure
+from ...training.examples import Examples, examples_of
 from ...training.quantisation import Steps, quantise
 from ...training.session import Session, start_session, train, train_quantised
 from ..assemble import assemble, overhead_bytes
@@ -52,6 +52,8 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     # measured after rounding: the distortion reported is that of the file
     examples, generator = session.examples, session.generator
     distortion = measure(network, examples, count=MEASURE, generator=generator)
+    if examples.metric == "iou" and not distortion and not _has_inside(network, examples):
+        raise MediaError("the fit found no surface: a higher --effort may, unless it is too thin")
     reached = None
     if plan.goal is not None:
         metric = plan.goal.metric
@@ -79,6 +81,16 @@ def start_training(prepared: Prepared, wrap_teacher: WrapTeacher | None = None) 
     if wrap_teacher is None:
         return session
     return replace(session, teacher=wrap_teacher(session.teacher, prepared, None))
+
+
+def _has_inside(network: Siren, examples: Examples) -> bool:
+    """Whether the field is negative at any example that lies inside the surface."""
+    coords, targets = examples.gather(torch.arange(examples.n, device=_device(network)))
+    return bool((evaluate(network, coords[targets[:, 0] < 0]) < 0).any())
+
+
+def _device(network: Siren) -> torch.device:
+    return next(network.parameters()).device
 
 
 def _arrays(network: Siren) -> Tensors:
