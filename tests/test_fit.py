@@ -52,7 +52,7 @@ def test_fit_has_the_options_of_encode_but_those_it_decides(intfit, picture):
 
 @pytest.mark.parametrize("kind", ["image", "audio"])
 def test_networks_of_one_seed_and_architecture_begin_with_the_same_weights(intfit, kind):
-    """A data set of networks, as learning on weights needs it; the size of a medium is no matter."""
+    """A data set of networks, as learning on weights needs it, of media of different sizes."""
     if kind == "image":
         names = ["a.png", "b.png"]
         photo(40, 24).save("a.png")

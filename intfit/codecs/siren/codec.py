@@ -1,16 +1,22 @@
 """A plain SIREN as a field, for every medium: trained step by step, then quantised and packed."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...coding import weights
 from ...coding.container import Stored
+from ...coding.header import Header
 from ...coding.tensors import Tensors, payload_of, read_open
 from ...networks.architecture import SirenConfig
 from ...plan import Plan
 from ...settings import Settings
 from ...signals import Evaluate
 from ..protocol import Encoding, Hooks, Prepared
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .evaluation import SirenField
 
 DECODES_ON_DEVICE = True
 
@@ -64,6 +70,24 @@ def decode(tensors: Tensors, config: SirenConfig, device: str) -> Evaluate:
     from .evaluation import load_network
 
     return load_network(tensors, config, device)
+
+
+def make_module(field: "SirenField", config: SirenConfig) -> "nn.Module":
+    """The network itself, with the names of a file's tensors; its parameters can be trained."""
+    from .evaluation import copy_network
+
+    return copy_network(field, config)
+
+
+def write_onnx(tensors: Tensors, config: SirenConfig, header: Header) -> bytes:
+    """The network as an ONNX model.
+
+    Raises:
+        UsageError: if onnx is missing, or the network is too large for its files.
+    """
+    from .onnx_model import build_model
+
+    return build_model(tensors, config, header)
 
 
 def parts(payload: bytes, config: SirenConfig) -> dict[str, float]:
