@@ -3,6 +3,8 @@
 import inspect
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -414,3 +416,51 @@ def test_without_onnx_it_is_said_how_to_get_it(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UsageError, match=r"intfit\[onnx\]"):
         export(files["siren image"], suffix=".onnx")
+
+
+# --- documentation -------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blocks(page: str) -> list[str]:
+    """The Python code of a how-to."""
+    text = (ROOT / "docs" / "how-to" / page).read_text()
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_code_in_the_how_to_for_python_works(capsys):
+    shutil.copytree(ROOT / "samples", "samples")
+    names: dict[str, object] = {}
+    for block in blocks("python.md"):
+        exec(block, names)
+    assert names["pixels"].shape == (240, 320, 3)
+    assert names["samples"].shape == (4000, 1)
+    assert names["flac"][:4] == b"fLaC"
+    assert "100%" in capsys.readouterr().out
+
+
+def test_the_code_in_the_how_to_on_networks_works():
+    shutil.copytree(ROOT / "samples", "samples")
+    in_torch, _, matrix = blocks("networks.md")
+    names: dict[str, object] = {}
+    exec(in_torch, names)
+    assert names["slope"].shape == (2, 2)
+    Path("w").mkdir()
+    for name in ("a", "b"):
+        shutil.copy("photo.safetensors", f"w/{name}.safetensors")
+    exec(matrix, names)
+    assert names["matrix"].shape == (2, info("photo.safetensors")["parameters"])
+
+
+@pytest.mark.parametrize("name", ["siren image", "siren audio", "siren mesh"])
+def test_the_ten_lines_that_need_no_intfit_read_an_exported_file(files, name):
+    Path("photo.safetensors").write_bytes(export(files[name]))
+    (loader,) = [block for block in blocks("networks.md") if "def siren" in block]
+    assert "intfit" not in re.sub(r'"intfit"', "", loader)
+    names: dict[str, object] = {}
+    exec(loader, names)
+    field = load(files[name], device="cpu")
+    coords = points(field, 50).astype(np.float32)
+    values = names["siren"](torch.from_numpy(coords)).numpy()
+    np.testing.assert_allclose(values, field(coords), atol=2e-5)
