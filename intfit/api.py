@@ -25,7 +25,7 @@ from .media import medium, sniff
 from .media.arrays import Arrays
 from .plan import make_plan
 from .settings import GOAL_METRICS, Settings, check_settings, flag
-from .signals import Floats, Signal
+from .signals import Evaluate, Floats, Signal
 from .targets import Asked
 
 __all__ = [
@@ -239,7 +239,7 @@ def load(
     codec = codec_of(header.field, header.medium)
     needed = codec.DECODES_ON_DEVICE
     chosen = _choose_device(device, needed=needed)
-    field = codec.decode(tensors, config, chosen)
+    field: Evaluate = codec.decode(tensors, config, chosen)
 
     def evaluate(coords: Floats) -> Floats:
         with _threads(threads, needed=needed):
