@@ -1,29 +1,42 @@
-"""Media files as small neural networks: fit a SIREN, decode it at any resolution.
+"""Media files as small neural networks: fit a field, use it, decode it at any resolution.
 
 import intfit
-encoded = intfit.encode(Path("photo.png").read_bytes(), intfit.Settings(effort=3))
-field = intfit.load(encoded.data)          # callable: coordinates [B, 2] to values [B, 3]
-png = intfit.decode(field, suffix=".png").data
+encoded = intfit.encode("photo.png", intfit.Settings(effort=3), path="photo.safetensors")
+field = intfit.load("photo.safetensors")     # callable: coordinates [..., 2] to values [..., 3]
+intfit.decode(field, scale=4, path="large.png")
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import decode, encode, load
+    from .api import Decoded, Encoded, decode, encode, export, load, verify
+    from .codecs.protocol import Hooks
+    from .errors import IntfitError
+    from .field import Field
+    from .inspection import info
     from .settings import Settings
 
 __version__ = "0.1.0"
-__all__ = ["Settings", "__version__", "decode", "encode", "load"]
+__all__ = [
+    "Decoded", "Encoded", "Field", "Hooks", "IntfitError", "Settings", "__version__", "decode",
+    "encode", "export", "info", "load", "verify",
+]  # fmt: skip
+
+#: Where each name comes from. It is imported on first use: `import intfit` takes no time, and
+#: `intfit --help` needs none of what these import.
+_MODULES = dict.fromkeys(
+    ("Decoded", "Encoded", "decode", "encode", "export", "load", "verify"), "api"
+) | {
+    "Field": "field",
+    "Hooks": "codecs.protocol",
+    "IntfitError": "errors",
+    "Settings": "settings",
+    "info": "inspection",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: `intfit --help` needs none of what these import.
-    if name == "Settings":
-        from .settings import Settings
-
-        return Settings
-    if name in ("decode", "encode", "load"):
-        from . import api
-
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

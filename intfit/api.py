@@ -1,14 +1,15 @@
-"""The public Python API: a medium's bytes to a file's bytes, and back.
+"""The public Python API: a medium to a file's bytes, and back.
 
 Imports torch only where a network is trained, or a SIREN evaluated: latents do without, in less
 time than importing it takes.
 """
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack
 
 from .codecs import choose_field, codec_of, read_config
 from .codecs.assemble import overhead_bytes
@@ -17,12 +18,23 @@ from .coding import container
 from .coding.facts import check_facts
 from .coding.tensors import Tensors, store_open
 from .errors import FileFormatError, MediaError, UsageError
+from .field import Field, make_target, render
+from .inputs import File, FilePath, read_file, read_source
 from .limits import USUAL, Limits
 from .media import medium, sniff
+from .media.arrays import Arrays
 from .plan import make_plan
 from .settings import GOAL_METRICS, Settings, check_settings, flag
-from .signals import Coordinates, Evaluate, Floats, Signal
+from .signals import Evaluate, Floats, Signal
+from .targets import Asked
 
+__all__ = [
+    "Decoded", "Encoded", "Field", "Hooks", "Settings", "decode", "encode", "export", "load",
+    "prepare", "render", "verify",
+]  # fmt: skip
+
+#: A medium: a file, by its path or its bytes, or arrays.
+Source = File | Arrays
 #: The metrics that a goal can be given in, by the medium's own.
 REACHABLE = {"psnr": {"psnr"}, "snr": {"psnr", "snr"}, "iou": {"mean_distance"}}
 
@@ -58,36 +70,6 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Field:
-    """The field in a file, and the facts of its medium.
-
-    Call it with coordinates ``[B, d]`` in [-1, 1] along the longest axis, in the order (y, x), (t)
-    or (x, y, z): it gives values ``[B, c]`` in about [-1, 1]. Give the coordinates of a recording
-    longer than a few seconds in float64: float32 does not tell its samples apart.
-    """
-
-    kind: str
-    evaluate: Evaluate
-    config: Config
-    facts: dict[str, Any]
-    device: str
-    limits: Limits = USUAL
-
-    def __call__(self, coords: Coordinates) -> Floats:
-        """Values ``[B, c]``, float32, at coordinates ``[B, d]``, float64 or float32.
-
-        Raises:
-            FileFormatError: if a value is not a number.
-        """
-        coords = np.asarray(coords)
-        precise = coords if coords.dtype == np.float64 else coords.astype(np.float32)
-        values = self.evaluate(precise)
-        if not np.isfinite(values).all():
-            raise FileFormatError("damaged: the network gives values that are not numbers")
-        return values
-
-
-@dataclass(frozen=True)
 class Decoded:
     """What :func:`decode` made: the medium's bytes, and what there is to say of them.
 
@@ -101,35 +83,57 @@ class Decoded:
 
 
 def encode(
-    data: bytes,
+    source: Source,
     settings: Settings | None = None,
     *,
     suffix: str = "",
     kind: str | None = None,
+    rate: int | None = None,
     hooks: Hooks | None = None,
+    path: FilePath | None = None,
 ) -> Encoded:
-    """Fit a field to a medium's bytes and pack it.
+    """Fit a field to a medium and pack it.
 
-    ``suffix`` (``.png``) hints at the format; ``kind`` (``image``, ``audio``, ``mesh``) overrides
-    what the content says. The distortion reported is that of the parameters as stored.
+    ``source`` is one of
+
+    * a path (``str`` or ``os.PathLike``), or a file's ``bytes``, whose format ``suffix``
+      (``.png``) hints at;
+    * pixels: an array ``[H, W]`` or ``[H, W, C]``, uint8, uint16 or float32. float32 of one channel
+      may have any range; uint16 and float32 colours (from 0 to 1) are kept at 8 bits;
+    * samples: an array ``[T]`` or ``[T, C]``, float32 of full scale 1 or int16, with their ``rate``
+      in Hz;
+    * a mesh: a pair of vertices ``[V, 3]`` and faces ``[F, 3]``.
+
+    ``kind`` (``image``, ``audio``, ``mesh``) overrides what a file's content says. With ``path``,
+    the file is written there, too, over what is there. The distortion reported is that of the
+    parameters as stored.
 
     Raises:
-        IntfitError: if the bytes cannot be fitted, or the settings make no sense for them.
+        IntfitError: if the medium cannot be fitted, or the settings make no sense for it.
+        ValueError: if an array has not the shape or the type of a medium.
+        OSError: if a file cannot be read or written.
     """
-    prepared = prepare(data, settings or Settings(), suffix=suffix, kind=kind)
-    del data
+    given = read_source(source, suffix=suffix, rate=rate)
+    del source
+    prepared = prepare(
+        given.data, settings or Settings(), suffix=given.suffix, kind=given.kind or kind
+    )
+    notes = given.notes
+    del given
     codec = codec_of(prepared.field, prepared.kind)
     with _threads(prepared.settings.threads, needed=codec.trains(prepared.plan)):
         encoding = codec.encode(prepared, hooks or Hooks())
+    if path is not None:
+        Path(path).write_bytes(encoding.data)
     signal, module = prepared.signal, medium(prepared.kind)
-    rate_name, rate = module.rate(signal.facts, len(encoding.data))
+    rate_name, rate_reached = module.rate(signal.facts, len(encoding.data))
     return Encoded(
         data=encoding.data,
         kind=prepared.kind,
         samples=module.count_samples(signal.facts),
         raw_size=module.raw_size(signal.facts),
         rate_name=rate_name,
-        rate=rate,
+        rate=rate_reached,
         parameters=encoding.config.count(),
         network=encoding.network,
         metric=signal.metric,
@@ -140,7 +144,7 @@ def encode(
         device=prepared.device,
         teacher=encoding.teacher,
         seed=prepared.plan.seed,
-        notes=(*signal.notes, *encoding.notes),
+        notes=(*notes, *signal.notes, *encoding.notes),
     )
 
 
@@ -218,28 +222,31 @@ def _choose_device(name: str, *, needed: bool) -> str:
 
 
 def load(
-    data: bytes, *, device: str = "auto", threads: int | None = None, limits: Limits = USUAL
+    file: File, *, device: str = "auto", threads: int | None = None, limits: Limits = USUAL
 ) -> Field:
-    """The field in a file's bytes; ``threads`` bounds the CPU threads that evaluate it.
+    """The field in a file, given by its path or its bytes.
 
+    ``device`` evaluates it (latents need none); ``threads`` bounds the CPU threads that do.
     ``limits`` bound what the file may ask for, here and in what is made of the field.
 
     Raises:
         FileFormatError: if it is not a sound intfit file.
         DeviceError: if a device asked for by name is not there.
+        OSError: if it cannot be read.
     """
-    layout, config, tensors = _read(data, limits)
+    layout, config, tensors = _read(read_file(file), limits)
     header = layout.header
     codec = codec_of(header.field, header.medium)
     needed = codec.DECODES_ON_DEVICE
     chosen = _choose_device(device, needed=needed)
-    field = codec.decode(tensors, config, chosen)
+    field: Evaluate = codec.decode(tensors, config, chosen)
 
     def evaluate(coords: Floats) -> Floats:
         with _threads(threads, needed=needed):
             return field(coords)
 
-    return Field(header.medium, evaluate, config, header.facts, chosen, limits)
+    make_module = partial(codec.make_module, field, config)
+    return Field(header.medium, evaluate, config, header.facts, chosen, limits, make_module)
 
 
 def _read(data: bytes, limits: Limits) -> tuple[container.Layout, Config, Tensors]:
@@ -255,50 +262,86 @@ def _read(data: bytes, limits: Limits) -> tuple[container.Layout, Config, Tensor
     return layout, config, codec_of(header.field, header.medium).unpack(stored, config)
 
 
-def export(data: bytes, *, limits: Limits = USUAL) -> bytes:
-    """The file in ``data`` in the open profile: named float32 tensors.
+def export(file: File, *, suffix: str = ".safetensors", limits: Limits = USUAL) -> bytes:
+    """The network in a file, for other programs to read.
+
+    ``.safetensors``: the same file in the open profile, named float32 tensors. ``.onnx``: a model
+    from coordinates ``[B, d]`` to values ``[B, c]``, of a SIREN only; needs ``intfit[onnx]``.
 
     Raises:
         FileFormatError: if it is not a sound intfit file.
+        UsageError: if it holds no network that the format can express, or onnx is missing.
+        OSError: if it cannot be read.
     """
-    layout, _, tensors = _read(data, limits)
-    return container.dump(layout.header, store_open(tensors))
+    layout, config, tensors = _read(read_file(file), limits)
+    if suffix.lower() != container.ONNX_SUFFIX:
+        return container.dump(layout.header, store_open(tensors))
+    codec = codec_of(layout.header.field, layout.header.medium)
+    return codec.write_onnx(tensors, config, layout.header)
 
 
-def decode(field: Field, target: Any = None, *, suffix: str = "") -> Decoded:
-    """Render a field and write a file of the format that ``suffix`` names.
+def decode(
+    field: Field | File,
+    target: Any = None,
+    *,
+    suffix: str = "",
+    path: FilePath | None = None,
+    **asked: Unpack[Asked],
+) -> Decoded:
+    """Render a field, or that in a file, and make a file of the format that ``suffix`` names.
 
-    ``target`` is a ``Target`` of the medium's module: the native resolution by default.
+    At its native resolution, unless the keywords of :meth:`.Field.render` say otherwise:
+    ``scale``, ``size`` or ``region`` of an image; ``sample_rate``, ``start`` or ``duration`` of a
+    recording; ``resolution`` or ``voxel`` of a surface. (``target``, a ``Target`` of the medium's
+    module, says the same.) With ``path``, the file is written there, too, over what is there, in
+    the format of its suffix.
 
     Raises:
-        IntfitError: if the target lies outside the medium, or the format cannot be written.
+        IntfitError: if the target lies outside the medium or is for another one, or the format
+            cannot be written.
+        ValueError: if both ``target`` and keywords are given.
+        OSError: if a file cannot be read or written.
     """
+    field = as_field(field)
     module = medium(field.kind)
-    target = target or module.Target()
-    suffix = suffix or module.DEFAULT_SUFFIX
+    if target is not None and asked:
+        raise ValueError("target and keywords both say what to decode: give one")
+    target = target or make_target(field.kind, **asked)
+    suffix = suffix or (Path(path).suffix if path is not None else "") or module.DEFAULT_SUFFIX
     module.check_format(suffix)  # before the work
     rendered = render(field, target)
     data, notes = module.write(rendered, field.facts, target, suffix)
     size = module.describe(rendered, field.facts, target, written=data)
+    if path is not None:
+        Path(path).write_bytes(data)
     return Decoded(data, field.kind, size, notes)
 
 
-def render(field: Field, target: Any) -> Any:
-    """The medium at the resolution of ``target``, a ``Target`` of the medium's module."""
-    return medium(field.kind).render(field, field.facts, target, limits=field.limits)
+def as_field(field: Field | File) -> Field:
+    """The field itself, or that in a file."""
+    return load(field) if isinstance(field, str | os.PathLike | bytes) else field
 
 
-def verify(field: Field, original: bytes, *, suffix: str = "") -> dict[str, float | None]:
-    """The distortions of a field, decoded at the original's resolution, from the original.
+def verify(field: Field | File, original: Source, *, suffix: str = "") -> dict[str, float | None]:
+    """The distortions of a field, or of that in a file, at the original's resolution.
 
-    ``suffix`` hints at the original's format.
+    ``original`` is whatever :func:`encode` takes; samples are at the field's own rate. ``suffix``
+    hints at the format of bytes. Gives ``psnr`` (dB) and ``ssim`` of an image, ``snr`` and
+    ``log_spectral_distance`` (dB) of a recording, ``iou``, ``mean_distance`` and ``max_distance``
+    (% of the box diagonal) of a mesh; None where one is not defined.
 
     Raises:
         IntfitError: if the original cannot be read, or is not of the same size.
+        ValueError: if an array has not the shape or the type of a medium.
+        OSError: if a file cannot be read.
     """
+    field = as_field(field)
     module = medium(field.kind)
+    given = read_source(original, suffix=suffix, rate=field.facts.get("sample_rate"))
     try:
-        measure = module.compare_with(original, field.facts, suffix=suffix, limits=field.limits)
+        measure = module.compare_with(
+            given.data, field.facts, suffix=given.suffix, limits=field.limits
+        )
     except MediaError as error:
         raise MediaError(f"the original: {error}") from None
     result: dict[str, float | None] = measure(render(field, module.Target()))

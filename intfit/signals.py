@@ -5,7 +5,7 @@ they need none of it. :mod:`.training.examples` turns a signal into examples to 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -119,6 +119,19 @@ class DistanceSamples:
     def out_features(self) -> int:
         """Values of a point: the distance."""
         return 1
+
+
+#: The axes of coordinates, in order, by their number.
+AXES = {1: "(t)", 2: "(y, x)", 3: "(x, y, z)"}
+
+
+def check_coordinates(shape: Sequence[int], features: int) -> None:
+    """Raise ValueError unless ``shape`` is that of coordinates ``[..., features]``."""
+    if not shape or shape[-1] != features:
+        raise ValueError(
+            f"coordinates of shape {tuple(shape)}: this field takes [..., {features}], "
+            f"{AXES[features]} in [-1, 1]"
+        )
 
 
 #: What the reader of a medium gives.

@@ -9,6 +9,7 @@ from .bench.rd import app as bench
 from .decode import decode
 from .encode import encode
 from .export import export
+from .fit import fit
 from .inspect import info, verify
 from .options import Sectioned
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 app.add_typer(bench, name="bench")
-for command in (encode, decode, info, verify, export):
+for command in (encode, fit, decode, info, verify, export):
     app.command(cls=Sectioned, no_args_is_help=True)(command)
 
 

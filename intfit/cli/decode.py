@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from ..jobs.files import Job, decoded_name, is_nameless
 from ..jobs.parallelism import Parallelism
 from ..jobs.phrases import format_duration, format_size, printable
 from ..jobs.tasks import Product
+from ..targets import Asked, check_asked
 from . import options
 from .errors import report_errors
 from .options import OUTPUT, option
@@ -44,49 +45,21 @@ def numbers(flag: str, text: str, separator: str, count: int) -> list[float]:
     return values
 
 
-def target_options(
-    scale: float | None,
-    size_text: str | None,
-    region: str | None,
-    sample_rate: int | None,
-    start: float | None,
-    seconds: float | None,
-    resolution: int | None,
-    voxel: float | None,
-) -> dict[str, dict[str, Any]]:
-    """What was asked of each kind, as keywords of its ``Target``; checked as far as one can.
+def parse_asked(asked: dict[str, Any]) -> Asked:
+    """What was asked, its texts of a size and a region read, and checked as far as one can.
 
     Raises:
         UsageError: if two options contradict each other or one is out of its range.
     """
-    if scale is not None and size_text is not None:
-        raise UsageError("--scale and --size both set the resolution: give one")
-    if resolution is not None and voxel is not None:
-        raise UsageError("--resolution and --voxel both set the resolution: give one")
-    positive: dict[str, float | None] = {
-        "--scale": scale,
-        "--sample-rate": sample_rate,
-        "--voxel": voxel,
-    }
-    positive |= {"--duration": seconds, "--resolution": resolution}
-    for flag, given in positive.items():
-        if given is not None and not 0 < given < 1e9:
-            raise UsageError(f"{flag} {given:g} is not above 0 and below 1e9")
-    if start is not None and not 0 <= start < 1e9:
-        raise UsageError(f"--start {start!r} is not a time in seconds")
-    image: dict[str, Any] = {"scale": scale, "size": None, "region": None}
-    if size_text is not None:
-        across, down = numbers("--size", size_text, "x", 2)
+    check_asked(asked)
+    if (size := asked["size"]) is not None:
+        across, down = numbers("--size", size, "x", 2)
         if across != int(across) or down != int(down) or min(across, down) < 1:
-            raise UsageError(f"--size {size_text!r} is not in whole pixels")
-        image["size"] = (int(across), int(down))
-    if region is not None:
-        image["region"] = tuple(numbers("--region", region, ",", 4))
-    return {
-        "image": image,
-        "audio": {"sample_rate": sample_rate, "start": start, "duration": seconds},
-        "mesh": {"resolution": resolution, "voxel": voxel},
-    }
+            raise UsageError(f"--size {size!r} is not in whole pixels")
+        asked["size"] = (int(across), int(down))
+    if asked["region"] is not None:
+        asked["region"] = tuple(numbers("--region", asked["region"], ",", 4))
+    return cast("Asked", asked)
 
 
 def decode(
@@ -162,9 +135,13 @@ def decode(
 
     with report_errors(report, debug):
         parallelism = Parallelism.parse(jobs_text, cluster, threads)
-        wanted = target_options(
-            scale, size_text, region, sample_rate, start, seconds, resolution, voxel
-        )
+        asked = parse_asked(
+            {
+                "scale": scale, "size": size_text, "region": region,
+                "sample_rate": sample_rate, "start": start, "duration": seconds,
+                "resolution": resolution, "voxel": voxel,
+            }
+        )  # fmt: skip
         jobs = plan_jobs(
             files or [], files_from, output, output_dir, renamed=renamed, as_json=as_json
         )
@@ -183,7 +160,7 @@ def decode(
             jobs,
             partial(
                 tasks.decode,
-                wanted=wanted,
+                asked=asked,
                 device=device,
                 threads=parallelism.threads,
                 limit=limit,

@@ -1,15 +1,20 @@
 """``intfit export``."""
 
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..coding.container import ONNX_SUFFIX, SUFFIX
+from ..errors import UsageError
 from ..jobs import tasks
 from ..jobs.files import Job, exported_name
 from ..jobs.phrases import format_size, printable
 from ..jobs.tasks import Product
 from . import options
 from .errors import report_errors
+from .options import OUTPUT, option
 from .report import Reporter
 from .run import RunOptions, plan_jobs, run
 
@@ -24,6 +29,15 @@ def export(
     output: options.Output = None,
     output_dir: options.OutputDir = None,
     files_from: options.FilesFrom = None,
+    format_: Annotated[
+        str | None,
+        option(
+            "--format",
+            panel=OUTPUT,
+            text="safetensors, or onnx for SIRENs (the output's otherwise).",
+            metavar="EXT",
+        ),
+    ] = None,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
     keep_going: options.KeepGoing = True,
@@ -34,17 +48,20 @@ def export(
 ) -> None:
     """Unpack each file's network into plain named float32 tensors.
 
-    Any safetensors reader can use them; intfit decodes them as before.
+    Any safetensors reader can use them; intfit decodes them as before. Or write a SIREN as an ONNX
+    model, from coordinates [B, d] to values [B, c].
 
     \b
-    Example:
+    Examples:
       intfit export photo.png.safetensors -o weights.safetensors
+      intfit export photo.png.safetensors -o photo.onnx
     """
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     with report_errors(report, debug):
+        suffix = choose_suffix(format_, output)
         jobs = plan_jobs(
-            files or [], files_from, output, output_dir, renamed=exported_name,
-            as_json=as_json,
+            files or [], files_from, output, output_dir,
+            renamed=partial(exported_name, suffix=suffix), as_json=as_json,
         )  # fmt: skip
 
         def summarise(job: Job, made: Product) -> None:
@@ -58,6 +75,20 @@ def export(
             jobs,
             tasks.export,
             RunOptions(report, EXPORTED_KEYS, force, keep_going, skip_existing, debug),
-            suffix=lambda job: "",
+            suffix=lambda job: suffix,
             summarise=summarise,
         )
+
+
+def choose_suffix(format_: str | None, output: str | None) -> str:
+    """The format to write: the one asked for, or that of the output's name.
+
+    Raises:
+        UsageError: if that asked for cannot be written.
+    """
+    if format_ is None:
+        return ONNX_SUFFIX if output and Path(output).suffix.lower() == ONNX_SUFFIX else SUFFIX
+    suffix = "." + format_.lstrip(".").lower()
+    if suffix not in (SUFFIX, ONNX_SUFFIX):
+        raise UsageError(f"--format {format_!r} is not safetensors or onnx")
+    return suffix

@@ -5,11 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..codecs import codec_of, read_config
-from ..codecs.protocol import Config
-from ..coding import container
 from ..coding.header import KINDS
 from ..errors import IntfitError, UsageError
+from ..inspection import info as describe_file
 from ..jobs.files import Job, read_input
 from ..jobs.phrases import METRICS, format_metric, format_size, printable
 from . import options
@@ -72,47 +70,19 @@ def info(
             line: dict[str, Any] = dict.fromkeys(INFO_KEYS)
             line |= {"input": name, "ok": True}
             try:
-                layout = container.read_layout(Path(name))
-                config = read_config(layout.header)
-                parts = breakdown(Path(name), config) if verbose else None
+                found = describe_file(name, sizes=verbose)
             except Exception as error:
                 code, message = explain(error, debug=debug)
                 worst = max(worst, code)
                 line |= {"ok": False, "error": message}
                 report.error(f"{printable(name)}: {message}")
             else:
-                header = layout.header
-                line |= {
-                    "bytes": layout.size,
-                    "kind": header.medium,
-                    "facts": header.facts,
-                    "field": {"kind": header.field, **header.network},
-                    "fit": header.fit,
-                    "parameters": config.count(),
-                    "network": config.describe(),
-                    "profile": "packed" if layout.packed else "open",
-                    "types": sorted({dtype for dtype, *_ in layout.tensors.values()}),
-                }
-                if parts is not None:
-                    line["sizes"] = parts
+                line |= found
                 if not as_json:
                     print(page(line))
             report.record(line)
         if worst:
             raise typer.Exit(worst)
-
-
-def breakdown(path: Path, config: Config) -> dict[str, float]:
-    """Bytes that the header and each part of a file take; reads all of it."""
-    from ..coding.tensors import payload_of
-
-    layout, stored = container.load(read_input(Job(path, None)))
-    sizes: dict[str, float] = {"header": layout.start}
-    payload = payload_of(stored)
-    if payload is None:
-        return sizes | {name: len(tensor.data) for name, tensor in stored.items()}
-    header = layout.header
-    return sizes | codec_of(header.field, header.medium).parts(payload, config)
 
 
 def page(line: dict[str, Any]) -> str:

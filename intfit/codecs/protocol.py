@@ -10,8 +10,10 @@ from ..settings import FieldName, Goal, Settings
 if TYPE_CHECKING:  # NumPy and torch come with these, and a command's help needs neither
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from ..coding.container import Stored
+    from ..coding.header import Header
     from ..coding.tensors import Tensors
     from ..signals import Evaluate, Signal
     from ..teachers import Teacher
@@ -19,6 +21,9 @@ if TYPE_CHECKING:  # NumPy and torch come with these, and a command's help needs
 
 #: How to get further than a fit did, for a note on a goal that was missed.
 ADVICE = ": a higher --effort or larger network gets further"
+
+#: Why latents are not exported to ONNX.
+NO_ONNX = "ONNX is for SIRENs, and this file holds latents: export it to .safetensors"
 
 
 class Config(Protocol):
@@ -128,6 +133,20 @@ class Codec(Protocol):
 
     def decode(self, tensors: "Tensors", config: Any, device: str) -> "Evaluate":
         """The field: NumPy coordinates ``[B, d]`` to values ``[B, c]``."""
+
+    def make_module(self, field: Any, config: Any) -> "nn.Module":
+        """A module of torch that computes what ``field`` does, which :meth:`decode` gave.
+
+        Coordinates ``[..., d]`` to values ``[..., c]``, differentiable in the coordinates. It
+        shares no parameters with ``field``.
+        """
+
+    def write_onnx(self, tensors: "Tensors", config: Any, header: "Header") -> bytes:
+        """An ONNX model of the field in a file with this ``header``.
+
+        Raises:
+            UsageError: if the field is no network that ONNX can express.
+        """
 
     def parts(self, payload: bytes, config: Any) -> dict[str, float]:
         """The bytes that each part of a packed payload takes."""

@@ -18,6 +18,8 @@ from ..errors import FileFormatError
 from .header import READABLE, VERSION, Header, parse_json, read_header, write_header
 
 SUFFIX = ".safetensors"
+#: The other format that a network is exported to.
+ONNX_SUFFIX = ".onnx"
 #: The one tensor of the packed profile.
 PAYLOAD = "payload"
 #: Bytes of an element of each tensor type. No file of ours has any other type.

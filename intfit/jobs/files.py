@@ -81,9 +81,10 @@ def encoded_name(source: Path) -> Path:
     return source.parent / (source.name + SUFFIX)
 
 
-def exported_name(source: Path) -> Path:
-    """``photo.png.safetensors`` becomes ``photo.png.open.safetensors``."""
-    return source.parent / (source.name.removesuffix(SUFFIX) + ".open" + SUFFIX)
+def exported_name(source: Path, suffix: str = SUFFIX) -> Path:
+    """``photo.png.safetensors`` becomes ``photo.png.open.safetensors``, or ``photo.png.onnx``."""
+    ending = ".open" + suffix if suffix == SUFFIX else suffix
+    return source.parent / (source.name.removesuffix(SUFFIX) + ending)
 
 
 def decoded_name(source: Path, suffix: str) -> Path:

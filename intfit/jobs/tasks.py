@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..codecs.protocol import Hooks
-from ..errors import UsageError
 from ..limits import Limits
-from ..settings import Settings, flag
+from ..settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..api import Encoded
     from ..codecs.protocol import Prepared
+    from ..targets import Asked
     from ..teachers import Teacher
     from ..training.loop import Progress
 
@@ -164,12 +164,12 @@ def decode(
     suffix: str,
     tell: Tell,
     *,
-    wanted: dict[str, dict[str, Any]],
+    asked: "Asked",
     device: str,
     threads: int | None,
     limit: float = 1.0,
 ) -> Product:
-    """Decode a file to the format ``suffix`` names; ``wanted`` is what was asked of each kind.
+    """Decode a file to the format ``suffix`` names; ``asked`` is what to decode.
 
     Raises:
         IntfitError: as `api.load` and `api.decode`.
@@ -182,8 +182,7 @@ def decode(
     if suffix:  # before the work
         medium(container.parse(data, len(data)).header.medium).check_format(suffix)
     field = api.load(data, device=device, threads=threads, limits=Limits(limit))
-    target = medium(field.kind).Target(**choose(wanted, field.kind))
-    result = api.decode(field, target, suffix=suffix)
+    result = api.decode(field, suffix=suffix, **asked)
     values = {
         "kind": field.kind,
         "bytes_in": len(data),
@@ -195,26 +194,13 @@ def decode(
     return Product(result.data, values, size=result.size)
 
 
-def choose(wanted: dict[str, dict[str, Any]], kind: str) -> dict[str, Any]:
-    """The options for ``kind``.
-
-    Raises:
-        UsageError: if one for another kind was given.
-    """
-    for other, keywords in wanted.items():
-        for name, given in keywords.items():
-            if other != kind and given is not None:
-                raise UsageError(f"{flag(name)} is for {other} files; this one holds {kind}")
-    return wanted[kind]
-
-
 def export(data: bytes, suffix: str, tell: Tell) -> Product:
-    """Unpack a file's network.
+    """Write a file's network in the format that ``suffix`` names.
 
     Raises:
-        FileFormatError: if it is not a sound intfit file.
+        IntfitError: as `api.export`.
     """
     from .. import api
 
-    result = api.export(data)
+    result = api.export(data, suffix=suffix)
     return Product(result, {"bytes_in": len(data), "bytes_out": len(result)})

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...coding.container import Stored
+from ...coding.header import Header
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...errors import UsageError
 from ...plan import Plan
@@ -15,12 +17,15 @@ from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
 from ..channels import invert_axes, principal_axes
 from ..latent_steps import Candidate, StepSearch, step_index
-from ..protocol import Encoding, Hooks, Prepared, goal_notes
+from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
 from .blocks import read_size_tensor
 from .config import LEAD, MAX_CHANNELS, MdctConfig
 from .interpolation import SincInterpolation
 from .transform import synthesise
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DECODES_ON_DEVICE = False
 #: Why a setting of training is refused, or has no effect.
@@ -123,6 +128,18 @@ def decode(tensors: Tensors, config: MdctConfig, device: str) -> Evaluate:
         FileFormatError: if their blocks do not fill the recording.
     """
     return SincInterpolation(reconstruct(tensors, config))
+
+
+def make_module(field: SincInterpolation, config: MdctConfig) -> "nn.Module":
+    """The interpolation of the recording's samples, differentiable in the coordinates."""
+    from .module import SincModule
+
+    return SincModule(field.samples)
+
+
+def write_onnx(tensors: Tensors, config: MdctConfig, header: Header) -> bytes:
+    """Latents are no network: raises UsageError."""
+    raise UsageError(NO_ONNX)
 
 
 def reconstruct(tensors: Tensors, config: MdctConfig) -> Floats:

@@ -1,5 +1,8 @@
 """A plain SIREN as a field, for every medium: trained step by step, then quantised and packed."""
 
+from typing import TYPE_CHECKING
+
+from ...coding.header import Header
 from ...coding.tensors import Tensors
 from ...networks.architecture import SirenConfig
 from ...plan import Plan
@@ -9,9 +12,14 @@ from .config import configure
 from .packing import parts, unpack
 
 __all__ = [
-    "DECODES_ON_DEVICE", "configure", "decode", "describe_plan", "encode", "parts", "trains",
-    "unpack",
+    "DECODES_ON_DEVICE", "configure", "decode", "describe_plan", "encode", "make_module", "parts",
+    "trains", "unpack", "write_onnx",
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .evaluation import SirenField
 
 DECODES_ON_DEVICE = True
 
@@ -40,6 +48,24 @@ def decode(tensors: Tensors, config: SirenConfig, device: str) -> Evaluate:
     from .evaluation import load_network
 
     return load_network(tensors, config, device)
+
+
+def make_module(field: "SirenField", config: SirenConfig) -> "nn.Module":
+    """The network itself, with the names of a file's tensors; its parameters can be trained."""
+    from .evaluation import copy_network
+
+    return copy_network(field, config)
+
+
+def write_onnx(tensors: Tensors, config: SirenConfig, header: Header) -> bytes:
+    """The network as an ONNX model.
+
+    Raises:
+        UsageError: if onnx is missing, or the network is too large for its files.
+    """
+    from .onnx_model import build_model
+
+    return build_model(tensors, config, header)
 
 
 def describe_plan(prepared: Prepared) -> str:

@@ -9,8 +9,10 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ...coding.container import Stored
+from ...coding.header import Header
 from ...coding.steps import COARSEST_LATENT_STEP
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...errors import UsageError
@@ -19,12 +21,15 @@ from ...settings import SIREN_SETTINGS, Goal, Settings, refuse_settings
 from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
 from ..latent_steps import RD_LAMBDA, Candidate, StepSearch, step_index
-from ..protocol import Encoding, Hooks, Prepared, goal_notes
+from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
 from .config import MAX_OWN_WIDTH, NEWEST_SHARED, WaveletConfig
 from .interpolation import CubicInterpolation
 from .postfilter import synthesise_filtered
 from .transform import analyse, principal_colours, synthesise
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DECODES_ON_DEVICE = False
 #: From so many bytes of latents on, an own post-filter of this width is worth its bytes.
@@ -268,6 +273,18 @@ def reconstruct(tensors: Tensors, config: WaveletConfig) -> Floats:
 def decode(tensors: Tensors, config: WaveletConfig, device: str) -> Evaluate:
     """The field of these latents; it needs no device."""
     return CubicInterpolation(reconstruct(tensors, config))
+
+
+def make_module(field: CubicInterpolation, config: WaveletConfig) -> "nn.Module":
+    """The interpolation of the picture's pixels, differentiable in the coordinates."""
+    from .module import CubicModule
+
+    return CubicModule(field.samples)
+
+
+def write_onnx(tensors: Tensors, config: WaveletConfig, header: Header) -> bytes:
+    """Latents are no network: raises UsageError."""
+    raise UsageError(NO_ONNX)
 
 
 def parts(data: bytes, config: WaveletConfig) -> dict[str, float]:
