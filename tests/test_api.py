@@ -29,6 +29,8 @@ from intfit.media import mesh, sampling
 from intfit.targets import ASKED, Asked
 
 SIREN = Settings(field="siren", width=8, depth=2, steps=20, device="cpu")
+#: Enough for a field that has a surface.
+SURFACE = replace(SIREN, width=16, steps=300, lr=1e-3)
 LATENT = Settings(effort=2, quality=80)
 
 
@@ -39,8 +41,7 @@ def files() -> dict[str, bytes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(mesh.read.__kwdefaults__, "pool", 1 << 14)
         patch.setattr(sampling, "EVALUATION_POINTS", 1 << 13)
-        surface = replace(SIREN, width=16, steps=300, lr=1e-3)
-        ball = encode((sphere.vertices + 5, sphere.faces), surface).data
+        ball = encode((sphere.vertices + 5, sphere.faces), SURFACE).data
     return {
         "siren image": encode(png(photo()), SIREN).data,
         "siren audio": encode(tone(channels=2), replace(SIREN, profile="open"), rate=8000).data,
@@ -149,8 +150,7 @@ def test_a_mesh_is_fitted_as_its_file_is(small_pools):
     box = trimesh.creation.box((1, 2, 3))
     mesh = np.asarray(box.vertices), np.asarray(box.faces)
     data = bytes(box.export(file_type="obj").encode())
-    settings = replace(SIREN, steps=3)
-    assert encode(mesh, settings).data == encode(data, settings, suffix=".obj").data
+    assert encode(mesh, SURFACE).data == encode(data, SURFACE, suffix=".obj").data
 
 
 @pytest.mark.parametrize(
