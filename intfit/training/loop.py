@@ -109,9 +109,10 @@ def fit(
 
     The schedule takes ``plan.steps`` or ``plan.max_time`` seconds, whichever is over first. Where
     the plan stops at its goal and reaches it early, only the last stretch is left, in proportion.
-    The clock stands still while the caller has a report, and nothing waits for the device in
-    between, but for a check at every :data:`CHECK_STEPS` steps. If it ``restarts``, a fit that stalls starts over, once, with a lower learning rate.
-    A fit that gets much worse than it was returns to its best state, with a lower learning rate.
+    The clock stands still while the caller has a report. Nothing waits for the device in between,
+    but for a check at every :data:`CHECK_STEPS` steps. If it ``restarts``, a fit that stalls starts
+    over, once, with a lower learning rate. A fit that gets much worse than it was returns to its
+    best state, with a lower learning rate.
 
     ``is_promising`` is asked at :data:`PROMISE_AT`, shares of the fit, which it is given.
 
