@@ -132,6 +132,10 @@ USUAL_BITS, FEWEST_BITS, NARROWEST, TENSOR_BYTES = 6.2, 3.0, 4, 4
 #: The learning rate falls with the width to this power.
 LR_POWER = 0.85
 
+#: Noise moves each weight by about the learning rate a step, in any direction. Weight decay stops
+#: that where a hidden layer's weights have grown by this factor since their initialisation.
+WEIGHT_GROWTH = 2.5
+
 #: The share of INT's proportional draws that is uniform.
 UNIFORM_SHARE = 0.2
 #: Ratio, its schedule and the intervals' of teachers that rank all examples, as published.

@@ -20,6 +20,7 @@ from .defaults import (
     TENSOR_BYTES,
     UNIFORM_SHARE,
     USUAL_BITS,
+    WEIGHT_GROWTH,
     MediumDefaults,
     step_seconds,
     widest_network,
@@ -49,6 +50,8 @@ class Plan:
 
     The fit ends after ``steps`` or ``max_time`` seconds, whichever comes first; one may be None.
 
+    ``decay`` is that of :class:`.Adam` in a very long fit; a shorter one has less of it, or none.
+
     ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
     in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes.
     """
@@ -59,6 +62,7 @@ class Plan:
     omega_first: float
     lr: float
     beta2: float
+    decay: float
     steps: int | None
     max_time: float | None
     goal: Goal | None
@@ -128,14 +132,16 @@ def make_plan(
     )
     ratio_schedule = settings.ratio_schedule or usual_schedule
     first_ratio = 1.0 if ratio_schedule == "reverse-cosine" else usual_ratio  # the one that falls
+    omega = settings.omega or defaults.omega
     omega_first = defaults.omega_first * (n if defaults.follows_length else 1)
     return Plan(
         width=width,
         depth=depth,
-        omega=settings.omega or defaults.omega,
+        omega=omega,
         omega_first=settings.omega_first or omega_first,
         lr=settings.lr or lr,
         beta2=defaults.beta2,
+        decay=0.0 if latent else _weight_decay(width, omega),
         steps=steps,
         max_time=settings.max_time,
         goal=goal_of(settings),
@@ -158,6 +164,16 @@ def count_weights(width: int, depth: int, features: tuple[int, int]) -> int:
     """Parameters of a SIREN of these sizes, with ``features`` inputs and outputs."""
     inputs, outputs = features
     return (inputs + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * outputs
+
+
+def _weight_decay(width: int, omega: float) -> float:
+    """The decay of hidden weights that holds them, by noise alone, at a multiple of their start.
+
+    A step adds the square of the learning rate to their variance, and a decay of ``decay`` times
+    that square takes the share 2 ``decay`` of it away: so it is 1 / (2 ``decay``) in the long run.
+    The initial variance is 2 / (``width`` ``omega``^2).
+    """
+    return width * omega**2 / (4 * WEIGHT_GROWTH**2)
 
 
 def _postfilter_steps(effort: int, n: int) -> int:

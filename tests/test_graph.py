@@ -70,7 +70,7 @@ def train(gradient_of, record=None, *, device="cpu", rounded_from=30, steps=40):
     prepared = prepare(png(photo()), settings)
     examples = examples_of(prepared.signal, torch.device(device))
     network = Siren(prepared.config, generator=torch.Generator().manual_seed(0)).to(device)
-    optimizer = Adam(network.groups(1.0), 1e-3, beta2=0.99)
+    optimizer = Adam(network.groups(1.0), 1e-3, beta2=0.99, decay=1000.0)
     training_step = TrainingStep(examples, optimizer, gradient_of(network))
     step_function = training_step
     if record is not None:

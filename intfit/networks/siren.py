@@ -53,12 +53,19 @@ class Siren(nn.Module):
 
         A step of the first layer moves its sine's phase ``omega_first`` times as far, so a network
         with a high first frequency takes smaller steps there: without them, audio is not learnt.
+
+        ``decayed`` are the weights between two layers of sines. Each layer multiplies the
+        frequencies of the one before by them, so a network is rough where they are large.
         """
         first, *others = self.layers
         slower = min(1.0, self.config.omega / self.config.omega_first)
         return [
             {"params": list(first.parameters()), "lr": lr * slower},
-            {"params": [p for layer in others for p in layer.parameters()], "lr": lr},
+            {
+                "params": [p for layer in others for p in layer.parameters()],
+                "lr": lr,
+                "decayed": [layer.get_parameter("weight") for layer in others[:-1]],
+            },
         ]
 
     def wrap_phases(self) -> None:

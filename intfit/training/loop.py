@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..devices import wait_for
 from ..networks.siren import Siren
@@ -35,6 +35,15 @@ WARM_UP, WARM_UP_SHARE = 50, 0.05
 #: A fit has stalled if after this share of it, more than this share of the signal's variance is
 #: left as error: its learning rate was too high. It is divided by so much for another start.
 STALL_AT, STALLED_SHARE, STALL_LR_FACTOR = 0.1, 0.7, 4
+
+#: A fit of no more steps than this needs no weight decay. The weights of a longer one would grow,
+#: by the noise of its gradients, until the network is too rough to be trained.
+STEPS_WITHOUT_DECAY = 17_000
+#: A fit is checked at every so many steps. It has failed where its error is this many times the
+#: least seen, at so many checks in a row.
+CHECK_STEPS, FAILED_RATIO, FAILED_CHECKS = 500, 1.5, 2
+#: It goes on from where its error was least, with the learning rate divided by this.
+FAILED_LR_FACTOR = 2
 
 #: The shares of a fit at which it is asked whether it is promising.
 PROMISE_AT = (0.1, 0.2)
@@ -100,8 +109,10 @@ def fit(
 
     The schedule takes ``plan.steps`` or ``plan.max_time`` seconds, whichever is over first. Where
     the plan stops at its goal and reaches it early, only the last stretch is left, in proportion.
-    The clock stands still while the caller has a report, and nothing waits for the device in
-    between. If it ``restarts``, a fit that stalls starts over, once, with a lower learning rate.
+    The clock stands still while the caller has a report. Nothing waits for the device in between,
+    but for a check at every :data:`CHECK_STEPS` steps. If it ``restarts``, a fit that stalls starts
+    over, once, with a lower learning rate. A fit that gets much worse than it was returns to its
+    best state, with a lower learning rate.
 
     ``is_promising`` is asked at :data:`PROMISE_AT`, shares of the fit, which it is given.
 
@@ -129,7 +140,7 @@ class _Fit:
     ) -> None:
         self._network, self._examples, self._teacher, self._plan = network, examples, teacher, plan
         self._device = next(network.parameters()).device
-        self._optimizer = Adam(network.groups(1.0), plan.lr, beta2=plan.beta2)
+        self._optimizer = Adam(network.groups(1.0), plan.lr, beta2=plan.beta2, decay=plan.decay)
         gradient, self._exact_gradient = choose_gradients(
             network, batch=min(plan.batch, examples.n), loss=examples.loss
         )
@@ -138,6 +149,7 @@ class _Fit:
         self._subsample = examples.draw_evaluation_examples(SUBSAMPLE, generator=generator)
         goal = plan.goal if plan.stops_at_goal else None
         self._goal = None if goal is None else _GoalCheck(network, examples, goal, generator)
+        self._best = _BestState(network)
 
     def run(
         self,
@@ -180,13 +192,21 @@ class _Fit:
                 if restarts and step >= WARM_UP and self._has_stalled():
                     self._start_over()
                 self._initial_parameters.clear()
+            if step and not finishing and step % CHECK_STEPS == 0:
+                self._best.update(self._error(), self._optimizer)
             if promises and fraction >= promises[0]:
                 share = promises.pop(0)
                 if is_promising is not None and not is_promising(share):
                     raise GaveUpError
             indices = self._teacher.select(step, fraction, score)
-            lr_share = _lr_share(fraction, step)
-            train_step(indices, step_function, self._optimizer, self._teacher, lr_share=lr_share)
+            train_step(
+                indices,
+                step_function,
+                self._optimizer,
+                self._teacher,
+                lr_share=_lr_share(fraction, step),
+                decay_share=_decay_share(fraction, step),
+            )
             step += 1
         wait_for(self._device)
         yield self._progress(step, 1.0, clock.seconds())
@@ -207,6 +227,14 @@ class _Fit:
         """Whether the goal is reached; checked at every GOAL_STEPS steps only."""
         return step % GOAL_STEPS == 0 and self._goal is not None and self._goal.is_reached()
 
+    def _error(self) -> float:
+        """The loss on the subsample, as an error: its root where the loss is of squares."""
+        coords, targets = self._subsample
+        errors = evaluate(self._network, coords) - targets
+        return float(
+            errors.abs().mean() if self._examples.loss == "l1" else errors.square().mean().sqrt()
+        )
+
     def _has_stalled(self) -> bool:
         coords, targets = self._subsample
         error = (evaluate(self._network, coords) - targets).square().mean()
@@ -221,6 +249,30 @@ class _Fit:
             for parameter, initial in zip(parameters, self._initial_parameters, strict=True):
                 parameter.copy_(initial)
         self._optimizer.restart(self._plan.lr / STALL_LR_FACTOR)
+
+
+class _BestState:
+    """The parameters with which a fit had its least error, to return to when it fails."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._parameters = [parameter.detach() for parameter in network.parameters()]
+        self._kept: list[Tensor] = []
+        self._least = math.inf
+        self._failed = 0  # checks in a row
+
+    def update(self, error: float, optimizer: Adam) -> None:
+        """Keep the state at a check where ``error`` is the least; return to it after a failure."""
+        if error < self._least:
+            self._least, self._failed = error, 0
+            self._kept = [parameter.clone() for parameter in self._parameters]
+            return
+        # the comparison is false where the error is no longer a number
+        self._failed = 0 if error <= FAILED_RATIO * self._least else self._failed + 1
+        if self._failed < FAILED_CHECKS or not self._kept:
+            return
+        torch._foreach_copy_(self._parameters, self._kept)
+        optimizer.restart(optimizer.lr / FAILED_LR_FACTOR)
+        self._failed = 0
 
 
 class _Schedule:
@@ -283,3 +335,10 @@ def _lr_share(fraction: float, step: int) -> float:
     """The share of the learning rate: a short warm-up, then a cosine to zero over the whole fit."""
     warm_up = min(1.0, max((step + 1) / WARM_UP, fraction / WARM_UP_SHARE))
     return warm_up * (1 + math.cos(math.pi * fraction)) / 2
+
+
+def _decay_share(fraction: float, step: int) -> float:
+    """The share of the weight decay, by the steps that the fit is going to take: 0 for few."""
+    if step < WARM_UP or fraction <= 0:
+        return 0.0
+    return max(0.0, 1 - STEPS_WITHOUT_DECAY * fraction / step)

@@ -1,4 +1,4 @@
-"""Adam, on one tensor a parameter group."""
+"""Adam with weight decay, on one tensor a parameter group."""
 
 from typing import Any
 
@@ -11,16 +11,23 @@ EPSILON = 1e-8
 
 
 class Adam:
-    """Adam (Kingma and Ba, ICLR 2015).
+    """Adam (Kingma and Ba, ICLR 2015), with decoupled weight decay (Loshchilov and Hutter, 2019).
 
     All parameters of a group become views of one tensor, as do their gradients: a step costs about
     as much for a small tensor as for a large one. PyTorch's own Adam is slower for small networks,
     and takes a second to import.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], lr: float, *, beta2: float) -> None:
-        """``groups`` of ``params``, whose own ``lr`` is a share of ``lr``; ``beta2`` is Adam's."""
-        self._beta2 = beta2
+    def __init__(
+        self, groups: list[dict[str, Any]], lr: float, *, beta2: float, decay: float = 0.0
+    ) -> None:
+        """``groups`` of ``params``, whose own ``lr`` is a share of ``lr``; ``beta2`` is Adam's.
+
+        In every step, the parameters that a group lists as ``decayed`` lose the share ``decay``
+        times the square of the learning rate: noise adds to their variance by that square, too, so
+        what the two balance at does not depend on it.
+        """
+        self._beta2, self._decay = beta2, decay
         self._lr_shares = [group["lr"] for group in groups]
         self._groups = [_flatten(group["params"]) for group in groups]
         self._spare = [torch.empty_like(values) for values, _ in self._groups]
@@ -29,7 +36,15 @@ class Adam:
         device = self._groups[0][0].device
         # the learning rate and the root of the second bias correction: see advance
         self._corrected_lr, self._correction = torch.zeros(2, device=device).unbind()
+        decayed = [p for group in groups for p in group.get("decayed", ())] if decay else []
+        self._decayed = [p.data for p in decayed]  # views of the groups' values
+        self._kept = torch.ones((), device=device)  # the share that they keep
         self._lr, self._steps = lr, 0
+
+    @property
+    def lr(self) -> float:
+        """The learning rate at its full share."""
+        return self._lr
 
     def restart(self, lr: float) -> None:
         """Forget all gradients so far, and continue from here at another learning rate."""
@@ -37,9 +52,10 @@ class Adam:
         for moment in (*self._means, *self._squares):
             moment.zero_()
 
-    def advance(self, lr_share: float) -> None:
-        """Go on to the next step, at this share of the learning rate."""
+    def advance(self, lr_share: float, *, decay_share: float = 1.0) -> None:
+        """Go on to the next step, at these shares of the learning rate and of the decay."""
         self._steps += 1
+        self._kept.fill_(1 - (lr_share * self._lr) ** 2 * decay_share * self._decay)
         self._corrected_lr.fill_(lr_share * self._lr / (1 - BETA1**self._steps))
         self._correction.fill_((1 - self._beta2**self._steps) ** 0.5)
 
@@ -49,6 +65,8 @@ class Adam:
         All that changes from step to step is in tensors, so that a step can be recorded and
         replayed.
         """
+        if self._decayed:
+            torch._foreach_mul_(self._decayed, self._kept)
         for (values, gradient), mean, square, spare, lr_share in zip(
             self._groups, self._means, self._squares, self._spare, self._lr_shares, strict=True
         ):

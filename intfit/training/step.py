@@ -43,11 +43,18 @@ class TrainingStep:
 
 
 def train_step(
-    indices: Tensor, step: StepFunction, optimizer: Adam, teacher: Teacher, *, lr_share: float
+    indices: Tensor,
+    step: StepFunction,
+    optimizer: Adam,
+    teacher: Teacher,
+    *,
+    lr_share: float,
+    decay_share: float = 1.0,
 ) -> None:
     """Train on the examples at ``indices`` ``[B]``, and tell the teacher their errors.
 
-    ``lr_share`` is the share of the optimizer's learning rate to use, in [0, 1].
+    ``lr_share`` and ``decay_share`` are the shares of the optimizer's learning rate and weight
+    decay to use, in [0, 1].
     """
-    optimizer.advance(lr_share)
+    optimizer.advance(lr_share, decay_share=decay_share)
     teacher.observe(indices, step(indices, teacher.weights()))
