@@ -1,0 +1,40 @@
+"""Damaged files, past their checksum: read in every way, and never anything but a clear error."""
+
+import importlib.util
+import random
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from intfit.errors import IntfitError
+
+ROOT = Path(__file__).parents[1]
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def fuzz() -> ModuleType:
+    """The long one, which this is a short run of."""
+    spec = importlib.util.spec_from_file_location("fuzz", ROOT / "tools" / "fuzz.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_damaged_file_is_read_or_refused_in_a_few_words(fuzz):
+    files = [path.read_bytes() for path in sorted(ROOT.glob("tests/golden/*.safetensors"))]
+    original = (ROOT / "samples" / "photo.png").read_bytes()
+    rng, outcomes = random.Random(2), Counter()
+    for _ in range(COUNT):
+        data = fuzz.damage(rng.choice(files), rng)
+        try:
+            fuzz.use(data, original)
+            outcomes["read"] += 1
+        except IntfitError as error:
+            assert len(str(error)) < 1000
+            outcomes["refused"] += 1
+    assert min(outcomes["read"], outcomes["refused"]) > COUNT / 20  # the damage is no mere noise
