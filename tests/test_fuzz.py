@@ -11,7 +11,7 @@ import pytest
 from intfit.errors import IntfitError
 
 ROOT = Path(__file__).parents[1]
-COUNT = 400
+COUNT = 250
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,6 @@ def test_a_damaged_file_is_read_or_refused_in_a_few_words(fuzz):
             fuzz.use(data, original)
             outcomes["read"] += 1
         except IntfitError as error:
-            assert len(str(error)) < 1000
-            outcomes["refused"] += 1
+            outcomes["refused" if len(str(error)) < 1000 else "long"] += 1
+    assert set(outcomes) == {"read", "refused"}
     assert min(outcomes["read"], outcomes["refused"]) > COUNT / 20  # the damage is no mere noise
