@@ -586,3 +586,25 @@ def test_a_small_file_that_declares_a_large_picture_is_refused_unless_allowed(fa
 def test_a_picture_that_encoding_has_no_memory_for_is_refused_before_it_is_decoded():
     with pytest.raises(MediaError, match=r"bytes of memory are more than .* --limit"):
         read_pixels(file_of(Image.new("1", (13_300, 13_300))))
+
+
+def test_transparency_is_kept_where_a_format_can_and_otherwise_noted():
+    levels = np.arange(16, dtype=np.uint8)
+    palette = np.stack([levels * 16, 255 - levels * 16, levels * 7, levels * 17], axis=1)
+    pixels = palette[np.add.outer(np.arange(12), np.arange(16)) % 16]
+    facts = {"mode": "PA", "height": 12, "width": 16, "palette": palette.tobytes().hex()}
+    for suffix in (".png", ".tif", ".tga", ".ico"):
+        written, notes = image.write(pixels, facts, image.Target(), suffix)
+        assert notes == ()
+        np.testing.assert_array_equal(opened(written).convert("RGBA"), pixels)
+    for suffix, wanted in {
+        ".gif": "keeps only part of the transparency",
+        ".bmp": "does not keep transparency",
+        ".eps": "does not keep transparency",  # that is written, and not read again
+        ".palm": "does not keep transparency",
+    }.items():
+        _, notes = image.write(pixels, facts, image.Target(), suffix)
+        assert notes == (f"{suffix} {wanted}",)
+    deep = {"mode": "I;16", "height": 12, "width": 16}
+    _, notes = image.write(pixels[..., :1].astype("u2") * 257, deep, image.Target(), ".pdf")
+    assert notes == (".pdf does not keep depth beyond 8 bits",)

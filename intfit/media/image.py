@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ MAPPED = ("1", "P", "PA")
 ROUNDING_MARGIN = 19.0
 #: Modes of more than 8 bits; pixels a side of the largest icon.
 DEEP, ICON = ("I;16", "F"), 256
+#: 8-bit levels by which transparency may differ in a file that keeps it: of lossy formats.
+SAME_ALPHA = 64
 #: Bytes of memory that decoding takes for each sample of each channel, about.
 BYTES_DECODING = 24
 
@@ -246,7 +248,8 @@ def write(
 ) -> tuple[bytes, tuple[str, ...]]:
     """An image file of the format ``suffix`` names, and notes on what it cannot hold.
 
-    In the original's mode, or the nearest that the format holds.
+    In the original's mode, or the nearest that the format holds with its transparency, or else
+    without.
 
     Raises:
         MediaError: if Pillow cannot write the format, or not this image in it.
@@ -259,14 +262,15 @@ def write(
         options["sizes"] = [tuple(max(1, round(side * shrink)) for side in image.size)]
     # The image's own mode first, then the nearest that less capable formats hold.
     opaque = "RGB" if image.mode in ("P", "PA", "RGBA", "RGB") else "L"
+    lacking: tuple[bytes, tuple[str, ...]] | None = None
     for mode in dict.fromkeys(
         (image.mode, "RGBA" if CHANNELS[facts["mode"]] == 4 else opaque, opaque)
     ):
         buffer = io.BytesIO()
         try:
-            attempt = image if mode == image.mode else reduce_depth(image, mode)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of palettes without room for transparency
+                attempt = image if mode == image.mode else reduce_depth(image, mode)
                 attempt.save(buffer, name, **options)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = error
@@ -276,7 +280,13 @@ def write(
             if mode in DEEP and (written is None or written.mode[0] not in "IF"):
                 reason = ValueError("it holds 8 bits")
                 continue
-            return buffer.getvalue(), _describe_loss(written, pixels, facts, suffix)
+            kept = _transparency_kept(written, mode, pixels, facts)
+            made = buffer.getvalue(), _describe_loss(written, kept, pixels, facts, suffix)
+        if kept == "all":
+            return made
+        lacking = lacking or made
+    if lacking is not None:
+        return lacking
     raise MediaError(f"cannot write a {facts['mode']} image as {suffix!r}: {reason}")
 
 
@@ -292,20 +302,41 @@ def _reopened(buffer: io.BytesIO) -> Iterator[Image.Image | None]:
         yield image
 
 
+def _transparency_kept(
+    written: Image.Image | None, mode: str, pixels: NDArray[Any], facts: dict[str, Any]
+) -> Literal["all", "part", "none"]:
+    """How much of the transparency of ``pixels`` an image holds that was saved in ``mode``.
+
+    Without ``written``, the file read again, its mode tells: palettes are then saved without.
+    """
+    if CHANNELS[facts["mode"]] not in (2, 4):
+        return "all"
+    if written is None:
+        return "all" if mode in ("LA", "RGBA") else "none"
+    if not written.has_transparency_data:
+        return "none"
+    if written.size != pixels.shape[1::-1]:
+        return "all"
+    found = np.asarray(written.convert("RGBA").getchannel("A"), np.int16)
+    return "all" if np.abs(found - pixels[..., -1]).max() <= SAME_ALPHA else "part"
+
+
 def _describe_loss(
-    written: Image.Image | None, pixels: NDArray[Any], facts: dict[str, Any], suffix: str
+    written: Image.Image | None,
+    transparency: Literal["all", "part", "none"],
+    pixels: NDArray[Any],
+    facts: dict[str, Any],
+    suffix: str,
 ) -> tuple[str, ...]:
     """Notes on what a ``written`` image lacks of ``pixels`` with these facts."""
-    if written is None:
-        return ()
-    lost, notes = [], []
-    if CHANNELS[facts["mode"]] in (2, 4):
-        lost += [] if written.has_transparency_data else ["transparency"]
-    if facts["mode"] in DEEP and written.mode[0] not in "IF":
+    lost = ["transparency"] if transparency == "none" else []
+    # formats that are only written, not read, get no deep modes
+    if facts["mode"] in DEEP and (written is None or written.mode[0] not in "IF"):
         lost.append("depth beyond 8 bits")
-    if lost:
-        notes.append(f"{suffix} does not keep {' or '.join(lost)}")
-    if written.size != pixels.shape[1::-1]:
+    notes = [f"{suffix} does not keep {' or '.join(lost)}"] if lost else []
+    if transparency == "part":
+        notes.append(f"{suffix} keeps only part of the transparency")
+    if written is not None and written.size != pixels.shape[1::-1]:
         notes.append(f"{suffix} reduces it to {written.width} x {written.height}")
     return tuple(notes)
 

@@ -23,12 +23,16 @@ READERS: dict[str, Callable[[bytes, Limits], Mesh]] = {
     "gltf": gltf.read,
 }
 
+#: What some programs put before text.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 
 def detect_format(data: bytes, suffix: str) -> str | None:
     """The name in :data:`READERS` of the format of these bytes; None where they are no mesh.
 
     By content where it tells, else by ``suffix``.
     """
+    data = data.removeprefix(BYTE_ORDER_MARK)
     head = data[:1024]
     if re.match(rb"ply[ \t]*[\r\n]", head):
         return "ply"
@@ -56,6 +60,7 @@ def read_file(data: bytes, suffix: str, limits: Limits) -> Mesh:
     Raises:
         MediaError: if the file is of no known format, is damaged, or holds more than allowed.
     """
+    data = data.removeprefix(BYTE_ORDER_MARK)
     name = detect_format(data, suffix)
     if name is None:
         raise MediaError("not a mesh that can be read: try .ply, .obj, .stl, .off or .glb")

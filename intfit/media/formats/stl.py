@@ -11,6 +11,8 @@ from .polygons import Mesh, cut_polygons, damaged, parse_numbers
 HEADER, FACET = 84, 50
 #: What writers that do not know the number of facets in advance leave as their count.
 UNKNOWN = (0, 0xFFFFFFFF)
+#: Facets beyond those counted that tell whether they are facets.
+TOLD_BY = 1000
 
 _FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
 
@@ -42,9 +44,11 @@ def _read_binary(data: bytes, limits: Limits) -> Mesh:
         raise damaged("it is too short for an STL file")
     declared, held = _count(data), (len(data) - HEADER) // FACET
     notes = []
-    if declared > held or (declared in UNKNOWN and held):
+    exact = (len(data) - HEADER) % FACET == 0
+    too_few = declared < held and exact and _are_facets(data, declared, held)
+    if declared > held or (declared in UNKNOWN and held) or too_few:
         # cut short, unless it ends where a facet does: then the count is what is wrong
-        if (len(data) - HEADER) % FACET or not held:
+        if not exact or not held:
             raise damaged(f"it declares {declared} triangles and holds {held}")
         notes.append(f"its header counts {declared} triangles, it holds {held}: all were read")
         declared = held
@@ -53,6 +57,14 @@ def _read_binary(data: bytes, limits: Limits) -> Mesh:
     with np.errstate(invalid="ignore"):  # NaN is refused later
         vertices = facets["corners"].reshape(-1, 3).astype(np.float64)
     return Mesh(vertices, np.arange(3 * declared).reshape(-1, 3), notes)
+
+
+def _are_facets(data: bytes, first: int, end: int) -> bool:
+    """Whether what lies beyond the facets that are counted are facets, too, and no padding."""
+    rest = np.frombuffer(data, _FACET, min(end - first, TOLD_BY), HEADER + FACET * first)
+    corners = rest["corners"]
+    moved = (corners != corners[:, :1]).any(axis=(1, 2))
+    return bool(np.isfinite(corners).all() and moved.all() and not rest["attributes"].any())
 
 
 def _read_text(data: bytes, limits: Limits) -> Mesh:
