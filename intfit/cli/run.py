@@ -101,7 +101,7 @@ def run(
         typer.Exit: with the largest exit code of any job, unless all succeeded.
     """
     runner = _Runner(jobs, options, suffix, summarise, display, keep_map)
-    outcomes = parallelism.outcomes(
+    outcomes = parallelism.run_tasks(
         work, runner.tasks(), runner.hear, total=len(jobs), device=device
     )
     try:
