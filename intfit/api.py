@@ -1,7 +1,7 @@
 """The public Python API: a medium to a file's bytes, and back.
 
-Imports torch only where a network is trained, or a SIREN evaluated: latents do without, in less
-time than importing it takes.
+Imports torch only where a network is trained, or a SIREN evaluated: importing it takes longer than
+decoding latents does.
 """
 
 import os
@@ -35,7 +35,7 @@ __all__ = [
 
 #: A medium: a file, by its path or its bytes, or arrays.
 Source = File | Arrays
-#: The metrics that a goal can be given in, by the medium's own.
+#: The metrics that a goal can be given in, by the metric of the medium.
 REACHABLE = {"psnr": {"psnr"}, "snr": {"psnr", "snr"}, "iou": {"mean_distance"}}
 
 
@@ -110,7 +110,7 @@ def encode(
 
     Raises:
         IntfitError: if the medium cannot be fitted, or the settings make no sense for it.
-        ValueError: if an array has not the shape or the type of a medium.
+        ValueError: if an array does not have the shape and the type of a medium.
         OSError: if a file cannot be read or written.
     """
     given = read_source(source, suffix=suffix, rate=rate)
@@ -121,7 +121,7 @@ def encode(
     notes = given.notes
     del given
     codec = codec_of(prepared.field, prepared.kind)
-    with _threads(prepared.settings.threads, needed=codec.trains(prepared.plan)):
+    with _limit_threads(prepared.settings.threads, needed=codec.trains(prepared.plan)):
         encoding = codec.encode(prepared, hooks or Hooks())
     if path is not None:
         Path(path).write_bytes(encoding.data)
@@ -172,7 +172,7 @@ def prepare(
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     field = choose_field(settings, kind, signal.out_features)
     settings = replace(settings, field=field)
-    size = _target_size(settings, kind, signal.facts)
+    size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)
     plan = make_plan(
         settings,
@@ -187,19 +187,23 @@ def prepare(
     return Prepared(kind, field, signal, settings, plan, config, device)
 
 
-def _target_size(settings: Settings, kind: str, facts: dict[str, Any]) -> int | None:
-    """The bytes that the file may have, whichever way they were asked for."""
-    unit, each = medium(kind).rate(facts, 1)
+def _choose_target_size(settings: Settings, kind: str, facts: dict[str, Any]) -> int | None:
+    """The bytes that the file may have at most, from the setting that bounds them, if one does.
+
+    Raises:
+        UsageError: if the setting is for another kind of medium.
+    """
+    unit, rate_of_byte = medium(kind).rate(facts, 1)
     for name, wanted in (("bpp", settings.target_bpp), ("kbps", settings.target_kbps)):
         if wanted is not None:
             if unit != name:
                 raise UsageError(f"--target-{name} is not for a medium of this kind, {kind}")
-            return int(wanted / each)
+            return int(wanted / rate_of_byte)
     return settings.target_size
 
 
-def _threads(threads: int | None, *, needed: bool) -> AbstractContextManager[None]:
-    """Bounds torch's CPU threads while it is entered, where torch is ``needed``."""
+def _limit_threads(threads: int | None, *, needed: bool) -> AbstractContextManager[None]:
+    """Bound torch's CPU threads within the context, where torch is ``needed``."""
     if not needed or threads is None:
         return nullcontext()
     from .devices import limit_threads
@@ -238,15 +242,15 @@ def load(
     header = layout.header
     codec = codec_of(header.field, header.medium)
     needed = codec.DECODES_ON_DEVICE
-    chosen = _choose_device(device, needed=needed)
-    field: Evaluate = codec.decode(tensors, config, chosen)
+    device = _choose_device(device, needed=needed)
+    field: Evaluate = codec.decode(tensors, config, device)
 
     def evaluate(coords: Floats) -> Floats:
-        with _threads(threads, needed=needed):
+        with _limit_threads(threads, needed=needed):
             return field(coords)
 
     make_module = partial(codec.make_module, field, config)
-    return Field(header.medium, evaluate, config, header.facts, chosen, limits, make_module)
+    return Field(header.medium, evaluate, config, header.facts, device, limits, make_module)
 
 
 def _read(data: bytes, limits: Limits) -> tuple[container.Layout, Config, Tensors]:
@@ -332,7 +336,7 @@ def verify(field: Field | File, original: Source, *, suffix: str = "") -> dict[s
 
     Raises:
         IntfitError: if the original cannot be read, or is not of the same size.
-        ValueError: if an array has not the shape or the type of a medium.
+        ValueError: if an array does not have the shape and the type of a medium.
         OSError: if a file cannot be read.
     """
     field = as_field(field)

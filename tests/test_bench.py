@@ -41,7 +41,7 @@ def test_bd_rate_of_curves_that_share_no_quality_is_unknown():
 def test_a_codec_s_delay_is_taken_back(delay):
     noise = np.random.default_rng(0).normal(size=(8000, 2)).astype(np.float32)
     late = np.roll(np.pad(noise, ((2000, 2000), (0, 0))), delay, axis=0)[2000 - 50 :]
-    moved = rd.aligned(late, noise)
+    moved = rd.align(late, noise)
     assert metrics.snr(noise[500:-500], moved[500:-500]) > 60
 
 
@@ -76,7 +76,7 @@ def test_draco_and_a_plot(intfit, ball, monkeypatch):
 
 
 def test_a_tone_survives_mp3(recording):
-    size, decoded = rd._soundfile("mp3", 0.0, Path(recording).read_bytes())
+    size, decoded = rd._code_recording("mp3", 0.0, Path(recording).read_bytes())
     assert decoded.shape == tone().shape
     assert size > 100
 
@@ -88,8 +88,8 @@ def curve(teacher: str, *qualities: float, seed: int = 0, share: float = 1.0) ->
 
 
 def test_the_time_to_a_quality_lies_on_the_line_between_two_points():
-    assert teachers.seconds_to(curve("full", 10, 20, 30), 25) == pytest.approx(1.5)
-    assert teachers.seconds_to(curve("full", 10, 20, 30), 31) is None
+    assert teachers.find_seconds_to(curve("full", 10, 20, 30), 25) == pytest.approx(1.5)
+    assert teachers.find_seconds_to(curve("full", 10, 20, 30), 31) is None
 
 
 def test_a_summary_says_when_a_teacher_is_as_good_as_uniform_draws_are_at_their_end():

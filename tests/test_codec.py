@@ -32,16 +32,16 @@ def test_integers_come_back_at_about_their_entropy(spread):
         back = integers.decode(data, [(3000, model), (7, model)])
         np.testing.assert_array_equal(back[0], symbols)
         np.testing.assert_array_equal(back[1], symbols[:7])
-        exact = integers.bits(symbols, model) + integers.bits(symbols[:7], model)
+        exact = integers.count_bits(symbols, model) + integers.count_bits(symbols[:7], model)
         assert 8 * len(data) <= exact + 64
-        assert estimate == pytest.approx(integers.bits(symbols, model), rel=0.02, abs=32)
+        assert estimate == pytest.approx(integers.count_bits(symbols, model), rel=0.02, abs=32)
 
 
 def test_any_three_bytes_are_a_model_and_survive_a_round_trip():
     for raw in (b"\0\0\0", b"\xff\xff\xff", b"\x12\x34\x56"):
         model = integers.Model.from_bytes(raw)
         assert model.to_bytes() == raw
-        assert len(integers.table(model)) == 2 * model.reach + 1
+        assert len(integers.make_table(model)) == 2 * model.reach + 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,7 +10,7 @@ from intfit import Settings
 from intfit.api import prepare
 from intfit.codecs.protocol import Encoding, Hooks, goal_notes
 from intfit.codecs.siren import width_search
-from intfit.codecs.siren.width_search import COST, NEAR, TRIAL, search
+from intfit.codecs.siren.width_search import NEAR, SEARCH_COST, TRIAL_SHARE, search
 from intfit.defaults import MEDIUM_DEFAULTS
 from intfit.settings import Goal, goal_of
 
@@ -47,7 +47,7 @@ class Fits:
 def test_a_goal_is_met_closely_in_little_more_than_two_fits(goal, bend, late):
     fits = Fits(goal, bend=bend, late=late)
     search(fits.score, start=40, widest=400, octave_gain=1.7, late_gain=2.0)
-    assert fits.cost <= COST
+    assert fits.cost <= SEARCH_COST
     assert any(-0.1 <= above <= NEAR + 0.4 for _, above in fits.whole), fits.whole
 
 
@@ -55,7 +55,7 @@ def test_a_search_that_guesses_well_takes_one_whole_fit():
     fits = Fits(33)
     search(fits.score, start=40, widest=400, octave_gain=2.0, late_gain=2.0)
     assert len(fits.whole) == 1
-    assert fits.cost <= 1 + 2 * TRIAL
+    assert fits.cost <= 1 + 2 * TRIAL_SHARE
 
 
 def test_a_goal_out_of_reach_takes_the_widest_network():
@@ -114,7 +114,7 @@ def test_a_lower_goal_is_reached_by_a_smaller_network(medium, goals, instant_fit
         assert -0.001 <= plan.goal.margin(encoding.reached) <= NEAR + 0.4
         sizes.append(len(encoding.data))
         assert encoding.seconds == len(instant_fits) <= 4
-        assert instant_fits[0].steps == round(TRIAL * STEPS)
+        assert instant_fits[0].steps == round(TRIAL_SHARE * STEPS)
         assert instant_fits[-1].steps == STEPS
         instant_fits.clear()
     assert sizes[0] > sizes[1]

@@ -1,7 +1,7 @@
 """The INT paper's tables (Zhang et al., ICML 2024), repeated beside the published figures.
 
-At equal steps, as the paper compares: full batches against greedy INT. The paper lacks the second
-comparison: uniform draws of small batches, in the seconds that INT took.
+Two comparisons: full batches against greedy INT at equal steps, which are the paper's; and, which
+the paper does not have, uniform draws of small batches in the seconds that INT took.
 """
 
 import io
@@ -23,7 +23,7 @@ from ..settings import Settings
 from . import synthetic
 from .teachers import BASELINE, Run, halve, run_teacher
 
-#: The tables: image, audio, megapixel, shape; and their scales: small, full.
+#: A table: image, audio, megapixel or shape; and the scale it is repeated at: small or full.
 Part = str
 Scale = str
 
@@ -36,16 +36,16 @@ SCHEDULES = {
     "step+incremental": (211.0, 37.04),
     "reverse-cosine+decremental": (225.3, 33.56),
 }
-#: Without and with INT: seconds and quality (dB; for shapes IoU).
+#: Published seconds and quality (dB; of shapes IoU), without INT and with it.
 PUBLISHED: dict[Part, tuple[tuple[float, float], tuple[float, float]]] = {
     "image": ((345.0, 36.09), (211.0, 36.97)),
     "audio": ((23.05, 48.38), (15.76, 48.15)),
     "megapixel": ((16_800.0, 31.82), (11_900.0, 33.01)),
     "shape": ((144.6, 0.9707), (93.2, 0.9668)),
 }
-#: The best schedules in the paper.
+#: The schedules that are best in the paper.
 INT = "step+incremental"
-#: The best ones where each step has another pool, so that a selection cannot be used again.
+#: The best ones where each step has a new pool: a selection is then of no use to the next step.
 POOLED = "step+dense"
 
 
@@ -74,10 +74,11 @@ SIZES: dict[Scale, dict[Part, Size]] = {
         "shape": Size(256, 5, 5000, 50_000),
     },
 }
-#: The most pixels of the small scale's picture; the fewest of one for the megapixel table.
+#: The most pixels of a picture at the small scale; the fewest of one for the megapixel table.
 SMALL_PIXELS, LARGE_PIXELS = 1 << 15, 1 << 18
-#: The paper's recordings; the side of the synthetic picture for the megapixel table.
+#: Length and sample rate (Hz) of the paper's recordings.
 SECONDS, RATE = 2.0, 16_000
+#: The side, in pixels, of the synthetic picture for the megapixel table.
 SIDE: dict[Scale, int] = {"small": 1024, "full": 8192}
 
 
@@ -108,16 +109,16 @@ def collect_inputs(files: Mapping[str, bytes], scale: Scale) -> dict[Part, tuple
         inputs["image"] = (name, data)
     else:
         sides = (192, 128) if scale == "small" else (768, 512)
-        inputs["image"] = ("a synthetic picture", synthetic.picture(*sides))
+        inputs["image"] = ("a synthetic picture", synthetic.make_picture(*sides))
     if "megapixel" not in inputs:
         side = SIDE[scale]
-        inputs["megapixel"] = ("a synthetic picture", synthetic.picture(side, side))
+        inputs["megapixel"] = ("a synthetic picture", synthetic.make_picture(side, side))
     if "audio" in inputs:
         name, data = inputs["audio"]
         inputs["audio"] = (name, _loudest_excerpt(data))
     else:
-        inputs["audio"] = ("a synthetic recording", synthetic.recording(SECONDS))
-    inputs.setdefault("shape", ("a synthetic surface", synthetic.surface()))
+        inputs["audio"] = ("a synthetic recording", synthetic.make_recording(SECONDS))
+    inputs.setdefault("shape", ("a synthetic surface", synthetic.make_surface()))
     return inputs
 
 
@@ -126,7 +127,11 @@ def _count_pixels(data: bytes) -> int:
 
 
 def _loudest_excerpt(data: bytes) -> bytes:
-    """The loudest two seconds of a recording, mono at 16 kHz: a WAV."""
+    """The loudest :data:`SECONDS` of a recording, mono at :data:`RATE`, as a WAV.
+
+    Raises:
+        MediaError: if it cannot be read, or has no samples.
+    """
     values, facts = audio.read_samples(data)
     if not len(values):
         raise MediaError("a recording of zero length has nothing to fit")
@@ -142,7 +147,7 @@ def _loudest_excerpt(data: bytes) -> bytes:
 def prepare_input(
     source: tuple[str, bytes], part: Part, scale: Scale, settings: Settings
 ) -> Prepared:
-    """A table's input, with the table's network.
+    """Read the ``source`` (name and bytes) of a table, and choose the table's network for it.
 
     Raises:
         IntfitError: if it cannot be fitted.
@@ -156,14 +161,14 @@ def prepare_input(
     return prepare(data, settings, suffix=Path(name).suffix)
 
 
-#: What seconds are counted by.
+#: A clock: returns the seconds since some moment.
 Now = Callable[[], float]
 
 
 def train_for_steps(
     prepared: Prepared, name: str, part: Part, scale: Scale, *, now: Now = time.monotonic
 ) -> Run:
-    """A fit with a teacher, with the table's steps and pools."""
+    """Fit ``prepared`` with the teacher called ``name``, with the table's steps and pools."""
     pool = SIZES[scale][part].pool
     extra_settings: dict[str, Any] = {}
     if pool is not None:
@@ -176,14 +181,14 @@ def train_for_steps(
 
 
 def train_for_seconds(prepared: Prepared, seconds: float, *, now: Now = time.monotonic) -> Run:
-    """Uniform draws of small batches in so many seconds."""
+    """Fit ``prepared`` by uniform draws of small batches in so many ``seconds``."""
     settings = replace(prepared.settings, steps=None, max_time=max(0.1, seconds))
     prepared = replace(prepared, settings=settings)
     return run_teacher(prepared, BASELINE, seed=settings.seed, parts=1, now=now)
 
 
 def run_schedules(prepared: Prepared, scale: Scale, *, now: Now = time.monotonic) -> Iterator[Run]:
-    """The image table: every published schedule, then uniform draws in the best one's seconds."""
+    """Fit by every published schedule, then by uniform draws in INT's seconds: the image table."""
     seconds = 0.0
     for name in SCHEDULES:
         run = train_for_steps(prepared, name, "image", scale, now=now)
@@ -195,7 +200,7 @@ def run_schedules(prepared: Prepared, scale: Scale, *, now: Now = time.monotonic
 def run_modality(
     prepared: Prepared, part: Part, scale: Scale, *, now: Now = time.monotonic
 ) -> tuple[Run, Run, Run]:
-    """Without INT and with it at equal steps, and uniform draws in INT's seconds."""
+    """Fit without INT and with it at equal steps, and by uniform draws in INT's seconds."""
     best = INT if SIZES[scale][part].pool is None else POOLED
     without, with_int = (
         train_for_steps(prepared, name, part, scale, now=now) for name in ("full", best)

@@ -1,4 +1,4 @@
-"""Figures of a comparison of teachers, as a paper would print them."""
+"""Figures of a comparison of teachers, and of the toy of the INT paper."""
 
 import io
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ WIDTH, CURVES_HEIGHT = 10.0, 3.1
 COLOURS = ("#000000", "#56B4E9", "#0072B2", "#999999", "#E69F00", "#009E73", "#CC79A7", "#8C564B")
 #: The default teacher's colour.
 DEFAULT_COLOUR = "#D55E00"
-#: Points that a mean over seeds is drawn through.
+#: The points that a mean over seeds is drawn through.
 CURVE_POINTS = 200
 
 
@@ -71,8 +71,8 @@ def save_figure(figure: Any, path: Path) -> None:
         raise IntfitError(f"--plot {str(path)!r}: {error}") from None
 
 
-def _line_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How each teacher's line looks."""
+def _choose_line_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Matplotlib's options for the line of each teacher."""
     others = [name for name in names if name != "default"]
     styles: dict[str, dict[str, Any]] = {
         name: {
@@ -87,7 +87,10 @@ def _line_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def _draw_band(
     axes: Any, runs: Sequence[Run], x_name: str, style: dict[str, Any], label: str
 ) -> None:
-    """The mean of ``runs`` as a line, and the span from the worst to the best."""
+    """Draw the mean of ``runs`` as a line, and the span from the worst to the best as a band.
+
+    ``x_name`` is the attribute of a point that is the x axis: ``seconds`` or ``step``.
+    """
     curves = [
         ([getattr(p, x_name) for p in run.points], [p.quality for p in run.points]) for run in runs
     ]
@@ -108,11 +111,11 @@ def _draw_band(
 
 
 def _draw_curves(figure: Any, prepared: Prepared, runs: Sequence[Run]) -> None:
-    """Quality against seconds and steps; ratio and interval against steps."""
+    """Draw quality against seconds and steps, and ratio and interval against steps."""
     from matplotlib import ticker
 
     names = list(dict.fromkeys(run.teacher for run in runs))
-    styles = _line_styles(names)
+    styles = _choose_line_styles(names)
     unit = {"iou": "IoU"}.get(prepared.signal.metric, f"{prepared.signal.metric.upper()} (dB)")
     by_time, by_step, schedules = figure.subplots(1, 3)
     for name in names:
@@ -134,9 +137,8 @@ def _draw_curves(figure: Any, prepared: Prepared, runs: Sequence[Run]) -> None:
     for name in names:
         run = next(run for run in runs if run.teacher == name)
         steps = [point.step for point in run.points]
-        ratios, steps_between = (
-            [getattr(p, name) for p in run.points] for name in ("ratio", "interval")
-        )
+        ratios = [point.ratio for point in run.points]
+        steps_between = [point.interval for point in run.points]
         if not _selects(run):
             continue
         schedules.plot(steps, ratios, label=name, **styles[name])
@@ -158,7 +160,10 @@ def _selects(run: Run) -> bool:
 
 
 def _to_pixels(values: NDArray[np.float32], prepared: Prepared) -> NDArray[Any]:
-    """The picture ``[H, W]`` or ``[H, W, 3]`` in [0, 1] of values ``[n, c]``, without alpha."""
+    """The picture ``[H, W]`` or ``[H, W, 3]`` in [0, 1] of values ``[n, c]`` in [-1, 1].
+
+    An alpha channel is left out.
+    """
     pixels = ((values.clip(-1, 1) + 1) / 2).reshape(*prepared.signal.shape, -1)
     picture: NDArray[Any] = pixels[..., 0] if pixels.shape[-1] < 3 else pixels[..., :3]
     return picture
@@ -174,7 +179,7 @@ def _draw_picture(axes: Any, picture: NDArray[Any], title: str, *, under: str = 
 
 
 def _draw_selections(figure: Any, prepared: Prepared, runs: Sequence[Run]) -> None:
-    """What each teacher selected, a column each, in a row for each moment."""
+    """Draw what each teacher selected: a column for each teacher, a row for each moment."""
     grid = figure.subplots(len(MOMENTS), len(runs), squeeze=False)
     for row, moment in zip(grid, MOMENTS, strict=True):
         for axes, run in zip(row, runs, strict=True):
@@ -195,7 +200,7 @@ def _draw_selections(figure: Any, prepared: Prepared, runs: Sequence[Run]) -> No
 def _draw_reconstructions(
     figure: Any, prepared: Prepared, runs: Sequence[Run], columns: int
 ) -> None:
-    """The original, and the network's values at the end with each teacher."""
+    """Draw the original, and the network's values at the end of each of the ``runs``."""
     grid = figure.subplots(-(-(1 + len(runs)) // columns), columns, squeeze=False).flat
     assert isinstance(prepared.signal, Grid)
     _draw_picture(next(grid), _to_pixels(prepared.signal.targets(), prepared), "original")
@@ -211,7 +216,9 @@ def _draw_reconstructions(
 
 
 def draw_comparison(prepared: Prepared, runs: Sequence[Run], name: str) -> Any:
-    """A figure of one input: curves, schedules, selections and, of an image, reconstructions.
+    """A figure of the ``runs`` on one input, under its ``name``.
+
+    Curves, schedules, selections and, of an image, reconstructions.
 
     Raises:
         UsageError: where matplotlib is missing.
@@ -244,7 +251,7 @@ def draw_comparison(prepared: Prepared, runs: Sequence[Run], name: str) -> Any:
 
 
 def draw_toy(moments: Sequence[Moment]) -> Any:
-    """The two functions of the toy at each moment, a panel each.
+    """A figure of the two functions of the toy, a panel for each moment.
 
     Raises:
         UsageError: where matplotlib is missing.

@@ -30,10 +30,10 @@ from ..training.step import TrainingStep, train_step
 
 #: Width, depth and batch: of a photograph, a recording and a surface by default, and others.
 SHAPES = ((64, 6, 2048), (72, 4, 2048), (48, 5, 4096), (32, 6, 2048), (256, 6, 2048))
-#: The size of the picture that examples are drawn from; the side of the square matrices whose
-#: product sets the machine's rate.
+#: Height and width, in pixels, of the picture that examples are drawn from; rows and columns of the
+#: matrices whose product sets the machine's rate.
 PICTURE, MATRIX = (512, 768), 512
-#: Each part is timed at least so often.
+#: The fewest times that each part is timed.
 MIN_TURNS = 5
 #: The figures by which runs are compared: relative to what the same machine does otherwise.
 RATIOS = ("of_matrix_rate", "times_plain")
@@ -74,13 +74,16 @@ class Cost:
 
 
 def measure_step(shape: tuple[int, int, int], *, seconds: float) -> Cost:
-    """The cost of a step with a network and batch of this ``shape``, on the CPU."""
+    """The cost of a step with a network and batch of this ``shape``, on the CPU.
+
+    ``shape`` is width, depth and batch; measuring takes about so many ``seconds``.
+    """
     width, depth, batch = shape
     config = SirenConfig(len(PICTURE), 3, width, depth, omega_first=30.0, omega=30.0)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (math.prod(PICTURE), 3), generator=generator, dtype=torch.uint8)
     signal = GridExamples(PICTURE, pixels, 2 / 255, -1.0, "psnr")
-    learn, select, optimise = _our_step(config, signal, batch)
+    learn, select, optimise = _make_our_step(config, signal, batch)
     steps, draws = itertools.count(), signal.n // (2 * batch) or 1
     dtype = by_hand.fast_dtype(width)
     left, right, product = (torch.rand(MATRIX, MATRIX).to(dtype) for _ in range(3))
@@ -91,9 +94,9 @@ def measure_step(shape: tuple[int, int, int], *, seconds: float) -> Cost:
             "select": lambda: [select(next(steps)) for _ in range(draws)],
             "gather": lambda: signal.gather(fixed),
             "adam": optimise,
-            "matrix": _matrix_products(config, batch, dtype),
-            "sine": _sines(config, batch, dtype),
-            "plain": _plain_step(config, signal, batch),
+            "matrix": _make_matrix_products(config, batch, dtype),
+            "sine": _make_sines(config, batch, dtype),
+            "plain": _make_plain_step(config, signal, batch),
             "machine": lambda: torch.mm(left, right, out=product),
         },
         seconds=seconds,
@@ -116,11 +119,11 @@ def measure_step(shape: tuple[int, int, int], *, seconds: float) -> Cost:
         draw=drawing / step,
         adam=least["adam"] / step,
         rest=1 - (least["matrix"] + least["sine"] + drawing + least["adam"]) / step,
-        kind=_name_of(dtype),
+        kind=_name_dtype(dtype),
     )
 
 
-def _name_of(dtype: torch.dtype) -> str:
+def _name_dtype(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
@@ -141,15 +144,18 @@ def _time_in_turns(calls: Mapping[str, Callable[[], Any]], *, seconds: float) ->
 
 
 def _count_multiply_adds(config: SirenConfig) -> int:
-    """A step's, for each example: of values, gradients of weights, and gradients of activations."""
+    """The multiply-adds of a step for each example.
+
+    Those of the values, of the gradients of weights and of the gradients of activations.
+    """
     weights = [math.prod(shape) for shape in config.shapes().values() if len(shape) == 2]
     return 3 * sum(weights) - weights[0]
 
 
-def _our_step(
+def _make_our_step(
     config: SirenConfig, signal: GridExamples, batch: int
 ) -> tuple[Callable[[Tensor], None], Callable[[int], Tensor], Callable[[], Any]]:
-    """A fit's step on given examples, the teacher's selection of them, and the optimizer's part."""
+    """Functions for a fit's step on given examples, the teacher's selection, and Adam's part."""
     settings = Settings(width=config.width, depth=config.depth, batch=batch)
     features = config.in_features, config.out_features
     plan = make_plan(settings, kind="image", n=signal.n, features=features)
@@ -170,15 +176,17 @@ def _our_step(
     return learn, select, optimizer.step
 
 
-def _tiles(config: SirenConfig, batch: int) -> tuple[int, int]:
+def _count_tiles(config: SirenConfig, batch: int) -> tuple[int, int]:
     """The number of tiles that a batch is worked on in, and the examples of each."""
     count = -(-batch // max(1, by_hand.TILE // config.width))
     return count, -(-batch // count)
 
 
-def _matrix_products(config: SirenConfig, batch: int, dtype: torch.dtype) -> Callable[[], None]:
-    """Nothing but the matrix products of a step, in its shapes and types."""
-    count, rows = _tiles(config, batch)
+def _make_matrix_products(
+    config: SirenConfig, batch: int, dtype: torch.dtype
+) -> Callable[[], None]:
+    """A function that does only the matrix products of a step, in its shapes and types."""
+    count, rows = _count_tiles(config, batch)
     sizes = (config.in_features, *[config.width] * config.depth, config.out_features)
     dtypes = (torch.float32, *[dtype] * (config.depth - 1), torch.float32)
     layers = [
@@ -200,9 +208,9 @@ def _matrix_products(config: SirenConfig, batch: int, dtype: torch.dtype) -> Cal
     return run
 
 
-def _sines(config: SirenConfig, batch: int, dtype: torch.dtype) -> Callable[[], None]:
-    """Nothing but the sines of a step and their slopes."""
-    count, rows = _tiles(config, batch)
+def _make_sines(config: SirenConfig, batch: int, dtype: torch.dtype) -> Callable[[], None]:
+    """A function that computes only the sines of a step and their slopes."""
+    count, rows = _count_tiles(config, batch)
     turns, sine, slope, spare = torch.rand(4, rows, config.width).unbind()
     polynomials = by_hand.WAVE if dtype == torch.float32 else by_hand.ROUGH_WAVE
 
@@ -218,8 +226,11 @@ class _Sine(nn.Module):
         return torch.sin(30 * x)
 
 
-def _plain_step(config: SirenConfig, signal: GridExamples, batch: int) -> Callable[[], None]:
-    """A plain loop's step: uniform draws from tables of floats, autograd, PyTorch's Adam."""
+def _make_plain_step(config: SirenConfig, signal: GridExamples, batch: int) -> Callable[[], None]:
+    """A function that does a plain loop's step.
+
+    Uniform draws from tables of floats, autograd, PyTorch's Adam.
+    """
     coords, targets = signal.gather(torch.arange(signal.n))
     sizes = (config.in_features, *[config.width] * config.depth)
     layers = [(nn.Linear(m, n), _Sine()) for m, n in itertools.pairwise(sizes)]
@@ -240,7 +251,7 @@ def read_baseline(text: str) -> list[Cost]:
     """The costs of an earlier run, from what ``--json`` printed.
 
     Raises:
-        UsageError: if it is not that, or was measured with other threads or types.
+        UsageError: if it is something else, or was measured with other threads or types.
     """
     try:
         costs = [Cost(**json.loads(line)) for line in text.splitlines() if line.strip()]
@@ -251,7 +262,7 @@ def read_baseline(text: str) -> list[Cost]:
         raise UsageError("--compare takes what intfit bench speed --json printed")
     if any(cost.threads != torch.get_num_threads() for cost in costs):
         raise UsageError(f"--compare was measured with --threads {costs[0].threads}: give that too")
-    if any(cost.kind != _name_of(by_hand.fast_dtype(cost.width)) for cost in costs):
+    if any(cost.kind != _name_dtype(by_hand.fast_dtype(cost.width)) for cost in costs):
         raise UsageError("--compare was measured where matrices are multiplied in another type")
     return costs
 

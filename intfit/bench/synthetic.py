@@ -1,4 +1,4 @@
-"""Media made from nothing, for benches without files: a picture, a recording, a surface."""
+"""Synthetic media, for benches without files: a picture, a recording, a surface."""
 
 import io
 
@@ -7,12 +7,14 @@ import soundfile
 import trimesh
 from PIL import Image
 
+#: The seed of all media.
 SEED = 20240607
+#: The sample rate of recordings, in Hz.
 RATE = 16_000
 
 
-def picture(width: int, height: int) -> bytes:
-    """A PNG: clouds whose detail falls with its frequency, and hard-edged discs before them."""
+def make_picture(width: int, height: int) -> bytes:
+    """A PNG: clouds whose amplitude falls with frequency, behind discs with hard edges."""
     rng = np.random.default_rng(SEED)
     y, x = (
         np.fft.fftfreq(height)[:, None] * height,
@@ -35,8 +37,8 @@ def picture(width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-def recording(seconds: float = 2.0) -> bytes:
-    """A mono WAV at 16 kHz: plucked notes with falling overtones, and a little hiss."""
+def make_recording(seconds: float = 2.0) -> bytes:
+    """A mono WAV of so many ``seconds``: plucked notes with overtones, and a little hiss."""
     rng = np.random.default_rng(SEED)
     t = np.arange(round(seconds * RATE)) / RATE
     wave = 0.003 * rng.normal(size=len(t))
@@ -51,7 +53,7 @@ def recording(seconds: float = 2.0) -> bytes:
     return buffer.getvalue()
 
 
-def surface() -> bytes:
+def make_surface() -> bytes:
     """A PLY: a sphere with bumps of three sizes."""
     ball = trimesh.creation.icosphere(subdivisions=5)
     x, y, z = ball.vertices.T

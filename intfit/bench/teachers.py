@@ -1,4 +1,4 @@
-"""Teachers side by side: the same network, initial parameters and seconds, one run each."""
+"""A comparison of teachers: the same network, initial parameters and seconds, one run each."""
 
 import re
 import time
@@ -26,8 +26,8 @@ from ..training.evaluation import CHUNK, MEASURE, evaluate, measure
 from ..training.loop import Progress
 from ..training.session import Session, train
 
-#: Compared where nothing else is asked for. ``constant+dense`` and ``step+incremental`` are INT as
-#: published; the paper's baseline is ``full``, the one at equal time is ``uniform``.
+#: The teachers that are compared by default. ``constant+dense`` and ``step+incremental`` are INT as
+#: published; ``full`` is the paper's baseline, ``uniform`` the one at equal time.
 USUAL = (
     "uniform", "uniform:8192", "uniform:20%", "full", "constant+dense", "step+incremental", "evos",
     "nint", "default",
@@ -35,9 +35,9 @@ USUAL = (
 #: The paper's table: every ratio schedule with every interval schedule.
 INTERVALS = ("dense", "incremental", "decremental")
 GRID = tuple(f"{ratio}+{interval}" for ratio in get_args(RatioSchedule) for interval in INTERVALS)
-#: What the others are compared with.
+#: The teacher that the others are compared with.
 BASELINE = "uniform"
-#: Quality is measured at so many equal parts of a fit.
+#: Quality is measured after each of this many equal parts of a fit.
 PARTS = 20
 #: The moments of a fit, as shares of it, at which selections are kept.
 MOMENTS = (0.2, 0.4)
@@ -45,12 +45,12 @@ MOMENTS = (0.2, 0.4)
 
 @dataclass(frozen=True)
 class Point:
-    """A moment of a fit.
+    """The state of a fit after ``step`` steps and ``seconds``.
 
-    ``quality`` of the parameters as they are then, in the medium's metric: on the whole signal (on
-    2^20 samples of a larger one, on a mesh's held-out points). ``ratio`` of the examples in play;
-    ``interval``, the steps to the next selection; ``choosing``, the teacher's share of the seconds
-    so far.
+    ``quality`` is that of the parameters as they are then, in the medium's metric: on the whole
+    signal (on 2^20 samples of a larger one, on a mesh's held-out points). ``ratio`` is the share of
+    the examples in play, ``interval`` the steps from one selection to the next, and ``choosing``
+    the teacher's share of the seconds so far.
     """
 
     step: int
@@ -82,7 +82,7 @@ class Run:
 
 
 class TimedTeacher(TeacherWrapper):
-    """Counts the ``seconds``, by ``now``, that a teacher takes; with a GPU, those of the host."""
+    """A teacher whose ``seconds`` of work are counted by ``now``; with a GPU, those of the host."""
 
     def __init__(self, teacher: Teacher, now: Callable[[], float]) -> None:
         super().__init__(teacher)
@@ -101,7 +101,7 @@ class TimedTeacher(TeacherWrapper):
         self.seconds += self._now() - began
 
 
-def teacher_settings(name: str, n: int) -> dict[str, Any]:
+def make_teacher_settings(name: str, n: int) -> dict[str, Any]:
     """The settings that make the teacher called ``name`` for ``n`` examples.
 
     ``default``, ``full``, ``uniform``, ``uniform:N`` (draws a step), ``uniform:P%`` (of the
@@ -164,15 +164,15 @@ def run_teacher(
 ) -> Run:
     """Fit ``prepared`` with a teacher, on a ``share`` of its seconds or steps.
 
-    The initial parameters are those of the ``seed``, whichever the teacher. Quality is measured at
-    the start and after each of ``parts``, while the fit's clock stands still; ``now`` counts the
-    seconds. ``extra_settings`` override the teacher's own. ``keep_values`` keeps the network's
-    values at the end.
+    The initial parameters follow from the ``seed`` alone. Quality is measured at the start and
+    after each of ``parts`` equal parts, in time that does not count; ``now`` is the clock.
+    ``extra_settings`` override the teacher's own. ``keep_values`` keeps the network's values at the
+    end.
 
     Raises:
-        UsageError: as :func:`teacher_settings`.
+        UsageError: as :func:`make_teacher_settings`.
     """
-    changes = teacher_settings(name, prepared.signal.n) | dict(extra_settings) | {"seed": seed}
+    changes = make_teacher_settings(name, prepared.signal.n) | dict(extra_settings) | {"seed": seed}
     if prepared.settings.max_time is not None:
         changes["max_time"] = prepared.settings.max_time * share
     if prepared.settings.steps is not None:
@@ -232,14 +232,14 @@ def compare(
 ) -> Iterator[Run]:
     """Fit ``prepared`` with every teacher, from every seed, on every share of the budget.
 
-    The baseline has the whole budget only. Values are kept of the first seed; ``now`` counts the
-    seconds.
+    The baseline is fitted on the whole budget only. ``keep_values`` keeps those of the first seed;
+    ``now`` is the clock, in seconds.
 
     Raises:
-        UsageError: before the first fit, where a teacher cannot be.
+        UsageError: before the first fit, where no teacher has one of the names.
     """
     for name in names:
-        _change_settings(prepared, teacher_settings(name, prepared.signal.n))
+        _change_settings(prepared, make_teacher_settings(name, prepared.signal.n))
     for name in names:
         for share in (1.0,) if name == BASELINE else shares:
             for seed in seeds:
@@ -247,8 +247,11 @@ def compare(
                 yield run_teacher(prepared, name, seed=seed, share=share, keep_values=keep, now=now)
 
 
-def seconds_to(run: Run, quality: float) -> float | None:
-    """When a run reached ``quality``, linear between two points; None where it never did."""
+def find_seconds_to(run: Run, quality: float) -> float | None:
+    """The seconds after which a run reached ``quality``; None where it never did.
+
+    Linear between two points.
+    """
     before = None
     for point in run.points:
         if point.quality >= quality:
@@ -260,7 +263,7 @@ def seconds_to(run: Run, quality: float) -> float | None:
     return None
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean_if_known(values: Sequence[float | None]) -> float | None:
     """The mean; None where there are no values, or one of them is None."""
     known = [value for value in values if value is not None]
     return fmean(known) if known and len(known) == len(values) else None
@@ -270,9 +273,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 class Summary:
     """A teacher's row: means over seeds, on the whole budget.
 
-    ``catches_up``: the share of the budget after which it is as good as the baseline is at its end,
-    seed by seed. ``budget``: the least share of those tried with which a whole fit ends as good.
-    ``reached``: seconds to each of the qualities asked for. None where it never is.
+    ``quality`` is the mean at the end, ``low`` and ``high`` the worst and the best; ``steps`` and
+    ``choosing`` are as in :class:`Point`. ``catches_up`` is the share of the budget after which it
+    is as good as the baseline of the same seed is at its end; ``budget`` the least share tried with
+    which a whole fit ends as good; ``reached`` the seconds to each of the qualities asked for. They
+    are None where that is never reached.
     """
 
     teacher: str
@@ -296,7 +301,7 @@ def summarise(runs: Sequence[Run], *, qualities: Sequence[float] = ()) -> list[S
         return fmean(run.end.quality for run in some)
 
     def catch_up(run: Run, baseline: Run) -> float | None:
-        seconds = seconds_to(run, baseline.end.quality)
+        seconds = find_seconds_to(run, baseline.end.quality)
         return None if seconds is None else seconds / baseline.end.seconds
 
     largest_share = max(run.share for run in runs)
@@ -320,9 +325,9 @@ def summarise(runs: Sequence[Run], *, qualities: Sequence[float] = ()) -> list[S
                 max(qualities_at_end),
                 fmean(run.end.step for run in own),
                 fmean(run.end.choosing for run in own),
-                _mean([catch_up(*pair) for pair in pairs]),
+                _mean_if_known([catch_up(*pair) for pair in pairs]),
                 good_shares[0] if good_shares else None,
-                tuple(_mean([seconds_to(run, q) for run in own]) for q in qualities),
+                tuple(_mean_if_known([find_seconds_to(run, q) for run in own]) for q in qualities),
             )
         )
     return rows

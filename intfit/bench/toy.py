@@ -1,9 +1,10 @@
 """INT's premise on a toy: descent in the parameters is descent in the space of functions.
 
-A network learns a sine on 100 points by plain gradient descent on its parameters. Beside it a
-function, 100 numbers with the same values at the start, descends by itself through the network's
-final tangent kernel. If the two stay close, the remaining error tells what the network will learn
-next, and examples can be selected by it (section 3 of INT).
+A network learns a sine on 100 points by plain gradient descent on its parameters. Beside it, a
+function that is nothing but its 100 values, equal to the network's at the start, is moved at every
+step by the network's final tangent kernel times its own error. If the two stay close, the remaining
+error tells what the network will learn next, and examples can be selected by it (section 3 of INT,
+Zhang et al., ICML 2024).
 """
 
 import math
@@ -18,8 +19,9 @@ from ..networks.siren import Siren
 
 #: The steps at which the two are compared.
 STEPS = (0, 100, 200, 300, 500, 1000)
+#: The points of the sine.
 POINTS = 100
-#: Wide and of low frequency, so that the kernel changes little.
+#: The network: wide and of low frequency, so that its kernel changes little.
 NETWORK = SirenConfig(in_features=1, out_features=1, width=256, depth=2, omega_first=3.0, omega=3.0)
 #: The learning rate as a share of 1 / the largest eigenvalue of the kernel at the start.
 LR_SHARE = 0.1
@@ -57,7 +59,7 @@ def tangent_kernel(network: nn.Module, coords: Tensor) -> Tensor:
 
 
 def train_both(seed: int = 0) -> Iterator[Moment]:
-    """Both functions at each of :data:`STEPS`."""
+    """Train the network and move the function; yields both at each of :data:`STEPS`."""
     points = torch.linspace(-math.pi, math.pi, POINTS)
     coords, target = (points / math.pi)[:, None], torch.sin(points)
     network = Siren(NETWORK, generator=torch.Generator().manual_seed(seed))

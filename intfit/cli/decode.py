@@ -25,14 +25,15 @@ DECODED_KEYS = (
 )  # fmt: skip
 """The keys of `decode --json`, in order; null where one is not known."""
 
+#: The headings of the options of each medium in the help.
 IMAGE, AUDIO, MESH = "Image", "Audio", "Mesh"
 
 
-def numbers(flag: str, text: str, separator: str, count: int) -> list[float]:
-    """``count`` numbers between separators.
+def parse_numbers(flag: str, text: str, separator: str, count: int) -> list[float]:
+    """The ``count`` numbers in ``text``, between separators, that a ``flag`` was given.
 
     Raises:
-        UsageError: if there are not as many, or one is not a finite number.
+        UsageError: if there are more or fewer, or one is not a number below 1e9 in magnitude.
     """
     parts = text.lower().split(separator)
     try:
@@ -46,19 +47,19 @@ def numbers(flag: str, text: str, separator: str, count: int) -> list[float]:
 
 
 def parse_asked(asked: dict[str, Any]) -> Asked:
-    """What was asked, its texts of a size and a region read, and checked as far as one can.
+    """Read the texts of a size and a region in what was ``asked``, and check it all.
 
     Raises:
         UsageError: if two options contradict each other or one is out of its range.
     """
     check_asked(asked)
     if (size := asked["size"]) is not None:
-        across, down = numbers("--size", size, "x", 2)
+        across, down = parse_numbers("--size", size, "x", 2)
         if across != int(across) or down != int(down) or min(across, down) < 1:
             raise UsageError(f"--size {size!r} is not in whole pixels")
         asked["size"] = (int(across), int(down))
     if asked["region"] is not None:
-        asked["region"] = tuple(numbers("--region", asked["region"], ",", 4))
+        asked["region"] = tuple(parse_numbers("--region", asked["region"], ",", 4))
     return cast("Asked", asked)
 
 
@@ -131,7 +132,7 @@ def decode(
     suffix = "." + format_.lstrip(".").lower() if format_ else None
 
     def renamed(source: Path) -> Path:
-        return decoded_name(source, suffix or native_suffix(source))
+        return decoded_name(source, suffix or choose_native_suffix(source))
 
     with report_errors(report, debug):
         parallelism = Parallelism.parse(jobs_text, cluster, threads)
@@ -173,11 +174,11 @@ def decode(
         )
 
 
-def native_suffix(source: Path) -> str:
-    """What to write where nothing says so: the original's format if it loses nothing.
+def choose_native_suffix(source: Path) -> str:
+    """The suffix to write where none is asked for: the original's, if its format is lossless.
 
-    A second pass through a lossy format would cost quality nobody asked for. A file that cannot be
-    read gets an empty suffix here, and its own error when its turn comes.
+    A lossy one would lose quality a second time. A file that cannot be read gets an empty suffix
+    here; the error is raised when the file is decoded.
     """
     from ..coding import container
     from ..media import medium

@@ -225,11 +225,10 @@ def encode(
     with report_errors(report, debug):
         size = None if target_size is None else parse_size(target_size)
         parallelism = Parallelism.parse(jobs_text, cluster, threads)
-    chosen = options.chosen_field(field)
     settings = Settings(
-        effort=effort, field=chosen, quality=quality, target_size=size, target_bpp=target_bpp,
-        target_kbps=target_kbps, steps=steps, max_time=max_time, target_psnr=target_psnr,
-        target_snr=target_snr, target_distance=target_distance,
+        effort=effort, field=options.name_field(field), quality=quality, target_size=size,
+        target_bpp=target_bpp, target_kbps=target_kbps, steps=steps, max_time=max_time,
+        target_psnr=target_psnr, target_snr=target_snr, target_distance=target_distance,
         width=width, depth=depth, omega=omega, omega_first=omega_first, lr=lr,
         teacher=teacher.value, selection=selection.value if selection else None, ratio=ratio,
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
@@ -250,16 +249,16 @@ def encode(
             as_json=as_json,
             dry_run=dry_run,
         )
-        maps = [map_job(job, save_selection) for job in jobs] if save_selection else []
+        maps = [make_map_job(job, save_selection) for job in jobs] if save_selection else []
         refuse_collisions(maps)
 
         def keep_map(job: Job, made: SelectionMap) -> None:
-            place = map_job(job, save_selection, made.step, made.suffix)
-            write_output(place, made.picture, force=force)
+            map_job = make_map_job(job, save_selection, made.step, made.suffix)
+            write_output(map_job, made.picture, force=force)
 
         def summarise(job: Job, made: Product) -> None:
             if not made.plan:
-                report.encoded(job.source_name, job.target_name, made.values)
+                report.summarise_encoding(job.source_name, job.target_name, made.values)
                 return
             names = f"{printable(job.source_name)} {report.arrow} {printable(job.target_name)}"
             report.say(f"{names} (dry run)")
@@ -294,14 +293,14 @@ def parse_size(text: str) -> int:
         UsageError: if that is not a size.
     """
     units = {"": 1, "k": 1000, "m": 1000**2, "ki": 1024, "mi": 1024**2}
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k|m|ki|mi|)b?", text.strip().lower())
-    if not found or not 1 <= float(found[1]) * units[found[2]] < 1 << 40:
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k|m|ki|mi|)b?", text.strip().lower())
+    if not match or not 1 <= float(match[1]) * units[match[2]] < 1 << 40:
         raise UsageError(f"--target-size {text!r} is not a size like 20kB or 900")
-    return int(float(found[1]) * units[found[2]])
+    return int(float(match[1]) * units[match[2]])
 
 
-def map_job(job: Job, folder: Path | None, step: int = 0, suffix: str = "") -> Job:
-    """Where a map of what the teacher chose goes: under ``folder``, sub-folders kept."""
+def make_map_job(job: Job, folder: Path | None, step: int = 0, suffix: str = "") -> Job:
+    """The job that writes a map of the selection under ``folder``, where sub-folders are kept."""
     assert folder is not None
     source = job.source or Path("stdin")
     name = f"{source.name}.step-{step:06d}{suffix}"

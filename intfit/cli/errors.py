@@ -13,9 +13,9 @@ from .report import Reporter
 
 
 def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
-    """The exit code of an error and a line that says what to do; for ``debug``, a traceback too.
+    """The exit code of an error, and a line that says what to do; ``debug`` prints a traceback.
 
-    2 for a request that makes no sense, 1 for all else.
+    The code is 2 for a request that makes no sense, and 1 for all else.
 
     Raises:
         BrokenPipeError: again, where that is the error: it ends the program.
@@ -39,7 +39,11 @@ def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
 
 @contextmanager
 def report_errors(report: Reporter, debug: bool) -> Iterator[None]:
-    """Turn an error outside any one input into its line and exit code."""
+    """Print an error that is not one input's as a line, and exit with its code.
+
+    Raises:
+        typer.Exit: where an error was raised.
+    """
     try:
         yield
     except typer.Exit:  # a RuntimeError to Python, and no error to us

@@ -36,7 +36,7 @@ VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed")
 """The keys of `verify --json`: every metric, null where it is not one of the medium."""
 
 
-def describe(facts: dict[str, Any], kind: str) -> str:
+def describe_facts(facts: dict[str, Any], kind: str) -> str:
     """A medium's facts in a phrase."""
     get = facts.get
     if kind == "image":
@@ -62,7 +62,7 @@ def info(
       intfit info *.safetensors
     """
     report = Reporter(as_json=as_json)
-    worst = 0
+    exit_code = 0
     with report_errors(report, debug):
         if not files:
             raise UsageError("no input: name files")
@@ -70,23 +70,23 @@ def info(
             line: dict[str, Any] = dict.fromkeys(INFO_KEYS)
             line |= {"input": name, "ok": True}
             try:
-                found = describe_file(name, sizes=verbose)
+                contents = describe_file(name, sizes=verbose)
             except Exception as error:
                 code, message = explain(error, debug=debug)
-                worst = max(worst, code)
+                exit_code = max(exit_code, code)
                 line |= {"ok": False, "error": message}
                 report.error(f"{printable(name)}: {message}")
             else:
-                line |= found
+                line |= contents
                 if not as_json:
-                    print(page(line))
+                    print(format_page(line))
             report.record(line)
-        if worst:
-            raise typer.Exit(worst)
+        if exit_code:
+            raise typer.Exit(exit_code)
 
 
-def page(line: dict[str, Any]) -> str:
-    """What `info` prints of one file."""
+def format_page(line: dict[str, Any]) -> str:
+    """The text that `info` prints of one file, from the values of its JSON line."""
     fit, reached = line["fit"], line["fit"].get("distortion")
     quality = "unknown distortion"
     if isinstance(reached, int | float):
@@ -96,7 +96,7 @@ def page(line: dict[str, Any]) -> str:
     if line["field"]["kind"] == "latent":
         count += f", in steps of index {line['field'].get('step')}"
     rows = {
-        line["kind"]: describe(line["facts"], line["kind"]),
+        line["kind"]: describe_facts(line["facts"], line["kind"]),
         "field": line["network"],
         "weights" if line["field"]["kind"] == "siren" else "latents": f"{count}: {taken:.3g} bits "
         "each, all told",
@@ -110,7 +110,7 @@ def page(line: dict[str, Any]) -> str:
     return "\n".join(text)
 
 
-def bound_option(metric: str, *, lowest: bool) -> Any:
+def make_bound_option(metric: str, *, lowest: bool) -> Any:
     """The option that fails a file whose ``metric`` is beyond a bound."""
     name, unit = METRICS[metric]
     flag = f"--{'min' if lowest else 'max'}-{metric.replace('_', '-').removeprefix('max-')}"
@@ -123,15 +123,17 @@ def bound_option(metric: str, *, lowest: bool) -> Any:
 def verify(
     file: Annotated[str, typer.Argument(help="A file that encode wrote.")],
     against: Annotated[str, typer.Option("--against", help="The original.", metavar="ORIGINAL")],
-    min_psnr: Annotated[float | None, bound_option("psnr", lowest=True)] = None,
-    min_ssim: Annotated[float | None, bound_option("ssim", lowest=True)] = None,
-    min_snr: Annotated[float | None, bound_option("snr", lowest=True)] = None,
+    min_psnr: Annotated[float | None, make_bound_option("psnr", lowest=True)] = None,
+    min_ssim: Annotated[float | None, make_bound_option("ssim", lowest=True)] = None,
+    min_snr: Annotated[float | None, make_bound_option("snr", lowest=True)] = None,
     max_log_spectral_distance: Annotated[
-        float | None, bound_option("log_spectral_distance", lowest=False)
+        float | None, make_bound_option("log_spectral_distance", lowest=False)
     ] = None,
-    min_iou: Annotated[float | None, bound_option("iou", lowest=True)] = None,
-    max_mean_distance: Annotated[float | None, bound_option("mean_distance", lowest=False)] = None,
-    max_distance: Annotated[float | None, bound_option("max_distance", lowest=False)] = None,
+    min_iou: Annotated[float | None, make_bound_option("iou", lowest=True)] = None,
+    max_mean_distance: Annotated[
+        float | None, make_bound_option("mean_distance", lowest=False)
+    ] = None,
+    max_distance: Annotated[float | None, make_bound_option("max_distance", lowest=False)] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     limit: options.Limit = 1.0,
@@ -163,35 +165,37 @@ def verify(
 
     line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
     try:
-        kind, found = measured(file, against, device, threads, limit, given=[*lowest, *highest])
+        kind, distortions = measure_distortions(
+            file, against, device, threads, limit, given=[*lowest, *highest]
+        )
     except Exception as error:
         code, message = explain(error, debug=debug)
         report.error(f"{printable(file)}: {message}")
         report.record(line | {"ok": False, "error": message})
         raise typer.Exit(code) from None
-    failed = [m for m, bound in lowest.items() if not (found[m] or 0.0) >= bound]
-    failed += [m for m, bound in highest.items() if not (found[m] or 0.0) <= bound]
+    failed = [m for m, bound in lowest.items() if not (distortions[m] or 0.0) >= bound]
+    failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
     if not as_json:
-        print("  ".join(format_metric(metric, number) for metric, number in found.items()))
-    report.record(line | {"ok": not failed, "kind": kind, "failed": failed, **found})
+        print("  ".join(format_metric(metric, number) for metric, number in distortions.items()))
+    report.record(line | {"ok": not failed, "kind": kind, "failed": failed, **distortions})
     for metric in failed:
         bound = (lowest | highest)[metric]
-        report.error(
-            f"{printable(file)}: {format_metric(metric, found[metric])} misses the limit {bound:g}"
-        )
+        reached = format_metric(metric, distortions[metric])
+        report.error(f"{printable(file)}: {reached} misses the limit {bound:g}")
     if failed:
         raise typer.Exit(1)
 
 
-def measured(
+def measure_distortions(
     file: str, against: str, device: str, threads: int | None, limit: float, *, given: list[str]
 ) -> tuple[str, dict[str, float | None]]:
-    """Medium of ``file`` and its distortions from ``against``.
+    """The medium of ``file``, and the distortions between it and the original ``against``.
 
     Raises:
+        IntfitError: if one of the files cannot be read, or they do not belong together.
         UsageError: if a limit in ``given`` is not one of the medium's metrics.
     """
-    from .. import api as pipeline
+    from .. import api
     from ..limits import Limits
     from ..media import medium
 
@@ -200,9 +204,9 @@ def measured(
         original = read_input(Job(Path(against), None))
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
-    loaded = pipeline.load(data, device=device, threads=threads, limits=Limits(limit))
+    loaded = api.load(data, device=device, threads=threads, limits=Limits(limit))
     for metric in given:
         if metric not in medium(loaded.kind).METRICS:
             name = METRICS[metric][0]
             raise UsageError(f"a limit on the {name} was given, but the file holds {loaded.kind}")
-    return loaded.kind, pipeline.verify(loaded, original, suffix=Path(against).suffix)
+    return loaded.kind, api.verify(loaded, original, suffix=Path(against).suffix)

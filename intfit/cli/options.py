@@ -29,6 +29,7 @@ class Sectioned(TyperCommand):
                 formatter.write_dl(records, col_max=26)
 
 
+#: The headings of options in the help.
 OUTPUT, FIT, NETWORK, TEACHER, MACHINE, MESSAGES = (
     "Output",
     "Fit",
@@ -40,7 +41,7 @@ OUTPUT, FIT, NETWORK, TEACHER, MACHINE, MESSAGES = (
 
 
 class Kind(StrEnum):
-    """--kind."""
+    """The choices of ``--kind``."""
 
     image = "image"
     audio = "audio"
@@ -48,21 +49,21 @@ class Kind(StrEnum):
 
 
 class FieldChoice(StrEnum):
-    """--field."""
+    """The choices of ``--field``."""
 
     auto = "auto"
     siren = "siren"
     latent = "latent"
 
 
-def chosen_field(choice: FieldChoice) -> FieldName | None:
-    """What the settings call it."""
+def name_field(choice: FieldChoice) -> FieldName | None:
+    """The settings' name of a field; None for ``auto``."""
     names: dict[str, FieldName | None] = {"auto": None, "siren": "siren", "latent": "latent"}
     return names[choice.value]
 
 
 class TeacherChoice(StrEnum):
-    """--teacher."""
+    """The choices of ``--teacher``."""
 
     full = "full"
     uniform = "uniform"
@@ -72,14 +73,14 @@ class TeacherChoice(StrEnum):
 
 
 class SelectionChoice(StrEnum):
-    """--selection."""
+    """The choices of ``--selection``."""
 
     top = "top"
     proportional = "proportional"
 
 
 class RatioChoice(StrEnum):
-    """--ratio-schedule."""
+    """The choices of ``--ratio-schedule``."""
 
     constant = "constant"
     step = "step"
@@ -89,14 +90,14 @@ class RatioChoice(StrEnum):
 
 
 class ProfileChoice(StrEnum):
-    """--profile."""
+    """The choices of ``--profile``."""
 
     packed = "packed"
     open = "open"
 
 
 class PrecisionChoice(StrEnum):
-    """--precision."""
+    """The choices of ``--precision``."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"

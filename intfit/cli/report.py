@@ -1,4 +1,4 @@
-"""Everything a person sees: progress, summary lines, messages, JSON lines.
+"""Everything that a user sees: progress, summary lines, messages, JSON lines.
 
 Messages and progress go to standard error; standard output carries only data.
 """
@@ -26,7 +26,7 @@ LONGEST_MESSAGE = 350
 
 
 class Reporter:
-    """Speaks to the person, in the voice they asked for."""
+    """Prints messages, summaries and JSON lines, as ``--json``, ``--quiet``, ``--verbose`` ask."""
 
     def __init__(
         self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False
@@ -36,36 +36,39 @@ class Reporter:
         self.arrow, self.times = ("→", "×") if encoding.startswith("utf") else ("->", "x")
         self._live: Any = None
 
-    def _line(self, text: str) -> None:
+    def _print_line(self, text: str) -> None:
         if self._live is not None:  # above the progress display, not through it
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """A message, unless quiet."""
+        """Print a message, unless ``--quiet`` was given."""
         if not self.quiet:
-            self._line(text)
+            self._print_line(text)
 
     def detail(self, text: str) -> None:
-        """A message for ``--verbose``."""
+        """Print a message where ``--verbose`` was given."""
         if self.verbose:
-            self._line(text)
+            self._print_line(text)
 
     def error(self, text: str) -> None:
-        """One line of bounded length, always: a hostile file may have written part of it."""
+        """Print an error, whatever was asked for, as one line of bounded length.
+
+        A hostile file may have written part of it.
+        """
         line = " ".join(text.split())
         if len(line) > LONGEST_MESSAGE:
             line = line[:LONGEST_MESSAGE] + "…"
-        self._line("intfit: " + printable(line))
+        self._print_line("intfit: " + printable(line))
 
     def record(self, keys: Mapping[str, Any]) -> None:
-        """One JSON object on a line of standard output, where ``--json`` asked for it."""
+        """Print a JSON object on a line of standard output, where ``--json`` was given."""
         if self.as_json:
             print(json.dumps(keys, allow_nan=False), flush=True)
 
-    def encoded(self, source: str, target: str, line: Mapping[str, Any]) -> None:
-        """The summary of a file, of the values of its JSON line, and what else is to be said."""
+    def summarise_encoding(self, source: str, target: str, line: Mapping[str, Any]) -> None:
+        """Print the summary of an encoded file, from the values of its JSON line, and its notes."""
         bytes_in, bytes_out = line["bytes_in"], line["bytes_out"]
         unit = next(name for name in RATES if line.get(name) is not None)
         ratio = bytes_in / bytes_out
@@ -84,7 +87,7 @@ class Reporter:
         self.notes(line["notes"])
 
     def notes(self, notes: Iterable[str]) -> None:
-        """What was converted, dropped or not kept."""
+        """Print notes on what was converted, dropped or not kept."""
         for note in notes:
             text = note if len(note) <= LONGEST_MESSAGE else note[:LONGEST_MESSAGE] + "…"
             self.say(f"  note: {printable(text)}")
@@ -123,8 +126,8 @@ class Reporter:
 class Display:
     """A line for each file that is being worked on, redrawn a few times a second.
 
-    Above them, where ``several`` may be worked on at once, one for all ``total`` files. There are
-    never more lines than ``most``: who does not fit waits for a place.
+    Where ``several`` files may be worked on at once, a line above them counts all ``total`` files.
+    There are never more lines than ``most``: further files are shown once others have ended.
     """
 
     def __init__(self, live: Any, *, total: int, several: bool, most: int) -> None:
@@ -132,38 +135,38 @@ class Display:
         self._rows: dict[int, Any] = {}
         self._all = live.add_task("", total=total, figures="") if several else None
         self._start, self._ended = time.monotonic(), 0
-        self._count()
+        self._update_count()
 
-    def _count(self) -> None:
+    def _update_count(self) -> None:
         if self._all is not None:
-            passed = format_clock(time.monotonic() - self._start)
-            told = f"{self._ended} of {self._total} files"
-            self._live.update(self._all, completed=self._ended, description=told, figures=passed)
+            elapsed = format_clock(time.monotonic() - self._start)
+            count = f"{self._ended} of {self._total} files"
+            self._live.update(self._all, completed=self._ended, description=count, figures=elapsed)
 
-    def _show(self) -> None:
+    def _update_visibility(self) -> None:
         for place, row in enumerate(self._rows.values()):
             self._live.update(row, visible=place < self._most)
 
     def begin(self, position: int, name: str) -> None:
-        """A new file, the ``position``-th counted from 0, of which nothing is known yet."""
+        """Add a line for a file: the one at ``position`` among the inputs, counted from 0."""
         name = printable(name)
         if len(name) > NAME_WIDTH:
             name = "…" + name[1 - NAME_WIDTH :]
         count = f"{position + 1}/{self._total} " if self._total > 1 else ""
         row = self._live.add_task(f"{count}{name}", total=None, figures="reading")
         self._rows[position] = row
-        self._show()
+        self._update_visibility()
 
     def update(self, position: int, fraction: float, figures: str) -> None:
-        """Where it stands."""
+        """Show how far a file has got: ``fraction`` in [0, 1], and its figures."""
         row = self._rows[position]
         self._live.update(row, total=1.0, completed=fraction, figures=figures)
-        self._count()
+        self._update_count()
 
     def end(self, position: int) -> None:
-        """It is done, one way or the other."""
+        """Remove the line of a file that is done or has failed."""
         if position in self._rows:
             self._live.remove_task(self._rows.pop(position))
-            self._show()
+            self._update_visibility()
         self._ended += 1
-        self._count()
+        self._update_count()

@@ -33,29 +33,29 @@ from .report import Display, Reporter
 
 
 class OrderedOutput:
-    """Says what there is to say of each input when its turn comes: in the order of the inputs."""
+    """Prints what concerns each input in the order of the inputs, whenever it becomes known."""
 
     def __init__(self) -> None:
-        self._turn = 0
+        self._turn = 0  # the position of the input whose output is printed at once
         self._held: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self._ended: set[int] = set()
 
     def say(self, position: int, speak: Callable[[], None]) -> None:
-        """Call ``speak`` now, or when those before have ended."""
+        """Call ``speak``, which prints: now, or once all inputs before ``position`` have ended."""
         if position == self._turn:
             speak()
         else:
             self._held[position].append(speak)
 
     def end(self, position: int) -> None:
-        """Nothing more is to be said of this one."""
+        """Note that nothing more will be printed of the input at ``position``."""
         self._ended.add(position)
         while self._turn in self._ended:
             self._turn += 1
             self._speak(self._turn)
 
     def flush(self) -> None:
-        """What is left of those that have ended, without those between: the run is over."""
+        """Print what is held back of inputs that have ended, though some before them have not."""
         for position in sorted(self._ended):
             self._speak(position)
 
@@ -93,12 +93,15 @@ def run(
 ) -> None:
     """Do ``work`` for every job; one failure does not stop the rest unless it should.
 
-    ``work`` may be done elsewhere, and for several at once: it gets a job's bytes and ``suffix``.
-    All else is done here: outputs are written as they come in, and what there is to say, such as
-    ``summarise`` says it, is said in the order of the jobs. Exits with the gravest code of all.
+    ``work`` may be done in other processes, for several jobs at once: it is given a job's bytes and
+    ``suffix``. All else is done here: outputs are written as they come in, and what is printed, by
+    ``summarise`` and others, is printed in the order of the jobs.
+
+    Raises:
+        typer.Exit: with the largest exit code of any job, unless all succeeded.
     """
     runner = _Runner(jobs, options, suffix, summarise, display, keep_map)
-    outcomes = parallelism.outcomes(
+    outcomes = parallelism.run_tasks(
         work, runner.tasks(), runner.hear, total=len(jobs), device=device
     )
     try:
@@ -145,13 +148,13 @@ class _Runner:
                 if self._display is not None:
                     self._display.begin(position, job.source_name)
                 task = read_input(job), self._suffix(job)
-            except Exception as error:  # whatever it is, the other files are not to suffer
+            except Exception as error:  # whatever it is, the other files are still done
                 self._fail(position, error)
                 continue
             yield position, task
 
     def _is_done(self, position: int, job: Job) -> bool:
-        """Whether the output is there, in which case the job ends; an empty one does not count."""
+        """End the job if its output exists and is not empty; whether it was ended."""
         if job.target is None or not job.target.is_file():
             return False
         if not job.target.stat().st_size:
@@ -170,7 +173,7 @@ class _Runner:
     def hear(
         self, position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost
     ) -> None:
-        """Pass on what is heard of a job while it is worked on."""
+        """Show an event of a job while it is worked on, or keep its map."""
         job = self._jobs[position]
         if isinstance(event, SelectionMap):
             assert self._keep_map is not None
@@ -206,7 +209,7 @@ class _Runner:
         except Exception as error:
             self._fail(position, error)
             return
-        # its turn to be reported may be far away: the output's bytes are not kept until then
+        # it may be long until it is reported: the output's bytes are not kept until then
         made = replace(outcome, data=None)
         self.output.say(position, partial(self._summarise, job, made))
         self._end(position, outcome.values)
@@ -238,7 +241,9 @@ def plan_jobs(
     as_json: bool,
     dry_run: bool = False,
 ) -> list[Job]:
-    """Which inputs there are and where each output goes; stdout may be a terminal in a dry run.
+    """A job for each input, with the place where its output goes.
+
+    ``renamed`` gives the name of an output beside its input. In a dry run stdout may be a terminal.
 
     Raises:
         UsageError: if the options contradict each other, or two outputs collide.

@@ -16,19 +16,19 @@ from .siren import config as siren_config
 from .wavelet import config as wavelet_config
 
 
-def _siren() -> Codec:
+def _load_siren() -> Codec:
     from .siren import codec
 
     return codec
 
 
-def _wavelet() -> Codec:
+def _load_wavelet() -> Codec:
     from .wavelet import codec
 
     return codec
 
 
-def _mdct() -> Codec:
+def _load_mdct() -> Codec:
     from .mdct import codec
 
     return codec
@@ -36,13 +36,13 @@ def _mdct() -> Codec:
 
 #: The codec of each field and medium, loaded when first needed: NumPy takes a tenth of a second.
 CODECS: dict[tuple[str, str], Callable[[], Codec]] = {
-    ("siren", "image"): _siren,
-    ("siren", "audio"): _siren,
-    ("siren", "mesh"): _siren,
-    ("latent", "image"): _wavelet,
-    ("latent", "audio"): _mdct,
+    ("siren", "image"): _load_siren,
+    ("siren", "audio"): _load_siren,
+    ("siren", "mesh"): _load_siren,
+    ("latent", "image"): _load_wavelet,
+    ("latent", "audio"): _load_mdct,
 }
-#: What reads the architecture of each in a file's header.
+#: The function that reads the architecture of each from a file's header.
 CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
     ("siren", "image"): siren_config.read_config,
     ("siren", "audio"): siren_config.read_config,
@@ -53,7 +53,7 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
 
 
 def choose_field(settings: Settings, kind: str, channels: int) -> FieldName:
-    """The field that is asked for, or the usual one of a medium with so many channels."""
+    """The field that ``settings`` ask for, or the default of a medium with so many ``channels``."""
     if settings.field is not None:
         return settings.field
     return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"

@@ -1,4 +1,4 @@
-"""Header and tensors put together into a file's bytes."""
+"""The bytes of a file, from a field's architecture and its tensors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +18,10 @@ def assemble(
     steps: int,
     distortion: float,
 ) -> bytes:
-    """The bytes of a file that holds the tensors ``stored`` of ``config``.
+    """The bytes of a file that holds the tensors ``stored`` of a field of architecture ``config``.
 
-    ``steps`` of training went into it; ``distortion`` is in the medium's metric.
+    Its header says that ``steps`` of training went into it, and that its ``distortion`` is this, in
+    the medium's metric.
     """
     header = Header(
         medium=prepared.kind,

@@ -1,4 +1,7 @@
-"""The quantisation step of latents: of a quality, the finest within a size, or to reach a goal."""
+"""The quantisation step of latents: that of a quality, of a file's size, or of a goal.
+
+A step is given by its index, see :mod:`.coding.steps`: the higher, the finer.
+"""
 
 import math
 import reprlib
@@ -27,9 +30,10 @@ ConfigT = TypeVar("ConfigT")
 
 @dataclass(frozen=True)
 class Candidate(Generic[ConfigT]):
-    """A file at some step: its architecture and payload, its distortion in dB, and its bytes.
+    """A file at some step: its architecture, payload, distortion in dB, and bytes.
 
-    It has no tensors: a search keeps every candidate, and tensors take 12 bytes a pixel.
+    ``steps`` are those of the training that went into it. It does not hold its tensors: a search
+    keeps every candidate, and tensors take 12 bytes a pixel.
     """
 
     config: ConfigT
@@ -47,31 +51,31 @@ def step_index(quality: float | None, *, loudness: float | None = None) -> int:
     middle = MIDDLE_INDEX
     if loudness is not None:
         middle = -24 * math.log2(MIDDLE_SHARE * max(loudness, 1e-6))
-    wanted = round(
+    index = round(
         middle
         + INDICES_PER_QUALITY * ((MIDDLE_QUALITY if quality is None else quality) - MIDDLE_QUALITY)
     )
-    return min(max(wanted, COARSEST_LATENT_STEP), FINEST_LATENT_STEP)
+    return min(max(index, COARSEST_LATENT_STEP), FINEST_LATENT_STEP)
 
 
 def check_step(index: Any, what: str) -> None:
-    """Raise FileFormatError unless ``index`` is one that a header may hold."""
+    """Raise FileFormatError, which names ``what``, unless a header may hold this ``index``."""
     if type(index) is not int or not COARSEST_LATENT_STEP <= index <= FINEST_LATENT_STEP:
         raise FileFormatError(f"not {what} this version can build: step {reprlib.repr(index)}")
 
 
 class StepSearch(Generic[ConfigT]):
-    """Files at several steps, each made once."""
+    """A search over files at several steps, each of which is made once."""
 
     def __init__(self, make: Callable[[int], Candidate[ConfigT]], first: int) -> None:
         """``make`` makes the file at the step of an index; ``first`` is the index tried first."""
         self.at = cache(make)
         self._first = first
 
-    def coarsest(self, holds: Callable[[Candidate[ConfigT]], bool]) -> int:
+    def find_coarsest(self, holds: Callable[[Candidate[ConfigT]], bool]) -> int:
         """The index of the coarsest step at which ``holds`` is true; above the finest if none is.
 
-        By bisection: it must then be true at all finer steps.
+        By bisection, which takes it to be true at all finer steps, too.
         """
         # the result is above low, and at most high
         low, middle, high = COARSEST_LATENT_STEP - 1, self._first, FINEST_LATENT_STEP + 1
@@ -80,21 +84,22 @@ class StepSearch(Generic[ConfigT]):
             middle = (low + high) // 2
         return high
 
-    def finest_within(self, size: int) -> int:
+    def find_finest_within(self, size: int) -> int:
         """The finest step whose file has at most ``size`` bytes; below the coarsest if none has."""
-        return self.coarsest(lambda candidate: len(candidate.data) > size) - 1
+        return self.find_coarsest(lambda candidate: len(candidate.data) > size) - 1
 
     def choose(self, *, goal: Goal | None, size: int | None, bounded: bool) -> int:
-        """The finest step within ``size``; with a ``goal``, the coarsest that reaches it.
+        """The index of the finest step within ``size`` bytes, or of the coarsest to reach ``goal``.
 
-        That is no finer than ``size`` allows, or where it is ``bounded``, than the first step.
+        With both, the goal's step is no finer than the size allows. Where the goal is ``bounded``,
+        its step is no finer than the first. With neither, the first step.
 
         Raises:
             UsageError: if no file is as small as ``size``.
         """
         finest = self._first
         if size is not None:
-            finest = self.finest_within(size)
+            finest = self.find_finest_within(size)
             if finest < COARSEST_LATENT_STEP:
                 least = len(self.at(COARSEST_LATENT_STEP).data)
                 raise UsageError(
@@ -104,5 +109,5 @@ class StepSearch(Generic[ConfigT]):
             finest = FINEST_LATENT_STEP
         if goal is None:
             return finest
-        reaching = self.coarsest(lambda candidate: goal.margin(candidate.distortion) >= 0)
+        reaching = self.find_coarsest(lambda candidate: goal.margin(candidate.distortion) >= 0)
         return min(reaching, finest)

@@ -1,4 +1,4 @@
-"""What every codec does, and what it is given and gives back."""
+"""The protocol of codecs, and the types that they are given and return."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ NO_ONNX = "ONNX is for SIRENs, and this file holds latents: export it to .safete
 
 
 class Config(Protocol):
-    """The architecture of a field: what a header says of it, checked."""
+    """The architecture of a field, which a file's header holds."""
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the open profile."""
@@ -36,7 +36,7 @@ class Config(Protocol):
         """Number of weights or latents."""
 
     def header_entries(self) -> dict[str, Any]:
-        """What a file's header says of it: values by the names in :data:`.header.FIELDS`."""
+        """The values of a file's header, by the names in :data:`.header.FIELDS`."""
 
     def describe(self) -> str:
         """The field in a phrase, as ``intfit info`` prints it."""
@@ -44,7 +44,11 @@ class Config(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """An input that has been read, and the architecture chosen for it, before any fitting."""
+    """An input that has been read, and the architecture of its field, before any fitting.
+
+    ``settings`` are what was asked for, ``plan`` what follows from them for this input. ``config``
+    is a :class:`Config` of the codec's own type.
+    """
 
     kind: str
     field: FieldName
@@ -59,10 +63,10 @@ class Prepared:
 class Encoding:
     """The bytes of a file, and what went into them.
 
-    ``network`` describes the field and its training in a phrase.
-    ``distortion`` of the parameters as stored, in the medium's metric; ``reached``, the value in
-    the goal's metric, where there is a goal; ``steps`` of the training that the file holds, by a
-    ``teacher`` (``none`` where there was none); ``seconds`` of all that it took.
+    ``network`` describes the field and its training in a phrase. ``distortion`` is that of the
+    parameters as stored, in the medium's metric; ``reached`` the value in the goal's metric, where
+    there is a goal. The file's network was trained for ``steps`` by a ``teacher`` (0 and ``none``
+    where nothing was trained). ``seconds`` count the whole encoding.
     """
 
     data: bytes
@@ -86,11 +90,11 @@ class WrapTeacher(Protocol):
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a caller wants to be told, or to change, while an input is encoded.
+    """Functions that are called while an input is encoded.
 
     ``fit_begins`` is called before every fit, ``progress`` now and then in it. ``wrap_teacher``
-    returns the teacher to use in place of the one it is given; it is told which samples of the
-    signal the examples are, None where they are all of them in order.
+    returns the teacher to use in place of the one it is given; its ``places`` ``[n]`` are the
+    indices of the examples in the signal, None where they are all samples in order.
     """
 
     fit_begins: Callable[[Prepared], None] | None = None
@@ -104,7 +108,7 @@ class Codec(Protocol):
     ``config`` is of the codec's own type throughout.
     """
 
-    #: Whether a field is evaluated by torch, on a device that can be chosen.
+    #: Whether a field is evaluated by torch, on a device of the caller's choice.
     DECODES_ON_DEVICE: bool
 
     def configure(self, signal: Any, plan: Plan, settings: Settings) -> Config:
@@ -149,14 +153,14 @@ class Codec(Protocol):
         """
 
     def parts(self, payload: bytes, config: Any) -> dict[str, float]:
-        """The bytes that each part of a packed payload takes."""
+        """The bytes that each named part of a packed payload takes."""
 
     def describe_plan(self, prepared: Prepared) -> str:
         """The field and its training in a phrase, as ``--verbose`` and ``--dry-run`` print it."""
 
 
 def goal_notes(goal: Goal | None, reached: float | None, *, advice: str = "") -> tuple[str, ...]:
-    """A note on what was reached of a goal, where the summary does not say it."""
+    """Notes on the value ``reached`` of a goal, where the summary does not say it."""
     if goal is None or reached is None:
         return ()
     unit = "% mean distance" if goal.metric == "mean_distance" else "dB"

@@ -17,8 +17,9 @@ from typing import Any
 from ..errors import FileFormatError
 from .header import READABLE, VERSION, Header, parse_json, read_header, write_header
 
+#: The suffix of a file.
 SUFFIX = ".safetensors"
-#: The other format that a network is exported to.
+#: The suffix of the other format that a network is exported to.
 ONNX_SUFFIX = ".onnx"
 #: The one tensor of the packed profile.
 PAYLOAD = "payload"
@@ -65,7 +66,7 @@ class Layout:
         return list(self.tensors) == [PAYLOAD] and self.tensors[PAYLOAD][0] == "U8"
 
 
-def _checksum(
+def _compute_checksum(
     version: int, header: Header, tensors: Mapping[str, Placed], data: Iterable[bytes]
 ) -> int:
     """CRC-32 of the header without its checksum, of the table of tensors, and of the data.
@@ -74,13 +75,13 @@ def _checksum(
     """
     checksum = zlib.crc32(write_header(header, None, version=version).encode())
     if version > 2:
-        checksum = zlib.crc32(_json(_table(tensors)), checksum)
+        checksum = zlib.crc32(_dump_json(_make_table(tensors)), checksum)
     for part in data:
         checksum = zlib.crc32(part, checksum)
     return checksum
 
 
-def _table(tensors: Mapping[str, Placed]) -> dict[str, Any]:
+def _make_table(tensors: Mapping[str, Placed]) -> dict[str, Any]:
     """The table of tensors as safetensors has it, by sorted names."""
     return {
         name: {"dtype": dtype, "shape": list(shape), "data_offsets": [first, end]}
@@ -88,7 +89,8 @@ def _table(tensors: Mapping[str, Placed]) -> dict[str, Any]:
     }
 
 
-def _json(table: dict[str, Any]) -> bytes:
+def _dump_json(table: dict[str, Any]) -> bytes:
+    """JSON as safetensors has it: without spaces."""
     return json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -101,13 +103,13 @@ def dump(header: Header, tensors: Mapping[str, Stored]) -> bytes:
         end = position + len(tensor.data)
         placed[name] = tensor.dtype, tensor.shape, position, end
         position = end
-    text = write_header(header, _checksum(VERSION, header, placed, data))
-    encoded = _json({"__metadata__": {"intfit": text}} | _table(placed))
+    text = write_header(header, _compute_checksum(VERSION, header, placed, data))
+    encoded = _dump_json({"__metadata__": {"intfit": text}} | _make_table(placed))
     encoded += b" " * (-len(encoded) % 8)  # safetensors aligns its data to 8 bytes
     return b"".join([len(encoded).to_bytes(8, "little"), encoded, *data])
 
 
-def _placed(name: str, entry: Any) -> Placed:
+def _read_entry(name: str, entry: Any) -> Placed:
     """Type, shape, first byte and end of a tensor, from its ``entry`` in the safetensors header.
 
     Raises:
@@ -163,7 +165,7 @@ def parse(head: bytes, size: int) -> Layout:
             "another intfit may read it"
         )
     room = size - 8 - length
-    tensors = {name: _placed(name, entry) for name, entry in table.items()}
+    tensors = {name: _read_entry(name, entry) for name, entry in table.items()}
     spans = sorted((start, end) for _, _, start, end in tensors.values())
     ends = [0, *(end for _, end in spans)]
     if any(start != end for (start, _), end in zip(spans, ends, strict=False)) or ends[-1] != room:
@@ -198,8 +200,7 @@ def load(data: bytes) -> tuple[Layout, dict[str, Stored]]:
         FileFormatError: as :func:`parse`, and if the checksum is not that of header and data.
     """
     layout = parse(data, len(data))
-    found = _checksum(layout.version, layout.header, layout.tensors, [data[layout.start :]])
-    if found != layout.checksum:
+    if layout.checksum != checksum_of(layout, data):
         raise FileFormatError("damaged: its checksum does not fit its contents")
     return layout, {
         name: Stored(dtype, shape, data[layout.start + first : layout.start + end])
@@ -208,5 +209,5 @@ def load(data: bytes) -> tuple[Layout, dict[str, Stored]]:
 
 
 def checksum_of(layout: Layout, data: bytes) -> int:
-    """The checksum that a file of this layout should have, whose bytes are ``data``."""
-    return _checksum(layout.version, layout.header, layout.tensors, [data[layout.start :]])
+    """The checksum that a file should have, given its layout and its bytes ``data``."""
+    return _compute_checksum(layout.version, layout.header, layout.tensors, [data[layout.start :]])

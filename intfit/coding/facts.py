@@ -1,4 +1,4 @@
-"""The facts of a medium in a file's header, checked: nothing uses them before they are sound."""
+"""The check of a medium's facts in a file's header, which comes before any use of them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from ..errors import FileFormatError
 from .header import CHANNELS
 
-#: The most pixels of an image, and samples of a recording over all channels: 1 GiB of 8-bit RGB,
-#: and 4 GiB of float32. What is allowed without being asked for is less: see :mod:`.limits`.
+#: The most pixels of an image, and samples of a recording over all channels, that a file can have:
+#: 1 GiB of 8-bit RGB, and 4 GiB of float32. The usual bounds of :mod:`.limits` are lower.
 MAX_PIXELS, MAX_SAMPLES = (1 << 30) // 3, 1 << 30
 #: The largest float32.
 LARGEST = (2 - 2**-23) * 2.0**127
@@ -17,12 +17,12 @@ MAX_NAME = 32
 
 def check_facts(kind: str, facts: Mapping[str, Any]) -> None:
     """Raise FileFormatError unless ``facts`` are those of a medium of this kind."""
-    what, are_sound = _CHECKS[kind]
-    if not are_sound(facts):
+    what, is_sound = _CHECKS[kind]
+    if not is_sound(facts):
         raise FileFormatError(f"damaged: the header does not describe {what}")
 
 
-def _of_image(facts: Mapping[str, Any]) -> bool:
+def _is_image(facts: Mapping[str, Any]) -> bool:
     sizes = [facts.get(key) for key in ("height", "width")]
     low, high = facts.get("low"), facts.get("high")
     palette, mode = facts.get("palette", ""), facts.get("mode")
@@ -50,7 +50,7 @@ def _is_palette(palette: str, channels: int) -> bool:
     return 0 < size <= 256 * channels and size % channels == 0
 
 
-def _of_recording(facts: Mapping[str, Any]) -> bool:
+def _is_recording(facts: Mapping[str, Any]) -> bool:
     limits = {"frames": MAX_SAMPLES, "channels": 1024, "sample_rate": 1 << 24}
     peak, subtype = facts.get("peak"), facts.get("subtype")
     return (
@@ -63,7 +63,7 @@ def _of_recording(facts: Mapping[str, Any]) -> bool:
     )
 
 
-def _of_surface(facts: Mapping[str, Any]) -> bool:
+def _is_surface(facts: Mapping[str, Any]) -> bool:
     def has_vector(key: str, low: float, high: float) -> bool:
         values = facts.get(key)
         return (
@@ -78,7 +78,7 @@ def _of_surface(facts: Mapping[str, Any]) -> bool:
         and has_vector("extent", 0.05, 1.001)
         and isinstance(unit, float)
         and 0 < unit < 1e300
-        # for information; the first version of the format could leave them out
+        # for information only; the first version of the format could leave them out
         and all(_is_whole(facts.get(key, 1), 1 << 40) for key in ("faces", "vertices"))
     )
 
@@ -89,7 +89,7 @@ def _is_whole(value: Any, most: int) -> bool:
 
 
 _CHECKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], bool]]] = {
-    "image": ("an image", _of_image),
-    "audio": ("a recording", _of_recording),
-    "mesh": ("a surface", _of_surface),
+    "image": ("an image", _is_image),
+    "audio": ("a recording", _is_recording),
+    "mesh": ("a surface", _is_surface),
 }

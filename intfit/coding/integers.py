@@ -66,7 +66,7 @@ class Model:
 
 
 @lru_cache(maxsize=512)
-def _ratios(spread: int, shape: int) -> tuple[int, int]:
+def _compute_ratios(spread: int, shape: int) -> tuple[int, int]:
     """The weight of 1 over that of 0, and how this ratio changes from each magnitude to the next.
 
     In fixed point, from decimal exponentials that are rounded correctly.
@@ -86,9 +86,9 @@ def _ratios(spread: int, shape: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=256)
-def table(model: Model) -> NDArray[np.float64]:
+def make_table(model: Model) -> NDArray[np.float64]:
     """Weights ``[2 reach + 1]`` of -reach..reach: integers, exact in float64."""
-    ratio, change = _ratios(model.spread, model.shape)
+    ratio, change = _compute_ratios(model.spread, model.shape)
     weight, half = 1 << _RECURSION_BITS, []
     for _ in range(model.reach):
         weight = weight * ratio >> _RECURSION_BITS
@@ -97,9 +97,9 @@ def table(model: Model) -> NDArray[np.float64]:
     return np.array([*half[::-1], 1 << _WEIGHT_BITS, *half], np.float64)
 
 
-def bits(symbols: Integers, model: Model) -> float:
+def count_bits(symbols: Integers, model: Model) -> float:
     """The bits that ``symbols`` take under ``model``."""
-    weights = np.maximum(table(model), 2.0 ** (_WEIGHT_BITS - _LEAST_PROBABILITY_BITS))
+    weights = np.maximum(make_table(model), 2.0 ** (_WEIGHT_BITS - _LEAST_PROBABILITY_BITS))
     counts = np.bincount((symbols.ravel() >> model.shift) + model.reach, minlength=len(weights))
     information = -(counts * np.log2(weights / weights.sum())).sum()
     return float(information) + model.shift * symbols.size
@@ -155,9 +155,9 @@ def encode(runs: Sequence[tuple[Integers, Model]]) -> bytes:
     encoder = constriction.stream.queue.RangeEncoder()
     for symbols, model in runs:
         flat = symbols.ravel().astype(np.int32)
-        encoder.encode((flat >> model.shift) + model.reach, _coder_model(model))
+        encoder.encode((flat >> model.shift) + model.reach, _make_coder_model(model))
         if model.shift:
-            encoder.encode(flat & ((1 << model.shift) - 1), _uniform(model.shift))
+            encoder.encode(flat & ((1 << model.shift) - 1), _make_uniform_model(model.shift))
     return finish(encoder)
 
 
@@ -171,20 +171,20 @@ def decode(data: bytes, runs: Sequence[tuple[int, Model]]) -> list[Integers]:
     decoded = []
     try:
         for count, model in runs:
-            values = (decoder.decode(_coder_model(model), count) - model.reach) << model.shift
+            values = (decoder.decode(_make_coder_model(model), count) - model.reach) << model.shift
             if model.shift:
-                values |= decoder.decode(_uniform(model.shift), count)
+                values |= decoder.decode(_make_uniform_model(model.shift), count)
             decoded.append(values.astype(np.int32))
     except (AssertionError, ValueError):
         raise FileFormatError("damaged: its integers cannot be decoded") from None
     return decoded
 
 
-def _uniform(shift: int) -> "constriction.stream.model.Uniform":
+def _make_uniform_model(shift: int) -> "constriction.stream.model.Uniform":
     return constriction.stream.model.Uniform(1 << shift)
 
 
-def _coder_model(model: Model) -> "constriction.stream.model.Categorical":
+def _make_coder_model(model: Model) -> "constriction.stream.model.Categorical":
     if model.reach == 0:  # the coder needs an alphabet of two
         return constriction.stream.model.Categorical(np.array([1.0, 0.0]), perfect=False)
-    return constriction.stream.model.Categorical(table(model), perfect=False)
+    return constriction.stream.model.Categorical(make_table(model), perfect=False)

@@ -51,7 +51,7 @@ def read_open(stored: Mapping[str, Stored], shapes: Mapping[str, tuple[int, ...]
     for name, tensor in stored.items():
         if tensor.dtype not in _TYPES.values():
             raise FileFormatError(f"damaged: tensor {name!r} has type {tensor.dtype}")
-        values = _floats(tensor)
+        values = _to_floats(tensor)
         if not np.isfinite(values).all():
             raise FileFormatError(f"damaged: tensor {name!r} holds values that are not numbers")
         tensors[name] = values
@@ -70,7 +70,7 @@ def _round(values: Floats, precision: Precision) -> NDArray[np.generic]:
     return np.where(np.isnan(values), 0x7FC0, to_nearest_even).astype("<u2")
 
 
-def _floats(tensor: Stored) -> Floats:
+def _to_floats(tensor: Stored) -> Floats:
     """The float32 values of a stored tensor, in its shape."""
     if tensor.dtype == "BF16":
         bits = np.frombuffer(tensor.data, "<u2").astype("<u4") << np.uint32(16)

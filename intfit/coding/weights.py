@@ -13,11 +13,11 @@ import numpy as np
 
 from ..errors import FileFormatError
 from ..signals import Floats
-from . import integers as integers
+from . import integers
 from .integers import MODEL_SIZE, Integers, Model
 from .steps import WEIGHT_STEPS_PER_OCTAVE, step_size
 
-#: A payload has a byte for so many integers at least: a small file cannot ask for much memory.
+#: A payload has at least one byte for this many integers: a small file cannot ask for much memory.
 MAX_INTEGERS_PER_BYTE = 16
 #: Bytes of a tensor's step and model.
 OVERHEAD = 1 + MODEL_SIZE
@@ -46,7 +46,11 @@ class Part:
 
 
 def pack(tensors: Mapping[str, QuantisedTensor]) -> bytes:
-    """The payload of a network's parameters, in the order of ``tensors``."""
+    """The payload of a network's parameters, in the order of ``tensors``.
+
+    Padded with zeros, which the decoder reads past the end anyhow, to the size that
+    :data:`MAX_INTEGERS_PER_BYTE` asks for.
+    """
     head, runs = bytearray(), []
     for tensor in tensors.values():
         model, _ = integers.fit_model(tensor.integers)
@@ -54,13 +58,15 @@ def pack(tensors: Mapping[str, QuantisedTensor]) -> bytes:
         runs.append((tensor.integers, model))
     data = bytes(head) + integers.encode(runs)
     count = sum(tensor.integers.size for tensor in tensors.values())
-    return data.ljust(
-        -(-count // MAX_INTEGERS_PER_BYTE), b"\0"
-    )  # the decoder reads zeros past the end
+    return data.ljust(-(-count // MAX_INTEGERS_PER_BYTE), b"\0")
 
 
-def _models(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, Model]]:
-    """The step index and the model of every tensor."""
+def _read_models(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, Model]]:
+    """The step index and the model of every tensor.
+
+    Raises:
+        FileFormatError: if the payload is too short for them.
+    """
     if len(payload) < OVERHEAD * len(shapes):
         raise FileFormatError("damaged: its payload is cut short")
     return [
@@ -76,7 +82,7 @@ def unpack(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Q
         FileFormatError: if it does not hold them.
     """
     counts = [math.prod(shape) for shape in shapes.values()]
-    models = _models(payload, shapes)
+    models = _read_models(payload, shapes)
     if sum(counts) > MAX_INTEGERS_PER_BYTE * len(payload):
         raise FileFormatError("damaged: its payload is too small for its network")
     runs = [(count, model) for count, (_, model) in zip(counts, models, strict=True)]
@@ -88,18 +94,18 @@ def unpack(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Q
 
 
 def parts(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[Part]:
-    """How large each tensor is in a payload.
+    """The size of each tensor in a payload, in bytes.
 
     Raises:
         FileFormatError: if it does not hold them.
     """
     tensors = unpack(payload, shapes)
-    models = _models(payload, shapes)
+    models = _read_models(payload, shapes)
     return [
         Part(
             name,
             tensor.integers.size,
-            OVERHEAD + integers.bits(tensor.integers, model) / 8,
+            OVERHEAD + integers.count_bits(tensor.integers, model) / 8,
         )
         for (name, tensor), (_, model) in zip(tensors.items(), models, strict=True)
     ]

@@ -49,7 +49,7 @@ def read_list(files_from: str) -> list[str]:
 
 
 def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
-    """Every input named, in order, each once.
+    """The inputs that are named on the command line or in a list, in order, each once.
 
     Raises:
         UsageError: if there is none, or if standard input is claimed twice.
@@ -72,7 +72,7 @@ def is_nameless(source: Path) -> bool:
     """Whether ``source`` is a pipe or a device, as ``<(command)`` is."""
     try:
         return source.exists() and not source.is_file() and not source.is_dir()
-    except OSError:  # a name too long, a folder closed to us: an error when its turn comes
+    except OSError:  # a name too long, a folder closed to us: reading it will say so
         return False
 
 
@@ -184,7 +184,7 @@ def check_output(job: Job, *, force: bool) -> None:
 def write_output(job: Job, data: bytes, *, force: bool) -> None:
     """Write a job's output, whole or not at all.
 
-    To a temporary file beside it, which then takes its name in one step.
+    It is written to a temporary file beside it, which is then renamed in one step.
 
     Raises:
         OutputExistsError: if it has come to exist meanwhile and ``force`` is off.
@@ -203,7 +203,7 @@ def write_output(job: Job, data: bytes, *, force: bool) -> None:
         if exists and not stat.S_ISREG(target.stat().st_mode):
             target.write_bytes(data)
             return
-        mode = stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask()
+        mode = stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_read_umask()
         target.parent.mkdir(parents=True, exist_ok=True)
         with hold_interrupts():  # or one between this call and the assignment would leave the file
             handle, temporary = tempfile.mkstemp(
@@ -231,7 +231,7 @@ def write_output(job: Job, data: bytes, *, force: bool) -> None:
 
 
 def _take_name(temporary: str, target: Path) -> bool:
-    """Give a file's content the name ``target``, unless that exists; whether it did."""
+    """Rename a file to ``target``, unless that exists; returns whether it was renamed."""
     try:
         os.link(temporary, target)
     except FileExistsError:
@@ -243,7 +243,8 @@ def _take_name(temporary: str, target: Path) -> bool:
     return True
 
 
-def _umask() -> int:
+def _read_umask() -> int:
+    """The permissions that new files do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

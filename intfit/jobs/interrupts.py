@@ -15,14 +15,14 @@ ENDING = tuple(
 class TerminatedError(KeyboardInterrupt):
     """A signal other than an interrupt asked the program to end."""
 
-    #: The signal that came, if one did: the exception itself may be turned into an exit code.
+    #: The number of the signal, if one came: the exception itself may become an exit code.
     number: int | None = None
 
 
 def raise_on_termination() -> None:
-    """Have SIGTERM and SIGHUP raise :class:`TerminatedError`, as SIGINT raises its exception.
+    """Have SIGTERM and SIGHUP raise :class:`TerminatedError`, as SIGINT raises KeyboardInterrupt.
 
-    Those that are ignored (``nohup``) stay so.
+    A signal that is ignored (by ``nohup``) stays ignored.
     """
 
     def terminate(number: int, frame: FrameType | None) -> None:
@@ -42,10 +42,10 @@ def die_of(number: int) -> None:
 
 @contextlib.contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """Hold the ending signals back until the end; processes started inside never see any.
+    """Hold back :data:`ENDING` signals until the end; processes started inside never get any.
 
-    A terminal sends Ctrl-C to workers too: they would die of it with a traceback each, where it is
-    for their parent to end them.
+    A terminal sends Ctrl-C to workers too. Each would end with a traceback, before its parent ends
+    it.
     """
     held: list[tuple[int, FrameType | None]] = []
     before = {

@@ -19,9 +19,10 @@ from .tasks import Product, Work
 
 @dataclass(frozen=True)
 class Parallelism:
-    """``jobs`` files at once, None for as many as there is room for; on a ``cluster``, or here.
+    """How many files are worked on at once, and where.
 
-    Each has so many ``threads``; None leaves it to torch.
+    ``jobs`` files at once, None for one a core; on the ``cluster`` at an address, or None for this
+    machine. Each has so many CPU ``threads``; None leaves it to torch.
     """
 
     jobs: int | None
@@ -30,10 +31,10 @@ class Parallelism:
 
     @classmethod
     def parse(cls, jobs: str | None, cluster: str | None, threads: int | None) -> "Parallelism":
-        """Of ``--jobs``, ``--cluster`` and ``--threads``.
+        """Read ``--jobs``, ``--cluster`` and ``--threads``.
 
-        Beside others a file has one thread unless it was given more: the bytes of a fit depend on
-        the number of threads, and must not depend on how many files there happen to be.
+        A file that is worked on beside others has one thread unless ``threads`` says more: the
+        bytes of a fit depend on the number of threads, and must not depend on the number of files.
 
         Raises:
             UsageError: if ``jobs`` is neither a number nor ``auto``.
@@ -46,9 +47,10 @@ class Parallelism:
 
     @property
     def several(self) -> bool:
+        """Whether several files may be worked on at once."""
         return self.cluster is not None or self.jobs != 1
 
-    def outcomes(
+    def run_tasks(
         self,
         work: Work,
         tasks: Iterator[tuple[int, Task]],
@@ -57,7 +59,12 @@ class Parallelism:
         total: int,
         device: str,
     ) -> Generator[tuple[int, Product | Failed]]:
-        """What became of each task, as they come in."""
+        """Do ``work`` for ``total`` tasks; yields the position and the outcome of each as it ends.
+
+        Raises:
+            UsageError: if there is to be a cluster, and Ray is not installed.
+            IntfitError: if the cluster cannot be joined.
+        """
         if not self.several:
             return run_here(work, tasks, listener)
         workers: Workers

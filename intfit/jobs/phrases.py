@@ -1,4 +1,4 @@
-"""Figures as people read them: sizes, durations, qualities, a plan, where a fit stands."""
+"""Text for people: sizes, durations, distortions, plans, and the progress of a fit."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ def printable(name: str) -> str:
 
 
 def format_size(count: int) -> str:
-    """``38 kB``: three figures at the most, in powers of a thousand."""
+    """``38 kB``: a size in bytes, by powers of a thousand, with three digits at most."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB"):
         if value < 999.5:
@@ -36,7 +36,7 @@ def format_size(count: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """``41 s``, ``3 min 20 s``."""
+    """Seconds as ``4.1 s``, ``41 s`` or ``3 min 20 s``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -44,13 +44,13 @@ def format_duration(seconds: float) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """``1:05``."""
+    """Seconds as ``1:05``, minutes and seconds."""
     whole = max(0, round(seconds))
     return f"{whole // 60}:{whole % 60:02d}"
 
 
 def format_metric(metric: str, number: float | None) -> str:
-    """``32.4 dB``, ``IoU 0.993``; the name is left out where the unit says it."""
+    """``32.4 dB``, ``IoU 0.9930``, ``SSIM -`` for None: PSNR and SNR go without their names."""
     name, unit = METRICS[metric]
     if number is None:
         return f"{name} -"
@@ -67,7 +67,7 @@ def describe_plan(prepared: "Prepared") -> str:
 
 
 def describe_progress(progress: "Progress", metric: str) -> str:
-    """Where a fit stands, whose distortion is in ``metric``."""
+    """The progress of a fit whose distortion is in ``metric``: time, speed, distortion, ratio."""
     left = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
     rate = progress.step / max(progress.seconds, 1e-9)
     return (

@@ -1,7 +1,8 @@
-"""Tasks in this process, or several at once in processes of their own; who is lost is replaced.
+"""Tasks one after another in this process, or several at once in worker processes.
 
 A worker is a pure function: it gets an input's bytes and gives back the output's. Files are read
-and written by the one process that started it, so that a worker may die at any moment.
+and written by the process that started it. So a worker may die at any moment: it is replaced, and
+its task done again.
 """
 
 import contextlib
@@ -23,9 +24,10 @@ from .interrupts import ENDING, hold_interrupts
 from .memory import keep_freed_memory
 from .tasks import FitBegins, FitProgress, Product, SelectionMap, Work
 
-MOST = 1024
-#: A worker that is busy and takes no processor time over so many looks, so many seconds apart, is
-#: taken to hang. (Looks are counted, not seconds: the whole program may have been stopped.)
+#: The largest number of ``--jobs``.
+MAX_JOBS = 1024
+#: A busy worker is taken to hang if it uses no processor time over so many looks, which are so many
+#: seconds apart. (Looks are counted, not seconds: the whole program may have been stopped.)
 LOOKS, LOOK_SECONDS = 12, 5.0
 
 #: An input's bytes, and the suffix that hints at a format.
@@ -50,7 +52,7 @@ Event = FitBegins | FitProgress | SelectionMap | Product | Failed | WorkerLost
 
 
 class Listener(Protocol):
-    """Told what there is to say of the task at a position."""
+    """Called with the events of the task at a position, but for its outcome."""
 
     def __call__(
         self, position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost
@@ -67,7 +69,7 @@ class Workers(Protocol):
         """Hand a task to a worker."""
 
     def wait(self) -> Iterator[tuple[int, Event]]:
-        """What the workers have to say; blocks until there is something, or a moment has passed."""
+        """The events of tasks, with their positions; waits some seconds at most for the first."""
 
     def drop(self, position: int) -> None:
         """Forget a task that runs, and end its worker."""
@@ -85,8 +87,8 @@ def parse_jobs(text: str | None) -> int | None:
     if text == "auto":
         return None
     number = 1 if text is None else int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= number <= MOST:
-        raise UsageError(f"--jobs {text!r} is not a number from 1 to {MOST}, or auto")
+    if not 1 <= number <= MAX_JOBS:
+        raise UsageError(f"--jobs {text!r} is not a number from 1 to {MAX_JOBS}, or auto")
     return number
 
 
@@ -98,7 +100,7 @@ def count_cores() -> int:
 
 
 def attempt(work: Work, task: Task, tell: Any) -> Product | Failed:
-    """Do ``work``; an error is an outcome like any other."""
+    """Do ``work``; an error that it raises is an outcome, too."""
     try:
         return work(*task, tell)
     except Exception as error:
@@ -106,7 +108,7 @@ def attempt(work: Work, task: Task, tell: Any) -> Product | Failed:
 
 
 def make_portable(outcome: Product | Failed) -> Product | Failed:
-    """The outcome as it can travel: with the traceback as text, and of a type that survives."""
+    """The outcome in a form that can be pickled, with the traceback of an error as a note."""
     if isinstance(outcome, Product):
         return outcome
     error = outcome.error
@@ -129,10 +131,11 @@ def run_here(
 def dispatch(
     workers: Workers, tasks: Iterator[tuple[int, Task]], listener: Listener
 ) -> Generator[tuple[int, Product | Failed]]:
-    """The outcome of each task, as they come in; and end the workers.
+    """Have ``workers`` do tasks; yields the position and outcome of each as it ends.
 
-    ``tasks`` is advanced only when a worker is free. A task whose worker is lost gets another one,
-    once. One whose ``listener`` raises an error ends with that.
+    ``tasks`` is advanced only when a worker is free. A task whose worker is lost is started once
+    more. A task for which ``listener`` raises an error has that as its outcome. At the end, all
+    workers are ended.
     """
     running: dict[int, Task] = {}
     again: list[tuple[int, Task]] = []
@@ -153,8 +156,8 @@ def dispatch(
                     yield position, event
                 elif isinstance(event, WorkerLost) and position in lost:
                     del running[position]
-                    told = f"its worker {event.reason}, twice: if memory is short, lower --jobs"
-                    yield position, Failed(IntfitError(told))
+                    message = f"its worker {event.reason}, twice: if memory is short, lower --jobs"
+                    yield position, Failed(IntfitError(message))
                 else:
                     try:
                         listener(position, event)
@@ -173,8 +176,8 @@ def dispatch(
 class Pool:
     """At most ``count`` processes on this machine, started as they are needed.
 
-    Unlike a `concurrent.futures.ProcessPoolExecutor`, which gives all up when one dies, it knows
-    which task a lost process had.
+    Unlike a `concurrent.futures.ProcessPoolExecutor`, which fails as a whole when one dies, it
+    knows which task a lost process had.
     """
 
     def __init__(self, work: Work, count: int) -> None:
@@ -226,7 +229,7 @@ class Pool:
             yield position, event
 
     def _find_hung(self) -> Iterator[tuple[int, Event]]:
-        """End the workers that hang."""
+        """End the workers that hang; yields the positions of their tasks."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
@@ -247,7 +250,7 @@ class Pool:
                 self._remove_worker(pipe)
 
     def _remove_worker(self, pipe: connection.Connection) -> str:
-        """Bury a worker that has gone; how it died."""
+        """Remove a worker that has ended or been killed; returns how it ended."""
         process = self._processes.pop(pipe)
         self._busy.pop(pipe, None)
         self._idle_looks.pop(pipe, None)
@@ -269,7 +272,7 @@ class Pool:
 
 
 def _processor_ticks(pid: int | None) -> int | None:
-    """The processor time that a process has used, in clock ticks; None where none can tell."""
+    """The processor time that a process has used, in clock ticks; None where it is not known."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
@@ -278,18 +281,18 @@ def _processor_ticks(pid: int | None) -> int | None:
 
 
 def run_worker(pipe: connection.Connection, work: Work) -> None:
-    """What a worker process does: tasks, one after another, until its parent is gone."""
+    """Do tasks, one after another, until the parent process is gone: the body of a worker."""
     parent = parent_process()
     assert parent is not None
     keep_freed_memory()
-    for number in ENDING:  # it is for the parent to end it
+    for number in ENDING:  # the parent ends it
         signal.signal(number, signal.SIG_IGN)
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         connection.wait([parent.sentinel])
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.send(make_portable(attempt(work, pipe.recv(), pipe.send)))

@@ -13,14 +13,14 @@ from .interrupts import hold_interrupts
 from .pool import Event, Failed, Task, WorkerLost, attempt, make_portable
 from .tasks import Product, Work
 
-#: Seconds that the head of a cluster may take to answer.
-PATIENCE = 5.0
-#: Seconds between two looks at whether an interrupt has come.
-MOMENT = 0.2
+#: The most seconds that the head of a cluster may take to answer.
+HEAD_TIMEOUT = 5.0
+#: The most seconds to wait for an event, between which an interrupt is noticed.
+WAIT_SECONDS = 0.2
 
 
 def stream(work: Work, task: Task, version: str) -> Iterator[Event]:
-    """What a task has to say, on the cluster's side; its outcome is the last."""
+    """Do a task, on the cluster's side; yields its events, the outcome last."""
     if version != __version__:
         yield Failed(IntfitError(f"the cluster has intfit {__version__}, this is {version}"))
         return
@@ -37,7 +37,7 @@ def stream(work: Work, task: Task, version: str) -> Iterator[Event]:
 
 
 class Cluster:
-    """The workers of a Ray cluster, at most ``most`` at once: otherwise as many as it has CPUs for.
+    """The workers of a Ray cluster: ``most`` at once, or None for as many as it has CPUs for.
 
     ``address`` is ``auto``, the cluster that this machine belongs to, or HOST:PORT of its head.
     Every task has ``threads`` CPUs, and a GPU where it runs ``on_gpu``.
@@ -76,7 +76,7 @@ class Cluster:
         self._stream = ray.remote(
             num_cpus=threads, num_gpus=int(on_gpu), max_retries=0, num_returns="streaming"
         )(stream)
-        self._running: dict[Any, int] = {}  # by Ray's generators of what the tasks say
+        self._running: dict[Any, int] = {}  # positions by Ray's generators of the tasks' events
 
     def free(self) -> bool:
         if self._most is not None:
@@ -89,12 +89,12 @@ class Cluster:
 
     def wait(self) -> Iterator[tuple[int, Event]]:
         errors = self._ray.exceptions
-        ready, _ = self._ray.wait(list(self._running), timeout=MOMENT)
-        for told in ready:
-            position = self._running[told]
+        ready, _ = self._ray.wait(list(self._running), timeout=WAIT_SECONDS)
+        for events in ready:
+            position = self._running[events]
             event: Event
             try:
-                event = self._ray.get(next(told))
+                event = self._ray.get(next(events))
             except errors.RayTaskError as error:  # it catches its own: Ray could not even start it
                 reason = str(error).strip().rsplit("\n", 1)[-1]
                 event = Failed(
@@ -103,14 +103,14 @@ class Cluster:
             except (errors.RayError, StopIteration) as error:
                 event = WorkerLost(f"was lost ({type(error).__name__})")
             if isinstance(event, Product | Failed | WorkerLost):
-                del self._running[told]
+                del self._running[events]
             yield position, event
 
     def drop(self, position: int) -> None:
-        for told, at in list(self._running.items()):
+        for events, at in list(self._running.items()):
             if at == position:
-                del self._running[told]
-                self._ray.cancel(told, force=True)
+                del self._running[events]
+                self._ray.cancel(events, force=True)
 
     def close(self) -> None:
         with hold_interrupts():
@@ -118,11 +118,11 @@ class Cluster:
 
 
 def check_address(address: str) -> None:
-    """Raise where nobody answers: Ray would take half a minute to say so.
+    """Raise where no cluster answers: Ray would take half a minute to say so.
 
     Raises:
         UsageError: if it is neither ``auto`` nor HOST:PORT.
-        IntfitError: if nobody answers there.
+        IntfitError: if nothing answers there.
     """
     if address == "auto":
         return
@@ -130,6 +130,6 @@ def check_address(address: str) -> None:
     if not host or not port.isascii() or not port.isdigit() or "/" in host or int(port) > 65535:
         raise UsageError(f"--cluster {address!r} is not auto or HOST:PORT of a Ray cluster's head")
     try:
-        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+        socket.create_connection((host, int(port)), timeout=HEAD_TIMEOUT).close()
     except OSError as error:
         raise IntfitError(f"--cluster {address!r} does not answer: {error}") from None

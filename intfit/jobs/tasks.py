@@ -1,7 +1,7 @@
 """What is done for one file, away from terminal and disk: bytes in, bytes and figures out.
 
-So that it may run anywhere, in this process, in a worker's or on another machine. Nothing here
-imports torch before it is called, and nothing that comes back needs torch to be read.
+It may run anywhere: in this process, in a worker's or on another machine. Nothing here imports
+torch before it is called, and nothing that it returns needs torch to be read.
 """
 
 import time
@@ -30,7 +30,7 @@ MAPS = 10
 
 @dataclass(frozen=True)
 class FitBegins:
-    """A field has been chosen, and the fit begins; ``line`` says which."""
+    """The fit begins; ``line`` describes the field and its training."""
 
     line: str
 
@@ -65,9 +65,9 @@ class Product:
     plan: str = ""
 
 
-#: Told what there is to say while a task runs.
+#: Called with every event of a task while it runs.
 Tell = Callable[[FitBegins | FitProgress | SelectionMap], None]
-#: What is done for one file: its bytes, the suffix that hints at a format, whom to tell.
+#: What is done for one file, given its bytes, the suffix that hints at a format, and a ``Tell``.
 Work = Callable[[bytes, str, Tell], Product]
 
 
@@ -82,6 +82,8 @@ def encode(
     maps: bool = False,
 ) -> Product:
     """Encode a medium; ``suffix`` is the input's, ``maps`` asks for maps of the selection.
+
+    A dry run (``dry_run``) only says what would be done.
 
     Raises:
         IntfitError: as `api.encode`.
@@ -115,30 +117,31 @@ def encode(
 
     hooks = Hooks(fit_begins, report_progress, draw_maps if maps else None)
     result = api.encode(data, settings, suffix=suffix, kind=kind, hooks=hooks)
-    return Product(result.data, _encoded(len(data), result))
+    return Product(result.data, _list_values(len(data), result))
 
 
 def observe_selection(
     teacher: "Teacher", prepared: "Prepared", places: "NDArray[np.int64] | None", tell: Tell
 ) -> "Teacher":
-    """A teacher that does as ``teacher`` does, and whose choices are drawn at ten moments.
+    """A teacher that selects as ``teacher`` does, and whose selections are drawn at ten moments.
 
-    ``places`` ``[n]`` are the samples of the signal that its examples are; None: all, in order.
+    ``places`` ``[n]`` are the indices in the signal of the teacher's examples; None: all, in order.
     """
     from ..media import medium
     from ..teachers.observing import SelectionObserver
 
     def draw(step: int, moment: float, indices: "Tensor") -> None:
         draw_selection = medium(prepared.kind).draw_selection
-        chosen = indices.numpy() if places is None else places[indices.numpy()]
-        tell(SelectionMap(step, *draw_selection(prepared.signal, chosen)))
+        samples = indices.numpy() if places is None else places[indices.numpy()]
+        tell(SelectionMap(step, *draw_selection(prepared.signal, samples)))
 
     moments = [part / MAPS for part in range(MAPS)]
     count = prepared.signal.n if places is None else len(places)
     return SelectionObserver(teacher, count, moments, draw)
 
 
-def _encoded(bytes_in: int, result: "Encoded") -> dict[str, Any]:
+def _list_values(bytes_in: int, result: "Encoded") -> dict[str, Any]:
+    """The values of a JSON line."""
     return {
         "kind": result.kind,
         "bytes_in": bytes_in,

@@ -8,13 +8,13 @@ from torch import nn
 from .architecture import SirenConfig
 from .siren import Siren
 
-#: First weights are drawn this much larger than a SIREN's, to tell similar errors apart: with the
-#: usual ones, training often stays where it began.
+#: The factor by which the first layer's initial weights are larger than a SIREN's, so that similar
+#: features are told apart: with the usual ones, training often makes no progress.
 FIRST_LAYER_GAIN = 6.0
 
 
 class PostfilterSiren(Siren):
-    """Features of pixels ``[B, F]`` to what to add to them ``[B, C]``: nothing, before training.
+    """Features of pixels ``[B, F]`` to the estimated error there ``[B, C]``: 0, before training.
 
     A SIREN and a linear layer side by side; their sum is multiplied by ``gain``.
     """

@@ -43,7 +43,7 @@ class Evos(ScheduledTeacher):
     def select(self, step: int, progress: float, score: Score) -> Tensor:
         if self.selects_at(step, progress):
             pool = self._pools.next()
-            self._ranked = pool[torch.argsort(self._ranks(score.residuals(pool)))]
+            self._ranked = pool[torch.argsort(self._rank_pool(score.residuals(pool)))]
             return pool
         count = max(1, round(self.ratio(progress) * len(self._ranked)))
         survivors = count - round(self.MUTATION_SHARE * count)
@@ -51,7 +51,7 @@ class Evos(ScheduledTeacher):
         order = torch.randperm(len(others), generator=self._generator, device=others.device)
         return torch.cat([self._ranked[:survivors], others[order[: count - survivors]]])
 
-    def _ranks(self, residuals: Tensor) -> Tensor:
+    def _rank_pool(self, residuals: Tensor) -> Tensor:
         """The rank ``[B]`` of each example of the pool, fittest first, by residuals ``[B, c]``."""
         by_error = _rank_descending(residuals.abs().sum(dim=1))
         if not self._shape:

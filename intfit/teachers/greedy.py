@@ -33,10 +33,10 @@ class TopInt(ScheduledTeacher):
         if self.selects_at(step, progress):
             pool = self._pools.next()
             count = max(1, round(self.ratio(progress) * len(pool)))
-            self._subset = pool if count == len(pool) else self._rank(pool, count, score)
+            self._subset = pool if count == len(pool) else self._pick_best(pool, count, score)
         return self._subset
 
-    def _rank(self, pool: Tensor, count: int, score: Score) -> Tensor:
+    def _pick_best(self, pool: Tensor, count: int, score: Score) -> Tensor:
         """The ``count`` best indices of ``pool`` to learn from."""
         return pool[torch.topk(score(pool), count, sorted=False).indices]
 
@@ -44,15 +44,16 @@ class TopInt(ScheduledTeacher):
 class Nint(TopInt):
     """NINT (CVPR 2026): ranks by the tangent kernel's response, not by the residuals.
 
-    An example counts as much as a step on the whole pool would move it, which takes its neighbours'
-    residuals into account. :data:`RANDOM_SHARE` of a selection is drawn uniformly from the rest.
-    (In the authors' code the kernel fades out within 60 steps; here it stays, as in their text.)
+    An example's response says how far a step on the whole pool would move its values, which depends
+    on its neighbours' residuals, too. :data:`RANDOM_SHARE` of a selection is drawn uniformly from
+    the rest. (In the authors' code the kernel fades out within 60 steps; here it stays, as in their
+    text.)
     """
 
     #: The share of a selection that is drawn rather than ranked.
     RANDOM_SHARE = 0.7
 
-    def _rank(self, pool: Tensor, count: int, score: Score) -> Tensor:
+    def _pick_best(self, pool: Tensor, count: int, score: Score) -> Tensor:
         ranked = max(1, round((1 - self.RANDOM_SHARE) * count))
         order = torch.argsort(score.tangent_kernel_response(pool), descending=True)
         rest = order[ranked:]

@@ -1,4 +1,4 @@
-"""Keeping what a teacher selects, for ``--save-selection`` and the bench's maps."""
+"""A record of what a teacher selects, for ``--save-selection`` and the bench's maps."""
 
 from collections import deque
 from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from .base import Score, Teacher
 
 
 class Full(Teacher):
-    """Every example at every step: what INT is measured against in the paper."""
+    """Every example at every step: the baseline of the INT paper."""
 
     def __init__(self, n: int, *, device: torch.device) -> None:
         self._all = torch.arange(n, device=device)

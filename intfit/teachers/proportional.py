@@ -9,7 +9,7 @@ from ..devices import precise
 from ..plan import POOL
 from .base import ScheduledTeacher, Score
 
-#: The progress until which importance is introduced by degrees.
+#: The progress, in [0, 1], until which importance is introduced by degrees.
 IMPORTANCE_RAMP = 0.25
 
 
@@ -77,7 +77,7 @@ class ProportionalInt(ScheduledTeacher):
     def _rebuild(self, progress: float) -> None:
         """Rebuild the table to draw from, of a new pool if there is one."""
         generator, device = self._generator, self._generator.device
-        # a fit that diverges must get to its end, where that is found out
+        # a fit that diverges goes on to its end, where that is reported
         discrepancies = self._discrepancies.nan_to_num_(nan=0.0, posinf=0.0)
         importance, ratio = self._importance, self.ratio(progress)
         if self._n > POOL:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ScaleChoice(StrEnum):
-    """--scale."""
+    """The choices of ``--scale``."""
 
     small = "small"
     full = "full"
@@ -78,28 +78,28 @@ def paper(
         sources = bench.collect_inputs(given, size)
 
         ready = bench.prepare_input(sources["image"], "image", size, settings)
-        print(f"image: {_about(sources['image'][0], ready)}")
-        _row("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
+        print(f"image: {_describe_input(sources['image'][0], ready)}")
+        _print_row("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
         runs: dict[str, Run] = {}
         for run in bench.run_schedules(ready, size, now=now):
             runs[run.teacher] = run
             published = bench.SCHEDULES.get(run.teacher)
             cells = [f"{published[0]:.1f}", f"{published[1]:.2f}"] if published else ["-", "-"]
-            _row(_named(run), f"{run.end.seconds:.1f}", f"{run.end.quality:.2f}", *cells)
-        found = {"image": (runs["full"], runs[bench.INT], runs["uniform"])}
+            _print_row(_name_run(run), f"{run.end.seconds:.1f}", f"{run.end.quality:.2f}", *cells)
+        runs_of = {"image": (runs["full"], runs[bench.INT], runs["uniform"])}
 
         print("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
         for part in ("audio", "megapixel", "shape"):
             ready = bench.prepare_input(sources[part], part, size, settings)
-            print(f"  {part}: {_about(sources[part][0], ready)}", flush=True)
-            found[part] = bench.run_modality(ready, part, size, now=now)
-        _row("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
-        for part, (without, taught, uniform) in found.items():
+            print(f"  {part}: {_describe_input(sources[part][0], ready)}", flush=True)
+            runs_of[part] = bench.run_modality(ready, part, size, now=now)
+        _print_row("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
+        for part, (without, with_int, uniform) in runs_of.items():
             (slow, before), (fast, after) = bench.PUBLISHED[part]
             digits = 4 if part == "shape" else 2
-            qualities = [f"{run.end.quality:.{digits}f}" for run in (without, taught, uniform)]
-            share = taught.end.seconds / without.end.seconds
-            _row(
+            qualities = [f"{run.end.quality:.{digits}f}" for run in (without, with_int, uniform)]
+            share = with_int.end.seconds / without.end.seconds
+            _print_row(
                 part, qualities[0], qualities[1], f"x {share:.2f}", qualities[2],
                 f"{before:.{digits}f}", f"{after:.{digits}f}", f"x {fast / slow:.2f}",
             )  # fmt: skip
@@ -109,17 +109,17 @@ def paper(
         )
 
         print("\n1-D: by the network's parameters, by itself through its tangent kernel")
-        _row("step", "error left", "by itself", "apart")
+        _print_row("step", "error left", "by itself", "apart")
         moments = list(toy.train_both(seed))
         for moment in moments:
             left = (moment.error(moment.by_parameters), moment.error(moment.by_function))
-            _row(str(moment.step), *(f"{error:.4f}" for error in (*left, moment.difference)))
+            _print_row(str(moment.step), *(f"{error:.4f}" for error in (*left, moment.difference)))
         if plot is not None:
             plots.save_figure(plots.draw_toy(moments), plot)
 
 
-def _about(name: str, ready: "Prepared") -> str:
-    """An input and its network, in a line."""
+def _describe_input(name: str, ready: "Prepared") -> str:
+    """An input and its network in a phrase."""
     plan = ready.plan
     return (
         f"{printable(name)}, {ready.signal.n} examples, SIREN {plan.width} x {plan.depth}, "
@@ -127,10 +127,12 @@ def _about(name: str, ready: "Prepared") -> str:
     )
 
 
-def _named(run: "Run") -> str:
+def _name_run(run: "Run") -> str:
+    """The first cell of a run's row."""
     names = {"full": "none (full batch)", "uniform": "uniform, equal time"}
     return names.get(run.teacher, run.teacher)
 
 
-def _row(first: str, *cells: str) -> None:
+def _print_row(first: str, *cells: str) -> None:
+    """Print a row of a table."""
     print(f"  {first:27}" + "".join(f"{cell:>15}" for cell in cells), flush=True)

@@ -1,4 +1,4 @@
-"""``intfit bench``: the comparisons in the README, to repeat."""
+"""``intfit bench``, and its command ``rd``."""
 
 import json
 import os
@@ -35,7 +35,8 @@ app.command(cls=Sectioned)(paper)
 app.command(cls=Sectioned)(speed)
 
 
-def _cache_folder() -> Path:
+def _find_cache_folder() -> Path:
+    """The folder that points are kept in unless ``--cache`` names another."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "intfit"
 
@@ -98,7 +99,7 @@ def rd(
             raise UsageError(f"--qualities {qualities!r} is not of the form 20,40,60") from None
         settings = Settings(
             effort=effort,
-            field=options.chosen_field(field),
+            field=options.name_field(field),
             seed=seed,
             device=device,
             threads=threads,
@@ -110,17 +111,17 @@ def rd(
         for name in files:
             try:
                 data = read_input(Job(Path(name), None))
-                kind, stream = bench.points(
+                kind, stream = bench.measure_points(
                     data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
-                    cache=bench.Cache(cache or _cache_folder()),
+                    cache=bench.Cache(cache or _find_cache_folder()),
                 )  # fmt: skip
                 print(printable(name), flush=True)
-                found = results.setdefault(name, (kind, []))[1]
+                points = results.setdefault(name, (kind, []))[1]
                 for point in stream:
                     if isinstance(point, str):
                         report.say(f"  note: {point}")
                         continue
-                    found.append(point)
+                    points.append(point)
                     figures = "  ".join(format_metric(*pair) for pair in point.distortion.items())
                     print(
                         f"  {point.codec:8}{point.setting:>9}{point.size:>9} B"
@@ -134,26 +135,26 @@ def rd(
                 results.pop(name, None)
                 failed = True
                 continue
-            for codec, change in bench.compared(found, kind).items():
-                said = "no quality in common" if change is None else f"{change:+.1f} %"
-                print(f"  BD-rate against {codec}: {said}", flush=True)
-        every: dict[str, list[float]] = {}
-        for kind, found in results.values():
-            for codec, change in bench.compared(found, kind).items():
-                every.setdefault(codec, []).extend([] if change is None else [change])
-        for codec, changes in every.items():
+            for codec, change in bench.compare(points, kind).items():
+                shown = "no quality in common" if change is None else f"{change:+.1f} %"
+                print(f"  BD-rate against {codec}: {shown}", flush=True)
+        changes_of: dict[str, list[float]] = {}
+        for kind, points in results.values():
+            for codec, change in bench.compare(points, kind).items():
+                changes_of.setdefault(codec, []).extend([] if change is None else [change])
+        for codec, changes in changes_of.items():
             if len(changes) > 1:
                 mean = sum(changes) / len(changes)
                 print(f"mean BD-rate against {codec}: {mean:+.1f} % ({len(changes)} files)")
         if json_file is not None:
             lines = [
                 {"input": name, "kind": kind, **asdict(point)}
-                for name, (kind, found) in results.items()
-                for point in found
+                for name, (kind, points) in results.items()
+                for point in points
             ]
             text = json.dumps(lines, indent=1).encode()
             write_output(Job(None, json_file), text, force=True)
         if plot is not None and results:
-            bench.plot(results, plot)
+            bench.plot_curves(results, plot)
         if failed:
             raise typer.Exit(1)

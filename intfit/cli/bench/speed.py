@@ -18,6 +18,7 @@ from . import use_threads
 if TYPE_CHECKING:
     from ...bench.speed import Cost
 
+#: The heading of the table whose rows :func:`_format_row` makes.
 HEADING = (
     "                     ms  1000 ex.  G m.-adds     % of  times  parts of a step, %\n"
     "network   batch  a step  a second   a second  machine  plain mat sin drw opt etc"
@@ -63,7 +64,7 @@ def speed(
     """
     report = Reporter(as_json=as_json)
     with report_errors(report, debug):
-        wanted = _shapes(shapes)
+        wanted = _parse_shapes(shapes)
         text = None if compare is None else read_input(Job(compare, None)).decode(errors="replace")
         from ...bench import speed as bench
 
@@ -80,49 +81,56 @@ def speed(
             if not as_json:
                 if cost.kind != kind:
                     kind = cost.kind
-                    print(_machine(cost))
+                    print(_describe_machine(cost))
                 if not index:
                     print(HEADING)
-                print(_row(cost), flush=True)
+                print(_format_row(cost), flush=True)
             if not baseline:
                 continue
             for name, before, now in bench.compare_ratios(baseline[shape], cost):
                 fell = 100 * (1 - now / before)
-                said = f"{name} {before:.3g} -> {now:.3g}, {-fell:+.0f} %"
+                change = f"{name} {before:.3g} -> {now:.3g}, {-fell:+.0f} %"
                 if fell > tolerance:
                     slower = True
-                    report.error(f"{'x'.join(map(str, shape))}: slower: {said}")
+                    report.error(f"{'x'.join(map(str, shape))}: slower: {change}")
                 else:
-                    report.say(f"  {said}")
+                    report.say(f"  {change}")
         if slower:
             raise typer.Exit(1)
 
 
-def _shapes(text: str | None) -> list[tuple[int, int, int]]:
+def _parse_shapes(text: str | None) -> list[tuple[int, int, int]]:
+    """The widths, depths and batches in ``64x6x2048,...``; none where ``text`` is None.
+
+    Raises:
+        UsageError: if one is not of this form, or out of range.
+    """
     if text is None:
         return []
     try:
-        found = [tuple(map(int, part.lower().split("x"))) for part in text.split(",")]
+        parts = [tuple(map(int, part.lower().split("x"))) for part in text.split(",")]
     except ValueError:
-        found = [()]
+        parts = [()]
     limits = (MAX_WIDTH, MAX_DEPTH, 1 << 20)
-    sound: list[tuple[int, int, int]] = []
-    for shape in found:
+    shapes: list[tuple[int, int, int]] = []
+    for shape in parts:
         if len(shape) != 3 or not all(
             1 <= n <= most for n, most in zip(shape, limits, strict=True)
         ):
             raise UsageError(f"--shapes {text!r} is not of the form 64x6x2048,256x6x2048")
-        sound.append(shape)
-    return sound
+        shapes.append(shape)
+    return shapes
 
 
-def _machine(cost: "Cost") -> str:
+def _describe_machine(cost: "Cost") -> str:
+    """The machine's threads and rate in a line."""
     threads = "1 thread" if cost.threads == 1 else f"{cost.threads} threads"
     rate = f"{cost.matrix_rate / 1e9:.1f} G multiply-adds a second"
     return f"{threads}; large products of {cost.kind}: {rate}"
 
 
-def _row(cost: "Cost") -> str:
+def _format_row(cost: "Cost") -> str:
+    """A row of the table: what :data:`HEADING` names."""
     shares = (cost.matrix, cost.sine, cost.draw, cost.adam, cost.rest)
     figures = "".join(f"{100 * share:>4.0f}" for share in shares)
     return (

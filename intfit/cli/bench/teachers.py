@@ -106,8 +106,8 @@ def teachers(
         profile="open", device=device, threads=threads,
     )  # fmt: skip
     with report_errors(report, debug):
-        shares = _numbers("--budgets", budgets, low=0.01, high=1)
-        qualities = _numbers("--reach", reach, low=-200, high=200) if reach else []
+        shares = _parse_numbers("--budgets", budgets, low=0.01, high=1)
+        qualities = _parse_numbers("--reach", reach, low=-200, high=200) if reach else []
         from ...api import prepare
         from ...bench import plots
         from ...bench import teachers as bench
@@ -128,10 +128,10 @@ def teachers(
                 if not as_json:
                     print(f"{printable(name)}, SIREN {network}, {bound} each", flush=True)
                 runs: list[Run] = []
-                every = range(seed, seed + seeds)
+                all_seeds = range(seed, seed + seeds)
                 pictured = plot is not None and ready.kind == "image"
                 for run in bench.compare(
-                    ready, wanted, seeds=every, shares=shares, keep_values=pictured,
+                    ready, wanted, seeds=all_seeds, shares=shares, keep_values=pictured,
                     now=time.process_time if cpu_time else time.monotonic,
                 ):  # fmt: skip
                     runs.append(run)
@@ -146,11 +146,11 @@ def teachers(
                         "parameters": ready.config.count(),
                         "device": str(ready.device),
                     }
-                    for line in _lines(run):
+                    for line in _list_json_lines(run):
                         report.record(about | line)
                 if not as_json:
                     rows = bench.summarise(runs, qualities=qualities)
-                    _table(rows, metric, qualities=qualities, seeds=seeds, shares=shares)
+                    _print_table(rows, metric, qualities=qualities, seeds=seeds, shares=shares)
                 if plot is not None:
                     stem = plot.stem + (f"-{Path(name).stem}" if len(files) > 1 else "")
                     figure = plots.draw_comparison(ready, runs, Path(name).name)
@@ -159,22 +159,22 @@ def teachers(
                 raise type(error)(f"{printable(name)}: {error}") from error
 
 
-def _numbers(flag: str, text: str, *, low: float, high: float) -> list[float]:
-    """The numbers in ``0.5,0.7``, rising.
+def _parse_numbers(flag: str, text: str, *, low: float, high: float) -> list[float]:
+    """The numbers in ``0.5,0.7``, rising, each once.
 
     Raises:
-        UsageError: where one is none, or out of range.
+        UsageError: if one is no number, or not in ``low`` to ``high``.
     """
     try:
-        found = sorted({float(part) for part in text.split(",")})
+        numbers = sorted({float(part) for part in text.split(",")})
     except ValueError:
         raise UsageError(f"{flag} {text!r} is not of the form 0.5,0.7") from None
-    if not all(low <= number <= high for number in found):
+    if not all(low <= number <= high for number in numbers):
         raise UsageError(f"{flag} {text!r}: each lies in {low:g} to {high:g}")
-    return found
+    return numbers
 
 
-def _lines(run: "Run") -> list[dict[str, Any]]:
+def _list_json_lines(run: "Run") -> list[dict[str, Any]]:
     """The values of a JSON line for each point of a run's curve."""
     return [
         {
@@ -193,7 +193,7 @@ def _lines(run: "Run") -> list[dict[str, Any]]:
     ]
 
 
-def _table(
+def _print_table(
     rows: "list[Summary]",
     metric: str,
     *,
@@ -201,12 +201,12 @@ def _table(
     seeds: int,
     shares: list[float],
 ) -> None:
-    """A line for each teacher."""
+    """Print a row for each teacher."""
     digits = 4 if metric == "iou" else 2
     unit = "IoU" if metric == "iou" else f"{metric.upper()}, dB"
 
-    def number(found: float | None, form: str) -> str:
-        return "-" if found is None else format(found, form)
+    def format_known(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
 
     heads = [unit, *(["lowest", "highest"] if seeds > 1 else []), "steps", "as uniform after"]
     heads += ["in a fit of"] if len(shares) > 1 else []
@@ -216,9 +216,9 @@ def _table(
         cells = [format(row.quality, f".{digits}f")]
         if seeds > 1:
             cells += [format(row.low, f".{digits}f"), format(row.high, f".{digits}f")]
-        cells += [f"{row.steps:.0f}", number(row.catches_up, ".2f")]
-        cells += [number(row.budget, ".2f")] if len(shares) > 1 else []
-        cells += [number(each, ".1f") + (" s" if each else "") for each in row.reached]
+        cells += [f"{row.steps:.0f}", format_known(row.catches_up, ".2f")]
+        cells += [format_known(row.budget, ".2f")] if len(shares) > 1 else []
+        cells += [format_known(each, ".1f") + (" s" if each else "") for each in row.reached]
         table.append([row.teacher, *cells, f"{100 * row.choosing:.1f} %"])
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:

@@ -65,8 +65,8 @@ def _estimate_bits(x: Reals, start: int, count: int, size: int, step: float) -> 
     return [each + BLOCK_BITS for each in bits]
 
 
-#: Whether a stretch of a size is split, given the index of the block that begins there, and the
-#: model of the two answers.
+#: Says whether a stretch is split, given its size, the index of the block that begins there, and
+#: the model of the two answers, by which they are coded.
 IsSplit = Callable[[int, int, SymbolModel], bool]
 
 
@@ -117,26 +117,26 @@ def decode_sizes(coder: Coder, total: int) -> list[int]:
     return _split_stretches(total, lambda size, index, model: bool(coder.code(unknown, model)[0]))
 
 
-def size_tensor(sizes: Sequence[int]) -> Floats:
+def make_size_tensor(sizes: Sequence[int]) -> Floats:
     """The size of the block that each run of :data:`.config.SHORTEST` samples belongs to.
 
     The tensor ``blocks`` of the open profile.
     """
-    every: Floats = np.repeat(sizes, np.array(sizes) // SHORTEST).astype(np.float32)
-    return every
+    tensor: Floats = np.repeat(sizes, np.array(sizes) // SHORTEST).astype(np.float32)
+    return tensor
 
 
 def read_size_tensor(tensor: Floats) -> list[int]:
-    """The sizes of blocks in a tensor as :func:`size_tensor` returns it.
+    """The sizes of blocks in a tensor as :func:`make_size_tensor` returns it.
 
     Raises:
-        FileFormatError: if there are no such blocks.
+        FileFormatError: if the entries are not those of whole blocks.
     """
     sizes: list[int] = []
-    every, unit = tensor.tolist(), 0
-    while unit < len(every):
-        size = int(every[unit])
-        if size not in SIZES or unit + size // SHORTEST > len(every):
+    entries, unit = tensor.tolist(), 0
+    while unit < len(entries):
+        size = int(entries[unit])
+        if size not in SIZES or unit + size // SHORTEST > len(entries):
             raise FileFormatError("damaged: its blocks do not fill the recording")
         sizes.append(size)
         unit += size // SHORTEST

@@ -69,7 +69,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     signal, plan, config = prepared.signal, prepared.plan, prepared.config
     assert isinstance(signal, Grid)
     targets = signal.targets()
-    pack = _packer(targets)
+    pack = _make_packer(targets)
 
     def encode_at(step: int) -> Candidate[MdctConfig]:
         at_step = replace(config, step=step)
@@ -94,21 +94,21 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         steps=0,
         seconds=time.monotonic() - start,
         teacher="none",
-        notes=(*_effort_notes(prepared.settings), *goal_notes(plan.goal, reached)),
+        notes=(*_note_effort(prepared.settings), *goal_notes(plan.goal, reached)),
     )
 
 
-def _packer(targets: Floats) -> Callable[[MdctConfig], bytes]:
+def _make_packer(targets: Floats) -> Callable[[MdctConfig], bytes]:
     """A function from a config, whose step may differ, to the payload of samples ``[N, C]``."""
     axes = principal_axes(targets)
     decorrelated = targets @ invert_axes(axes)
     return lambda config: payload.pack(decorrelated, axes, config)
 
 
-def _effort_notes(settings: Settings) -> tuple[str, ...]:
-    """A note where an effort is set, which changes nothing."""
-    vain = [flag(name) for name in settings.changed(("effort", "max_time"))]
-    return tuple(f"{NO_FIT}: {name} changes nothing without --field siren" for name in vain)
+def _note_effort(settings: Settings) -> tuple[str, ...]:
+    """Notes that an effort or a time, where one is set, changes nothing."""
+    names = [flag(name) for name in settings.changed(("effort", "max_time"))]
+    return tuple(f"{NO_FIT}: {name} changes nothing without --field siren" for name in names)
 
 
 def unpack(stored: Mapping[str, Stored], config: MdctConfig) -> Tensors:

@@ -1,8 +1,8 @@
-"""Quantised MDCT coefficients as bytes, each under a distribution that its context has had so far.
+"""Quantised MDCT coefficients as bytes, by an adaptive context model.
 
-A latent's context is the magnitude to expect of it, from those around it that are already decoded.
-The distribution of each context is adaptive: encoder and decoder count the same magnitudes. All of
-it is integers, so that every machine decodes the same.
+A latent's context is the magnitude expected of it, a weighted sum of those around it that are
+already decoded. The distribution of each context is adaptive: encoder and decoder count the same
+magnitudes. All arithmetic is in integers, so that every machine decodes the same.
 """
 
 import math
@@ -27,6 +27,7 @@ from ..latent_steps import RD_LAMBDA
 from .config import FREQUENCY_PARTS, LONGEST, SHORTEST
 from .transform import Reals
 
+#: Magnitudes, contexts and sums of them.
 Whole = NDArray[np.int64]
 
 #: The passes over the frequencies of a block: every fourth, those half way, those left between.
@@ -52,12 +53,12 @@ MAGNITUDE_BITS, MAX_MAGNITUDE = 8, 255
 CONTEXT_EIGHTHS, CONTEXTS = 3, 40
 #: Zeros on either side of the frequencies of a block, for neighbours of the first and the last.
 MARGIN = 4
-#: Samples over which the running mean of each frequency's magnitudes forgets.
+#: Samples that the running mean of each frequency's magnitudes reaches back over.
 MEAN_SAMPLES = 1 << 14
 #: Samples between two refreshes of the distributions, which cost time.
 REFRESH_SAMPLES = 1 << 12
-#: What a context starts from counts as so many observations. An observation counts as
-#: :data:`COUNT_UNIT`.
+#: The initial distribution of a context counts as so many observations; an observation is counted
+#: as :data:`COUNT_UNIT`.
 PRIOR_COUNT, COUNT_UNIT = 4, 256
 #: Smaller magnitudes have probabilities of their own; from this one on, these fall geometrically.
 GEOMETRIC_FROM = 3
@@ -181,8 +182,8 @@ def entropy_code(coder: Coder) -> CodePass:
 class RdoQuantiser:
     """Rounds latents so that squared error + ``rd_lambda`` x bits is least.
 
-    Rate-distortion optimised quantisation, one latent at a time. ``bits`` counts what is chosen.
-    ``rd_lambda`` is in squared steps a bit.
+    Rate-distortion optimised quantisation, one latent at a time. ``rd_lambda`` is in squared steps
+    a bit; ``bits`` estimates those of all latents so far.
     """
 
     def __init__(self, rd_lambda: float) -> None:
@@ -198,16 +199,16 @@ class RdoQuantiser:
             bits, escape = distribution.bits, distribution.magnitudes.escape
             size = sizes[run]
             low = size.astype(np.int32)
-            best, taken = np.zeros_like(low), bits[0]
+            best, best_bits = np.zeros_like(low), bits[0]
             least = size**2 + self._rd_lambda * bits[0]
             for candidate in (low, low + 1):
                 needed = bits[np.minimum(candidate, escape)] + EXCESS_BITS * (candidate >= escape)
                 cost = (size - candidate) ** 2 + self._rd_lambda * needed
                 better = cost < least
                 best, least = np.where(better, candidate, best), np.where(better, cost, least)
-                taken = np.where(better, needed, taken)
+                best_bits = np.where(better, needed, best_bits)
             magnitudes[run] = best
-            self.bits += float(np.sum(taken))
+            self.bits += float(np.sum(best_bits))
         return np.where(exact < 0, -magnitudes, magnitudes)
 
 

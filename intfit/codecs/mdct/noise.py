@@ -19,7 +19,7 @@ from .transform import Reals
 #: The edges of the bands, in :data:`.config.FREQUENCY_PARTS` of the highest frequency.
 BAND_EDGES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 BANDS = len(BAND_EDGES) - 1
-#: Samples of a cell: a block belongs to the cell in which it begins.
+#: Samples of a cell's stretch of time: a block belongs to the stretch in which it begins.
 CELL_SAMPLES = 1 << 14
 #: The loudest level: noise with a standard deviation of an eighth of a quantisation step. Each
 #: level below is half an octave less; level 0 is no noise. Louder noise would be nearer to the

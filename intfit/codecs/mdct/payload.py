@@ -17,7 +17,7 @@ from ...coding.magnitudes import Decoder, Encoder
 from ...coding.tensors import Tensors
 from ...errors import FileFormatError
 from ..channels import read_axes, store_axes
-from .blocks import choose_sizes, decode_sizes, encode_sizes, size_tensor
+from .blocks import choose_sizes, decode_sizes, encode_sizes, make_size_tensor
 from .config import FREQUENCY_PARTS, MdctConfig
 from .context_model import code_latents, entropy_code, quantise
 from .noise import BANDS, LOUDEST, cells_of, fill, measure_levels
@@ -103,6 +103,6 @@ def unpack(payload: bytes, config: MdctConfig) -> Tensors:
     filled = fill(latents, levels.reshape(-1, channels), cells)
     return {
         "channels": axes,
-        "blocks": size_tensor(sizes),
+        "blocks": make_size_tensor(sizes),
         "latents": (filled * np.float32(config.step_size)).astype(np.float32),
     }

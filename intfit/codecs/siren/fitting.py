@@ -1,4 +1,4 @@
-"""Training one SIREN on a medium, and packing it."""
+"""The training of one SIREN on a medium, and its packing."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,8 @@ from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
 from .packing import unpack
 
-#: The share of a size that packed parameters may take by their estimated bits.
+#: The share of the bytes allowed that parameters may take by their estimated bits, which may be a
+#: little too few.
 BIT_MARGIN = 0.995
 
 
@@ -41,14 +42,14 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
         stored = _pack(network, steps, size, overhead)
     else:
         progress = train(session, plan, on_progress=hooks.progress)
-        stored = store_open(_arrays(network), plan.precision)
+        stored = store_open(_copy_arrays(network), plan.precision)
     try:
         restored = unpack(stored, prepared.config)
     except FileFormatError:
         raise MediaError(
             f"the fit diverged, or left what {plan.precision} can hold: try a lower --lr"
         ) from None
-    _restore(network, restored)
+    _set_arrays(network, restored)
     # measured after rounding: the distortion reported is that of the file
     examples, generator = session.examples, session.generator
     distortion = measure(network, examples, count=MEASURE, generator=generator)
@@ -85,19 +86,19 @@ def start_training(prepared: Prepared, wrap_teacher: WrapTeacher | None = None) 
 
 def _has_inside(network: Siren, examples: Examples) -> bool:
     """Whether the field is negative at any example that lies inside the surface."""
-    coords, targets = examples.gather(torch.arange(examples.n, device=_device(network)))
+    coords, targets = examples.gather(torch.arange(examples.n, device=_device_of(network)))
     return bool((evaluate(network, coords[targets[:, 0] < 0]) < 0).any())
 
 
-def _device(network: Siren) -> torch.device:
+def _device_of(network: Siren) -> torch.device:
     return next(network.parameters()).device
 
 
-def _arrays(network: Siren) -> Tensors:
+def _copy_arrays(network: Siren) -> Tensors:
     return {name: tensor.detach().cpu().numpy() for name, tensor in network.named_parameters()}
 
 
-def _restore(network: Siren, tensors: Tensors) -> None:
+def _set_arrays(network: Siren, tensors: Tensors) -> None:
     parameters: Mapping[str, torch.Tensor] = {
         name: torch.from_numpy(values) for name, values in tensors.items()
     }

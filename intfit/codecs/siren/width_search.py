@@ -1,6 +1,7 @@
-"""The narrowest SIREN that reaches a goal: two short trials, then one whole fit, or two.
+"""The search for the narrowest SIREN that reaches a goal: two short trials, then one or two fits.
 
-Decibels grow about as the logarithm of the number of weights, so a few points tell where to go.
+Decibels of PSNR or SNR grow about linearly with the logarithm of the number of weights: from a few
+fits, the width that reaches a goal is extrapolated.
 """
 
 import math
@@ -13,16 +14,17 @@ from ..protocol import Encoding, Hooks, Prepared
 from .config import configure
 from .fitting import fit
 
-#: The share of a whole fit that a trial takes.
-TRIAL = 0.08
-#: Whole fits that a search takes at most.
-COST = 2 + 2 * TRIAL
+#: The share of a whole fit's steps or seconds that a trial takes.
+TRIAL_SHARE = 0.08
+#: The most time that a search takes, in whole fits.
+SEARCH_COST = 2 + 2 * TRIAL_SHARE
 #: Decibels above the goal that are aimed at, and that are near enough not to fit again.
 MARGIN, NEAR = 0.1, 0.5
-#: What the last fit aims at above the margin, as a share of how far the one before it was off.
-CARE = 0.2
-#: The furthest step, in octaves of weights; the narrowest network tried.
-FURTHEST, NARROWEST = 4.0, 4
+#: The last fit aims higher by this share of the decibels by which the one before was off.
+MISS_SHARE = 0.2
+#: The furthest that one fit goes from the last, in octaves of weights; the narrowest network tried,
+#: in neurons.
+MAX_OCTAVES, NARROWEST = 4.0, 4
 
 
 def search_width(prepared: Prepared, hooks: Hooks) -> Encoding:
@@ -50,7 +52,7 @@ def search_width(prepared: Prepared, hooks: Hooks) -> Encoding:
         plan = replace(
             plan,
             steps=None if steps is None else max(1, round(steps * share)),
-            max_time=None if max_time is None else max_time * share / COST,
+            max_time=None if max_time is None else max_time * share / SEARCH_COST,
             stops_at_goal=False,
             profile="open" if share < 1 else settings.profile,
         )
@@ -63,7 +65,7 @@ def search_width(prepared: Prepared, hooks: Hooks) -> Encoding:
             whole.append((margin, encoding))
         return margin
 
-    allowed = settings.max_time / COST if settings.max_time else SECONDS[settings.effort]
+    allowed = settings.max_time / SEARCH_COST if settings.max_time else SECONDS[settings.effort]
     widest = widest_network(defaults, prepared.plan.depth, allowed)
     search(
         fit_width,
@@ -96,21 +98,21 @@ def search(
 
     def next_width(width: int, margin: float, aim: float = MARGIN) -> int:
         """The width to exceed the goal by ``aim``, where ``width`` does by ``margin``."""
-        octaves = max(-FURTHEST, min(FURTHEST, (aim - margin) / octave_gain))
+        octaves = max(-MAX_OCTAVES, min(MAX_OCTAVES, (aim - margin) / octave_gain))
         # even; weights grow as the square of the width
         return max(NARROWEST, min(widest, 2 * round(width * 2 ** (octaves / 2) / 2)))
 
-    width, margin = start, fit_width(start, TRIAL) + late_gain
+    width, margin = start, fit_width(start, TRIAL_SHARE) + late_gain
     second = next_width(width, margin)
     if second != width:
-        value = fit_width(second, TRIAL) + late_gain
+        value = fit_width(second, TRIAL_SHARE) + late_gain
         octaves = 2 * math.log2(second / width)
-        if abs(octaves) >= 0.5:  # of nearer ones the noise says more than the distance
+        if abs(octaves) >= 0.5:  # between nearer ones, noise is most of the difference
             measured = (value - margin) / octaves
             octave_gain = max(octave_gain / 2, min(octave_gain * 2, measured))
         width, margin = second, value
     width = next_width(width, margin)
     margin = fit_width(width, 1.0)
-    again = next_width(width, margin, MARGIN + CARE * abs(margin))
+    again = next_width(width, margin, MARGIN + MISS_SHARE * abs(margin))
     if not 0 <= margin <= NEAR and again != width:
         fit_width(again, 1.0)

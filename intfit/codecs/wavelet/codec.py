@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 DECODES_ON_DEVICE = False
-#: From so many bytes of latents on, an own post-filter of this width is worth its bytes.
+#: From this many bytes of latents on, an own post-filter of this width (neurons) pays for itself.
 OWN_WIDTHS = ((80_000, 32), (35_000, 24), (8_000, 16), (1_500, 8))
-#: The bytes to leave for an own post-filter where the file's size is bounded, by its width.
+#: The bytes to leave for an own post-filter, by its width, where the file's size is bounded.
 OWN_BYTES = {None: 0, 8: 250, 16: 650, 24: 1000, 32: 1400}
-#: The least that one takes, as a share of that.
+#: The fewest bytes that an own post-filter takes, as a share of :data:`OWN_BYTES`.
 LEAST_OF_OWN_BYTES = 0.65
-#: Seconds of training that are worth beginning with.
-LEAST_TRAINING = 0.3
-#: What an own post-filter usually gains; the distance from a goal at which a search ends. In dB.
+#: The fewest seconds of training for which it is begun at all.
+MIN_TRAINING_SECONDS = 0.3
+#: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
 
@@ -128,10 +128,12 @@ class _Encoder:
         if goal is not None and goal.margin(plain.distortion) >= 0:
             return self._search_coarser(plain, goal, search)
         if size is None:
-            return self._with_own_postfilter(plain) or plain
-        # an own post-filter needs room, and how much is not known before it is trained
-        room = max(search.finest_within(size - OWN_BYTES[own_width(size)]), COARSEST_LATENT_STEP)
-        filtered = self._with_own_postfilter(search.at(room))
+            return self._add_own_postfilter(plain) or plain
+        # the bytes of an own post-filter are known only once it is trained
+        room = max(
+            search.find_finest_within(size - OWN_BYTES[own_width(size)]), COARSEST_LATENT_STEP
+        )
+        filtered = self._add_own_postfilter(search.at(room))
         if filtered is None or len(filtered.data) > size:
             return plain
         return plain if filtered.distortion < plain.distortion else filtered
@@ -141,20 +143,21 @@ class _Encoder:
         config = replace(self.prepared.config, step=step)
         data = payload.pack(self.exact, config)
         if config.common is None:
-            return self._candidate(data, config)
-        return self._candidate(data, config, replace(config, common=None))
+            return self._make_candidate(data, config)
+        return self._make_candidate(data, config, replace(config, common=None))
 
-    def _candidate(
+    def _make_candidate(
         self, data: bytes, *configs: WaveletConfig, steps: int = 0
     ) -> Candidate[WaveletConfig]:
-        """The file of a payload, decoded as the best of ``configs`` says.
+        """The file of a payload, with the one of ``configs`` by which it is decoded best.
 
-        The first of them has all the tensors that the others need. ``steps`` of training went into
-        it.
+        The first of them has all tensors that the others need. ``steps`` of training went into it.
         """
         prepared = self.prepared
         tensors = payload.unpack(data, configs[0])
-        distortions = [(self._quality(reconstruct(tensors, config)), config) for config in configs]
+        distortions = [
+            (self._measure_quality(reconstruct(tensors, config)), config) for config in configs
+        ]
         distortion, config = max(distortions, key=lambda pair: pair[0])
         stored = store_payload(data)
         if prepared.plan.profile == "open":
@@ -162,32 +165,32 @@ class _Encoder:
         file = assemble(prepared, config, stored, steps=steps, distortion=distortion)
         return Candidate(config, data, distortion, file, steps)
 
-    def _quality(self, picture: Floats) -> float:
-        """The PSNR of a decoded picture ``[H, W, C]``, as a file of it holds it."""
+    def _measure_quality(self, picture: Floats) -> float:
+        """The PSNR, in dB, of a decoded picture ``[H, W, C]`` once it is written to a file."""
         signal, channels = self.prepared.signal, picture.shape[-1]
         assert isinstance(signal, Grid)
         return signal.quality(picture.reshape(-1, channels), self.pixels.reshape(-1, channels))
 
-    def _training_plan(self, tries: int) -> Plan | None:
-        """The plan of one of ``tries`` trainings in the time that is left; None without time."""
+    def _plan_training(self, tries: int) -> Plan | None:
+        """The plan of one of ``tries`` trainings in the time that is left; None if none is left."""
         plan = self.prepared.plan
         if not plan.steps:
             return None
         if plan.max_time is None:
             return plan
-        # what comes after it, packing and decoding once, takes about as long as what came before
+        # packing and decoding, after training, take about as long as what came before it
         elapsed = time.monotonic() - self._start
         left = (plan.max_time - 2 * elapsed) / tries
-        return replace(plan, max_time=left) if left > LEAST_TRAINING else None
+        return replace(plan, max_time=left) if left > MIN_TRAINING_SECONDS else None
 
-    def _with_own_postfilter(
+    def _add_own_postfilter(
         self, plain: Candidate[WaveletConfig], tries: int = 1
     ) -> Candidate[WaveletConfig] | None:
         """``plain`` with an own post-filter; None where that is not worth its bytes.
 
-        Where time is bounded, it is to be enough for so many ``tries``.
+        Where time is bounded, it is shared by so many ``tries``.
         """
-        plan = self._training_plan(tries)
+        plan = self._plan_training(tries)
         width = self.prepared.settings.width or own_width(len(plain.payload))
         if plan is None or width is None or not plain.config.levels():
             return None
@@ -211,12 +214,12 @@ class _Encoder:
         if trained is None:
             return None
         data = payload.join(plain.payload, trained.payload)
-        filtered = self._candidate(data, config, steps=trained.steps)
-        saved = self._squared_error(plain) - self._squared_error(filtered)
+        filtered = self._make_candidate(data, config, steps=trained.steps)
+        saved = self._compute_squared_error(plain) - self._compute_squared_error(filtered)
         bits = 8 * (len(filtered.payload) - len(plain.payload))
         return filtered if saved / config.step_size**2 > RD_LAMBDA * bits else None
 
-    def _squared_error(self, candidate: Candidate[WaveletConfig]) -> float:
+    def _compute_squared_error(self, candidate: Candidate[WaveletConfig]) -> float:
         """The sum of squared errors of all values of a picture, from its PSNR."""
         size: int = self.prepared.config.count()
         return size * 4 * 10 ** (-candidate.distortion / 10)
@@ -226,8 +229,8 @@ class _Encoder:
     ) -> Candidate[WaveletConfig]:
         """The smallest file that reaches ``goal``, as ``plain`` does without an own post-filter.
 
-        Tried at a step as much coarser as a post-filter is expected to make up for, and once more
-        at a step that follows from what it did make up for.
+        A post-filter is tried at a coarser step, whose loss it is expected to make up for, and once
+        more at a step that follows from what it gained there.
         """
         step, best = plain.config.step, plain
         coarser = search.at(max(step - 8, COARSEST_LATENT_STEP))
@@ -236,7 +239,7 @@ class _Encoder:
         tried = step - max(1, math.floor(USUAL_GAIN / per_step))
         for tries in (2, 1):
             candidate = search.at(max(tried, COARSEST_LATENT_STEP))
-            filtered = self._with_own_postfilter(candidate, tries)
+            filtered = self._add_own_postfilter(candidate, tries)
             if filtered is None:
                 break
             margin = goal.margin(filtered.distortion)

@@ -12,14 +12,15 @@ from ..latent_steps import check_step
 
 #: The bands of a level: detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
-#: The features of a post-filter at a pixel: so many of the finest levels, one by one, and the
-#: differences of these neighbours (y, x) from it.
+#: The features of a post-filter at a pixel: those of this many of the finest levels, one by one,
+#: and the differences of these neighbours (y, x) from it.
 FEATURE_LEVELS = 3
 NEIGHBOURS = (
     *((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)),
     *((0, 2), (2, 0), (0, -2), (-2, 0)),
 )  # fmt: skip
-#: A picture's own post-filter: its sine layers, their frequency, and the largest width.
+#: A picture's own post-filter: its number of sine layers, their frequency (omega), and the largest
+#: width (neurons).
 OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
 #: The shared post-filter: the channels of pictures it is for, its newest version, width and depth.
 SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 1, 32, 2

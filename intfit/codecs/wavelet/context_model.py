@@ -1,10 +1,10 @@
-"""Quantised wavelet coefficients as bytes, each under a distribution that its neighbours predict.
+"""Quantised wavelet coefficients as bytes, by a context model of integers.
 
 Bands are coded from the coarsest level to the finest, each in four passes over a 2 x 2 pattern. A
 small network of integers is given the magnitudes around a latent that are already decoded: in its
 band, at the level above, in the other orientations and channels. It names two classes: how likely
 the latent is zero, and on what scale its magnitude is where it is not. All of it is integers, exact
-in float32 in whatever order they are added, so that every machine decodes the same.
+in float32 in whatever order they are added: every machine decodes the same.
 """
 
 import decimal
@@ -55,7 +55,7 @@ INPUT_UNIT, WEIGHT_UNIT = 16, 64
 MAX_INPUT = 1023
 #: The largest magnitude that can be a model's escape.
 MAX_ESCAPE = 1000
-#: Latents that the network is evaluated for at once: few enough for a core's cache.
+#: Latents that the network is evaluated for at once, few enough for a core's cache.
 CHUNK = 1 << 11
 #: The sum of a model's weights, and the smallest weight.
 _TOTAL = 1 << 40
@@ -100,9 +100,9 @@ def classify(band: int, turn: int, around: Magnitudes) -> tuple[Integers, Intege
 
     ``band`` is a :func:`band_index`, ``turn`` the number of the pass.
     """
-    # latents with nothing around them all have the same classes
-    of_nothing = _evaluate(band, turn, np.zeros((FEATURES, 1), np.int16))
-    zero, scale = (np.full(around.shape[1], classes[0]) for classes in of_nothing)
+    # all latents with only zeros around them have the same classes
+    classes_of_zeros = _evaluate(band, turn, np.zeros((FEATURES, 1), np.int16))
+    zero, scale = (np.full(around.shape[1], classes[0]) for classes in classes_of_zeros)
     places = np.flatnonzero(np.bitwise_or.reduce(around, axis=0))
     for first in range(0, len(places), CHUNK):
         part = places[first : first + CHUNK]
@@ -136,8 +136,8 @@ def band_index(level: int, orientation: int, channel: int) -> int:
 
 
 @lru_cache(maxsize=ZERO_CLASSES)
-def _zero_model(index: int) -> SymbolModel:
-    """Of 0 for a latent of zero, 1 for any other."""
+def _make_zero_model(index: int) -> SymbolModel:
+    """The model of a class of zero: of 0 for a latent of zero, 1 for any other."""
     with decimal.localcontext() as context:
         context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
         logit = (decimal.Decimal(2 * index - ZERO_CLASSES + 1)) / 8
@@ -146,8 +146,8 @@ def _zero_model(index: int) -> SymbolModel:
 
 
 @lru_cache(maxsize=SCALE_CLASSES)
-def _scale_model(index: int) -> MagnitudeModel:
-    """Of magnitudes less 1: a geometric distribution."""
+def _make_scale_model(index: int) -> MagnitudeModel:
+    """The model of a class of scale: of magnitudes less 1, a geometric distribution."""
     with decimal.localcontext() as context:
         context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
         scale = ((decimal.Decimal(2 * index + 1) / 8) - 5).exp()
@@ -170,11 +170,11 @@ def entropy_code(coder: Coder) -> CodePass:
     """A pass through an encoder or a decoder."""
 
     def code_pass(zero: Integers, scale: Integers, values: Latents) -> Latents:
-        coded = code_symbols(coder, (values != 0).astype(np.int32), zero, _zero_model)
+        coded = code_symbols(coder, (values != 0).astype(np.int32), zero, _make_zero_model)
         nonzero = np.flatnonzero(coded)
         signs = code_signs(coder, values[nonzero])
         less_one = np.abs(values[nonzero]) - 1
-        coded[nonzero] += code_magnitudes(coder, less_one, scale[nonzero], _scale_model)
+        coded[nonzero] += code_magnitudes(coder, less_one, scale[nonzero], _make_scale_model)
         coded[nonzero] *= signs
         return coded
 
@@ -247,7 +247,9 @@ _RINGS: tuple[tuple[tuple[int, int], ...], ...] = (
 )
 
 
-def _features_inside(padded: Magnitudes, turn: int, shape: tuple[int, int]) -> list[Magnitudes]:
+def _gather_inside_features(
+    padded: Magnitudes, turn: int, shape: tuple[int, int]
+) -> list[Magnitudes]:
     """The features of the latents of a pass, ``shape``, from the band itself: one for each ring.
 
     Sums over what earlier passes have coded. ``padded`` has the band's magnitudes in a frame of two
@@ -265,7 +267,7 @@ def _features_inside(padded: Magnitudes, turn: int, shape: tuple[int, int]) -> l
     return features
 
 
-def _features_outside(
+def _gather_outside_features(
     magnitudes: Sequence[Sequence[Magnitudes]], level: int, orientation: int, channel: int
 ) -> list[Magnitudes]:
     """The features of the latents of a band from other bands: twelve, ``[h, w]`` each.
@@ -305,14 +307,14 @@ def code_latents(
         for channel in range(levels[level][0].shape[0]):
             for orientation in range(3):
                 band = levels[level][orientation][channel]
-                outside = _features_outside(magnitudes, level, orientation, channel)
+                outside = _gather_outside_features(magnitudes, level, orientation, channel)
                 index = band_index(level, orientation, channel)
                 padded = np.pad(np.zeros(band.shape, np.int16), 2)
                 for turn, (row, column) in enumerate(PASSES):
                     part = band[row::2, column::2]
                     if not part.size:
                         continue
-                    features = _features_inside(padded, turn, part.shape)
+                    features = _gather_inside_features(padded, turn, part.shape)
                     features += [other[row::2, column::2] for other in outside]
                     around = np.stack([feature.ravel() for feature in features])
                     zero, scale = classify(index, turn, around)

@@ -26,7 +26,7 @@ LENGTH_SIZE, POSTFILTER_LENGTH_SIZE = 3, 2
 
 
 def _round(tensor: Floats, step: float) -> Integers:
-    """The nearest integers of steps."""
+    """A tensor in whole steps, rounded to nearest, as :data:`.integers.LARGEST` bounds them."""
     return (tensor / np.float32(step)).round().clip(-LARGEST, LARGEST).astype(np.int32)
 
 

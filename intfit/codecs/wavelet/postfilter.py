@@ -1,9 +1,9 @@
-"""Post-filters: small networks that estimate, at each pixel, what quantisation took from a picture.
+"""Post-filters: small networks that estimate the error of quantisation at each pixel of a picture.
 
-What is around a pixel, level by level and in the picture itself, tells something of the error that
-quantisation left there: edges ring, faint texture is gone. The shared post-filter comes with the
-program and knows what photographs have in common. A picture's own one, a SIREN, is trained on the
-error that is then left in this picture, and is stored in its file.
+They see what surrounds a pixel, level by level and in the picture itself, where errors have their
+marks: edges ring, faint texture is missing. The shared post-filter comes with the program and was
+trained on photographs. A picture's own one, a SIREN, is trained on the error that is then left in
+this picture, and is stored in its file.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from ...signals import Floats
 from .config import FEATURE_LEVELS, NEIGHBOURS, WaveletConfig
 from .transform import synthesise_channel
 
-#: Pixels that are filtered at once: few enough for a core's cache.
+#: Pixels that are filtered at once, few enough for a core's cache.
 CHUNK = 1 << 13
 #: Features are in quantisation steps, and clipped to this magnitude.
 MAX_FEATURE = 8.0
@@ -78,15 +78,15 @@ def synthesise_filtered(tensors: Tensors, config: WaveletConfig) -> Floats:
         added = estimate_error(tensors, config, features.at(first, first + len(part)))
         added *= np.float32(config.step_size)
         part += added.reshape(part.shape)
-        # in place: features do not depend on these pixels of the picture any more
+        # in place: the features of the pixels that remain do not depend on these
         part[...] = part @ tensors["colours"]
     return picture
 
 
 def estimate_error(tensors: Tensors, config: WaveletConfig, features: Floats) -> Floats:
-    """What pixels lack ``[B, C]``, in steps, by the estimate of all post-filters together.
+    """The error ``[B, C]`` of pixels, in steps, as all post-filters together estimate it.
 
-    From ``features`` ``[B, F]``.
+    It is to be added to the decorrelated colours. ``features`` are ``[B, F]``.
     """
     total = np.zeros((len(features), config.channels), np.float32)
     for prefix, names, activation in (

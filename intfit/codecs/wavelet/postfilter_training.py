@@ -1,4 +1,4 @@
-"""Training a picture's own post-filter on the error that quantisation left, and packing it."""
+"""The training and packing of a picture's own post-filter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,20 +26,20 @@ from ..latent_steps import RD_LAMBDA
 from .config import WaveletConfig
 from .postfilter import Features, estimate_error
 
-#: The most pixels that are trained on: of a larger picture, they are drawn at random.
+#: The most pixels that are trained on; in a larger picture, they are drawn at random.
 MAX_PIXELS = 1 << 20
 #: Rows of the picture whose features are computed at once.
 ROWS = 64
 #: Pixels that the gain is estimated on while training.
-JUDGED_PIXELS = 1 << 16
-#: What a post-filter gains in the end, as a multiple of what it has gained after a share of its
-#: training: about the most that was seen on photographs.
+GAIN_PIXELS = 1 << 16
+#: An upper estimate, from photographs, of a post-filter's final gain, as a multiple of its gain
+#: after a share of its training.
 LATER_GAIN = {0.1: 3.0, 0.2: 2.2}
 
 
 @dataclass(frozen=True)
 class ErrorExamples(UniformEvaluation):
-    """The examples: ``features`` ``[n, F]`` of pixels, and the error left there ``[n, C]``.
+    """The examples: ``features`` ``[n, F]`` of pixels, and the error there, ``targets`` ``[n, C]``.
 
     ``places`` ``[n]`` are the pixels' positions in the picture, row by row.
     """
@@ -65,7 +65,7 @@ class ErrorExamples(UniformEvaluation):
 
 
 def make_examples(tensors: Tensors, config: WaveletConfig, original: Floats) -> ErrorExamples:
-    """The examples of quantised latents ``tensors`` of a picture ``original`` ``[H, W, C]``.
+    """The examples of a picture ``original`` ``[H, W, C]`` and its quantised latents ``tensors``.
 
     Their targets are the error that the shared post-filter leaves, in decorrelated colours.
     """
@@ -114,11 +114,11 @@ def train_postfilter(
     wrap_teacher: Callable[[Teacher, NDArray[np.int64]], Teacher] | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainedPostfilter | None:
-    """A post-filter of its own for a picture; None where that is not worth its bytes.
+    """Train a picture's own post-filter; None where it is not worth its bytes, or diverges.
 
     ``tensors`` are the quantised latents of the picture ``original`` ``[H, W, C]``, in [-1, 1]. The
     network's parameters are quantised at the rate-distortion lambda of the latents, so that a bit
-    saves as much error in either. Training is given up early where what it promises to gain is not
+    saves as much error in either. Training is given up early where the expected gain is not
     worth ``usual_bytes``. ``wrap_teacher`` is given the teacher and the positions of its examples
     in the picture.
     """
@@ -134,10 +134,10 @@ def train_postfilter(
     if wrap_teacher is not None:
         session = replace(session, teacher=wrap_teacher(session.teacher, examples.places))
     measure_gain = _GainEstimate(examples, tensors["colours"], original, config)
-    worth = 8 * usual_bytes * RD_LAMBDA * config.step_size**2
+    min_gain = 8 * usual_bytes * RD_LAMBDA * config.step_size**2
 
     def is_promising(share: float) -> bool:
-        return LATER_GAIN[share] * measure_gain(network) > worth
+        return LATER_GAIN[share] * measure_gain(network) > min_gain
 
     try:
         steps, progress = train_quantised(
@@ -158,20 +158,20 @@ def train_postfilter(
 class _GainEstimate:
     """The squared error that a post-filter saves in the whole picture, estimated on some pixels.
 
-    As a viewer sees it, after values are clipped to [-1, 1]: where a sky is white, the clipping
-    alone removes most of the error.
+    Values are clipped to [-1, 1] first, as they are in a file: in a white sky, clipping alone
+    removes most of the error.
     """
 
     def __init__(
         self, examples: ErrorExamples, colours: Floats, original: Floats, config: WaveletConfig
     ) -> None:
-        every = slice(0, None, max(1, examples.n // JUDGED_PIXELS))
-        self._features = examples.features[every].float()
-        values = original.reshape(-1, original.shape[-1])[examples.places[every]]
+        sample = slice(0, None, max(1, examples.n // GAIN_PIXELS))
+        self._features = examples.features[sample].float()
+        values = original.reshape(-1, original.shape[-1])[examples.places[sample]]
         self._original = torch.from_numpy(values)
         self._colours = torch.from_numpy(colours)
         # what was decoded: the original less the error that is left
-        self._decoded = self._original - examples.targets[every] @ self._colours
+        self._decoded = self._original - examples.targets[sample] @ self._colours
         self._share = len(self._original) / (config.height * config.width)
 
     def __call__(self, network: Siren) -> float:

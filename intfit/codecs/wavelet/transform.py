@@ -1,7 +1,7 @@
-"""The wavelet transform of a picture: the wavelets of Cohen, Daubechies and Feauveau (1992).
+"""The wavelet transform of a picture: 9/7 wavelets of Cohen, Daubechies and Feauveau (1992).
 
-With 9 and 7 taps, nearly orthonormal: a squared error of the coefficients is one of the picture,
-but for :data:`NORMS`. Sides may have any length, and are mirrored at their ends.
+It is nearly orthonormal: a squared error of the coefficients, scaled by :data:`NORMS`, is one of
+the picture. Sides may have any length; the picture is mirrored at its edges.
 
 The lifting is our own, because PyWavelets' symmetric mode is expansive: it gives more coefficients
 than there are pixels.
@@ -22,10 +22,10 @@ Bands = tuple[Floats, Floats, Floats]
 #: The lifting steps (Daubechies and Sweldens 1998), and the scale that makes bands orthonormal.
 _LIFTING_STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
 _SCALE = 1.1496043988602418
-#: The norm of the picture of a coefficient of 1, from the finest level on: of detail one way, and
-#: both ways. Coarser levels are as the last.
+#: The norm of the picture that a single coefficient of 1 stands for, by level from the finest on:
+#: of detail one way, and both ways. Coarser levels are as the last.
 NORMS = ((1.0113, 1.0404), (0.9984, 0.9672), (1.0458, 1.0396), (1.0668, 1.0751), (1.0729, 1.0859))
-#: Columns that are merged at once.
+#: Columns that are merged at once, which bounds the memory that this takes.
 STRIPE = 128
 
 
@@ -72,9 +72,9 @@ def _transpose(values: Floats) -> Floats:
 
 
 def _merge_transposed(low: Floats, high: Floats) -> Floats:
-    """The values of a low and a high band, as columns for rows; a stripe of columns at a time.
+    """The values of a low and a high band, transposed.
 
-    A large picture would otherwise take four times its memory.
+    In stripes of columns: a large picture would otherwise take four times its memory.
     """
     columns, *rest = low.shape[1:]
     values = np.empty((columns, len(low) + len(high), *rest), np.float32)
@@ -109,7 +109,7 @@ def transform_back(coarsest: Floats, levels: Iterable[Bands]) -> Floats:
 
 
 def _norm(level: int, orientation: int) -> np.float32:
-    """The norm of the picture of a coefficient of 1; orientation 2 is detail both ways."""
+    """The entry of :data:`NORMS` for a band; orientation 2 is detail both ways."""
     return np.float32(NORMS[min(level, len(NORMS) - 1)][orientation == 2])
 
 
@@ -157,7 +157,7 @@ def synthesise_channel(
 ) -> Floats:
     """One channel ``[H, W]`` of :func:`synthesise_decorrelated`.
 
-    Without the levels below ``finest``, which is a picture of the same size with less detail.
+    The levels below ``finest`` are taken to be 0: a picture of the same size with less detail.
     """
 
     def band(level: int, orientation: int) -> Floats:
