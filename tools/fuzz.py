@@ -11,6 +11,7 @@ four times over, is printed and counted; the exit code is 1 if there was one.
 
 import argparse
 import contextlib
+import copy
 import json
 import random
 import resource
@@ -81,9 +82,9 @@ def damage(data: bytes, rng: random.Random) -> bytes:
                 if isinstance(old, (int, float)) and rng.random() < 0.4:
                     value[place] = rng.choice((old + 1, old - 1, old * 2, old * 1000, -old))
                 else:
-                    value[place] = rng.choice(HOSTILE)
+                    value[place] = copy.deepcopy(rng.choice(HOSTILE))
             else:
-                header[key] = rng.choice(HOSTILE)
+                header[key] = copy.deepcopy(rng.choice(HOSTILE))
         elif kind < 0.65 and table:
             entry = table[rng.choice(list(table))]
             if isinstance(entry, dict):
