@@ -32,15 +32,14 @@ GOAL_STEPS = 50
 FINISH = 0.15
 #: The learning rate rises over so many steps, or over this share of a fit of few steps.
 WARM_UP, WARM_UP_SHARE = 50, 0.05
+#: A fit of no more steps than this needs no weight decay. The weights of a longer one would grow,
+#: by the noise of its gradients, until the network is too rough to be trained: docs/results.
+STEPS_WITHOUT_DECAY = 17_000
 #: A fit has stalled if after this share of it, more than this share of the signal's variance is
 #: left as error: its learning rate was too high. It is divided by so much for another start.
 STALL_AT, STALLED_SHARE, STALL_LR_FACTOR = 0.1, 0.7, 4
-
-#: A fit of no more steps than this needs no weight decay. The weights of a longer one would grow,
-#: by the noise of its gradients, until the network is too rough to be trained.
-STEPS_WITHOUT_DECAY = 17_000
-#: A fit is checked at every so many steps. It has failed where its error is this many times the
-#: least seen, at so many checks in a row.
+#: From then on, a fit is checked at every so many steps. It has failed where its error is this many
+#: times the least seen, at so many checks in a row.
 CHECK_STEPS, FAILED_RATIO, FAILED_CHECKS = 500, 1.5, 2
 #: It goes on from where its error was least, with the learning rate divided by this.
 FAILED_LR_FACTOR = 2
@@ -192,7 +191,7 @@ class _Fit:
                 if restarts and step >= WARM_UP and self._has_stalled():
                     self._start_over()
                 self._initial_parameters.clear()
-            if step and not finishing and step % CHECK_STEPS == 0:
+            if not (may_stall or finishing) and step % CHECK_STEPS == 0:
                 self._best.update(self._error(), self._optimizer)
             if promises and fraction >= promises[0]:
                 share = promises.pop(0)
