@@ -1,6 +1,6 @@
 """What can go wrong in a way the person at the terminal can mend.
 
-Everything raised on purpose derives from :class:`IntfitError`; ``cli`` and ``batch`` turn it into
+Everything raised on purpose derives from :class:`IntfitError`; the command line turns it into
 one line and an exit code, so messages name the offending value and say what to do next.
 """
 
