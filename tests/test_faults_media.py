@@ -3,6 +3,7 @@
 import io
 import struct
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -608,3 +609,20 @@ def test_transparency_is_kept_where_a_format_can_and_otherwise_noted():
     deep = {"mode": "I;16", "height": 12, "width": 16}
     _, notes = image.write(pixels[..., :1].astype("u2") * 257, deep, image.Target(), ".pdf")
     assert notes == (".pdf does not keep depth beyond 8 bits",)
+
+
+def test_what_is_no_picture_or_sound_in_a_file_does_not_keep_it_from_being_read():
+    """Text of a PNG that Pillow refuses to unpack, and blocks of FLAC that lie about their size."""
+    picture = file_of(photo(16, 12))
+    text = b"zTXt" + b"k\0\0" + zlib.compress(bytes(3 << 20))
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    for place in (33, len(picture) - 12):  # before the pixels, and after them
+        found, _, notes = read_pixels(picture[:place] + chunk + picture[place:])
+        np.testing.assert_array_equal(found, read_pixels(picture)[0])
+        assert notes == ()
+    buffer = io.BytesIO()
+    soundfile.write(buffer, tone(0.2), 8000, format="FLAC")
+    sound = buffer.getvalue()
+    comments = bytes([4, 0, 0, 12]) + struct.pack("<III", 0, 0xFFFFFFFF, 0)
+    found, _ = audio.read_samples(sound[:42] + comments + sound[42:])
+    np.testing.assert_array_equal(found, audio.read_samples(sound)[0])

@@ -259,7 +259,24 @@ def _open(data: bytes, notes: list[str], limits: Limits) -> Image.Image:
     except (MediaError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise whatever their libraries raise
+        rest = _without_text(data)  # of which Pillow takes no more than so much
+        if rest != data:
+            notes.clear()
+            return _open(rest, notes, limits)
         raise MediaError(f"damaged image: {error}") from None
+
+
+def _without_text(data: bytes) -> bytes:
+    """A PNG file without its text; any other as it is."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return data
+    kept, position = [data[:8]], 8
+    while position < len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept.append(data[position:end])
+        position = end
+    return b"".join(kept)
 
 
 def _reduce_key(image: Image.Image) -> None:

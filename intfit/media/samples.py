@@ -22,6 +22,8 @@ from ..limits import USUAL, Limits
 BLOCK = 1 << 16
 #: Bytes of memory that encoding takes for each sample of each channel, about.
 BYTES_PER_SAMPLE = 80
+#: Bytes of a FLAC file before its second block.
+_FLAC_HEAD = 42
 #: What soundfile raises where it cannot read.
 _ERRORS = (soundfile.SoundFileError, ValueError, TypeError, OSError)
 
@@ -102,13 +104,15 @@ def _without_tag(data: bytes) -> bytes:
 
 
 def mended(data: bytes) -> bytes:
-    """A sound file without chunks that hold no sound; a size of sound that is wrong put right.
+    """A sound file without what holds no sound (chunks, blocks of FLAC), its size put right.
 
     Wrong is one that reaches beyond the end, or is 0 where no chunks follow that fill the rest: of
     a recording that was never finished, or written to a pipe.
     """
     if data[:4] == b".snd" and data[8:12] == bytes(4):
         return data[:8] + b"\xff" * 4 + data[12:]
+    if data[:4] == b"fLaC":
+        return _without_metadata(data)
     form = _CONTAINERS.get(data[:4])
     if form is None:
         return data
@@ -123,6 +127,16 @@ def mended(data: bytes) -> bytes:
     if form.head == 12:
         head = data[:4] + (len(whole) + 4).to_bytes(4, form.order) + data[8:12]
     return head + whole
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """A FLAC file of its first block, which describes the stream, and its frames."""
+    position, last = 4, False
+    while not last and position + 4 <= len(data):
+        last = data[position] >= 0x80
+        position += 4 + int.from_bytes(data[position + 1 : position + 4], "big")
+    head = data[:_FLAC_HEAD]
+    return head[:4] + bytes([head[4] | 0x80]) + head[5:] + data[position:] if last else data
 
 
 def _chunks(data: bytes, form: _Container) -> Iterator[tuple[bytes, int, int]]:
