@@ -55,8 +55,9 @@ class Reporter:
     def error(self, text: str) -> None:
         """One line of bounded length, always: a hostile file may have written part of it."""
         line = " ".join(text.split())
-        if len(line) > LONGEST_MESSAGE:
-            line = line[:LONGEST_MESSAGE] + "…"
+        if len(line) > LONGEST_MESSAGE:  # a long name begins it, and the reason ends it
+            half = LONGEST_MESSAGE // 2
+            line = f"{line[:half]}…{line[-half:]}"
         self._line("intfit: " + printable(line))
 
     def record(self, keys: Mapping[str, Any]) -> None:
