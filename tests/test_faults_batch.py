@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -233,3 +234,24 @@ def test_a_network_that_will_not_be_worth_its_bytes_is_given_up_early(monkeypatc
     assert made.steps == 0
     assert len(judged) == 1
     assert all(fraction <= 0.2 for fraction in seen)
+
+
+def test_a_pipe_among_many_inputs_fails_alone(intfit, picture):
+    os.mkfifo("pipe.png")
+    run = intfit("encode", "pipe.png", picture, *QUICK, "--json")
+    assert run.code == 1
+    assert [line["ok"] for line in lines(run.out)] == [False, True]
+    assert "give it alone, with -o" in run.err
+    assert intfit("encode", "pipe.png").code == 2
+    assert intfit("decode", "pipe.png", f"{picture}.safetensors", "--json").code == 1
+
+
+def test_a_long_name_does_not_hide_the_reason(intfit):
+    run = intfit("encode", "a/" * 2000 + "x.png", *QUICK)
+    assert run.err.rstrip().endswith("No such file or directory")
+    assert len(run.err) < 400
+
+
+def test_options_of_a_network_that_is_not_trained_are_noted(intfit, picture):
+    run = intfit("encode", picture, *QUICK, "--teacher", "nint", "--batch", 64)
+    assert "note: no SIREN was trained: --batch, --teacher changed nothing" in run.err

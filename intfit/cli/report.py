@@ -58,8 +58,9 @@ class Reporter:
         A hostile file may have written part of it.
         """
         line = " ".join(text.split())
-        if len(line) > LONGEST_MESSAGE:
-            line = line[:LONGEST_MESSAGE] + "…"
+        if len(line) > LONGEST_MESSAGE:  # a long name begins it, and the reason ends it
+            half = LONGEST_MESSAGE // 2
+            line = f"{line[:half]}…{line[-half:]}"
         self._print_line("intfit: " + printable(line))
 
     def record(self, keys: Mapping[str, Any]) -> None:

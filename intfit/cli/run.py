@@ -255,6 +255,7 @@ def plan_jobs(
         raise UsageError(f"-o is for one input, not {len(names)}: --output-dir takes many")
     jobs = []
     for name in names:
+        refusal = ""
         source = None if name == STREAM else Path(name)
         if output is not None:
             target = None if output == STREAM else Path(output)
@@ -262,11 +263,13 @@ def plan_jobs(
             if output_dir is not None:
                 raise UsageError("standard input has no name: -o says where to write it")
             target = None
-        elif is_nameless(source):
-            raise UsageError(f"{name!r} is a pipe and has no name: -o says where to write")
         else:
+            if is_nameless(source):
+                if len(names) == 1:
+                    raise UsageError(f"{name!r} is a pipe and has no name: -o says where to write")
+                refusal = "a pipe, a socket or a device: give it alone, with -o"
             target = place_output(source, renamed(source), output_dir)
-        jobs.append(Job(source, target))
+        jobs.append(Job(source, target, refusal))
     refuse_collisions(jobs)
     if any(job.target is None for job in jobs) and not dry_run:
         if as_json:

@@ -19,10 +19,14 @@ STREAM = "-"
 
 @dataclass(frozen=True)
 class Job:
-    """One input and where its output goes; None stands for standard input and output."""
+    """One input and where its output goes; None stands for standard input and output.
+
+    ``refusal`` is why it cannot be done, empty where it can.
+    """
 
     source: Path | None
     target: Path | None
+    refusal: str = ""
 
     @property
     def source_name(self) -> str:
@@ -152,8 +156,11 @@ def check_output(job: Job, *, force: bool) -> None:
     """Check, before any work is done, that the output may and can be written.
 
     Raises:
-        IntfitError: if it is the input, exists and ``force`` is not set, or cannot be written.
+        IntfitError: if the job is refused, the output is the input, exists and ``force`` is not
+            set, or cannot be written.
     """
+    if job.refusal:
+        raise IntfitError(job.refusal)
     target = job.target
     if target is None:
         return

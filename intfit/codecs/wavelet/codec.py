@@ -17,7 +17,7 @@ from ...coding.steps import COARSEST_LATENT_STEP
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...errors import UsageError
 from ...plan import Plan
-from ...settings import SIREN_SETTINGS, Goal, Settings, refuse_settings
+from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Goal, Settings, flag, refuse_settings
 from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
 from ..latent_steps import RD_LAMBDA, Candidate, StepSearch, step_index
@@ -91,6 +91,10 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     notes = goal_notes(plan.goal, reached)
     if hooks.wrap_teacher is not None and not encoder.tried:
         notes += ("no network was trained: there are no maps of a selection",)
+    vain = [] if encoder.tried else prepared.settings.changed(TRAINING_SETTINGS)
+    if vain:
+        names = ", ".join(map(flag, vain))
+        notes += (f"no SIREN was trained: {names} changed nothing without --field siren",)
     return Encoding(
         data=best.data,
         config=best.config,
