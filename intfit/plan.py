@@ -29,6 +29,7 @@ from .errors import UsageError
 from .schedules import RatioSchedule
 from .settings import (
     Goal,
+    OptimizerName,
     Precision,
     Profile,
     SelectionName,
@@ -63,6 +64,7 @@ class Plan:
     lr: float
     beta2: float
     decay: float
+    optimizer: OptimizerName
     steps: int | None
     max_time: float | None
     goal: Goal | None
@@ -142,6 +144,7 @@ def make_plan(
         lr=settings.lr or lr,
         beta2=defaults.beta2,
         decay=0.0 if latent else _weight_decay(width, omega),
+        optimizer="adam",
         steps=steps,
         max_time=settings.max_time,
         goal=goal_of(settings),

@@ -19,6 +19,7 @@ from .evaluation import MEASURE, evaluate, measure
 from .examples import Examples, quality
 from .gradients.choice import choose_gradients
 from .optimizer import Adam
+from .preconditioned import make_optimizer
 from .scoring import Scorer
 from .step import TrainingStep, train_step
 
@@ -140,7 +141,7 @@ class _Fit:
     ) -> None:
         self._network, self._examples, self._teacher, self._plan = network, examples, teacher, plan
         self._device = next(network.parameters()).device
-        self._optimizer = Adam(network.groups(1.0), plan.lr, beta2=plan.beta2, decay=plan.decay)
+        self._optimizer = make_optimizer(network, plan)
         gradient, self._exact_gradient = choose_gradients(
             network, batch=min(plan.batch, examples.n), loss=examples.loss
         )
