@@ -1,5 +1,6 @@
 """Teachers side by side: the same network, initial parameters and seconds, one run each."""
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from ..media import image
 from ..media.pixels import read_pixels
 from ..plan import make_plan
 from ..schedules import RatioSchedule, interval_at
+from ..settings import OptimizerName
 from ..teachers import Score, Teacher, TeacherWrapper
 from ..teachers.observing import SelectionObserver
 from ..training.evaluation import CHUNK, MEASURE, evaluate, measure
@@ -66,7 +68,7 @@ class Run:
     """A fit with a teacher, on a ``share`` of the budget: points from its start to its end.
 
     ``selections`` are indices ``[B]`` by moment. ``values`` ``[n, c]`` are the network's at the
-    end, where they were asked for.
+    end, where they were asked for. ``optimizer`` is None where it was the plan's own.
     """
 
     teacher: str
@@ -75,6 +77,12 @@ class Run:
     points: tuple[Point, ...]
     selections: dict[float, Tensor] = field(default_factory=dict)
     values: Tensor | None = None
+    optimizer: OptimizerName | None = None
+
+    @property
+    def name(self) -> str:
+        """The teacher, and after a slash the optimizer that was asked for."""
+        return self.teacher if self.optimizer is None else f"{self.teacher}/{self.optimizer}"
 
     @property
     def end(self) -> Point:
@@ -156,6 +164,7 @@ def run_teacher(
     name: str,
     *,
     seed: int,
+    optimizer: OptimizerName | None = None,
     share: float = 1.0,
     parts: int = PARTS,
     keep_values: bool = False,
@@ -166,8 +175,8 @@ def run_teacher(
 
     The initial parameters are those of the ``seed``, whichever the teacher. Quality is measured at
     the start and after each of ``parts``, while the fit's clock stands still; ``now`` counts the
-    seconds. ``extra_settings`` override the teacher's own. ``keep_values`` keeps the network's
-    values at the end.
+    seconds. An ``optimizer`` None is the plan's own. ``extra_settings`` override the teacher's own.
+    ``keep_values`` keeps the network's values at the end.
 
     Raises:
         UsageError: as :func:`teacher_settings`.
@@ -178,6 +187,8 @@ def run_teacher(
     if prepared.settings.steps is not None:
         changes["steps"] = max(1, round(prepared.settings.steps * share))
     prepared = _change_settings(prepared, changes)
+    if optimizer is not None:
+        prepared = replace(prepared, plan=replace(prepared.plan, optimizer=optimizer))
     plan, session = prepared.plan, start_training(prepared)
     timed = TimedTeacher(session.teacher, now)
     selections: dict[float, Tensor] = {}
@@ -205,7 +216,7 @@ def run_teacher(
 
     train(session, plan, on_progress=add_point, now=now)
     values = _evaluate_all(session) if keep_values else None
-    return Run(name, seed, share, tuple(points), selections, values)
+    return Run(name, seed, share, tuple(points), selections, values, optimizer)
 
 
 def _measure_quality(session: Session) -> float:
@@ -226,11 +237,14 @@ def compare(
     names: Sequence[str],
     *,
     seeds: Sequence[int],
+    optimizers: Sequence[OptimizerName | None] = (None,),
     shares: Sequence[float] = (1.0,),
     keep_values: bool = False,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Run]:
-    """Fit ``prepared`` with every teacher, from every seed, on every share of the budget.
+    """Fit ``prepared`` with every teacher and optimizer, from every seed, on every share.
+
+    The shares are of the budget; an optimizer None is the plan's own.
 
     The baseline has the whole budget only. Values are kept of the first seed; ``now`` counts the
     seconds.
@@ -240,11 +254,14 @@ def compare(
     """
     for name in names:
         _change_settings(prepared, teacher_settings(name, prepared.signal.n))
-    for name in names:
+    for name, optimizer in itertools.product(names, optimizers):
         for share in (1.0,) if name == BASELINE else shares:
             for seed in seeds:
                 keep = keep_values and seed == seeds[0] and share == max(shares)
-                yield run_teacher(prepared, name, seed=seed, share=share, keep_values=keep, now=now)
+                yield run_teacher(
+                    prepared, name, seed=seed, optimizer=optimizer, share=share, keep_values=keep,
+                    now=now,
+                )  # fmt: skip
 
 
 def seconds_to(run: Run, quality: float) -> float | None:
@@ -268,14 +285,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class Summary:
-    """A teacher's row: means over seeds, on the whole budget.
+    """The row of a :attr:`Run.name`: means over seeds, on the whole budget.
 
     ``catches_up``: the share of the budget after which it is as good as the baseline is at its end,
     seed by seed. ``budget``: the least share of those tried with which a whole fit ends as good.
     ``reached``: seconds to each of the qualities asked for. None where it never is.
     """
 
-    teacher: str
+    name: str
     quality: float
     low: float
     high: float
@@ -287,10 +304,13 @@ class Summary:
 
 
 def summarise(runs: Sequence[Run], *, qualities: Sequence[float] = ()) -> list[Summary]:
-    """A row for each teacher in ``runs``, in their order."""
+    """A row for each name in ``runs``, in their order.
+
+    With several optimizers, the baseline is the one that was run first.
+    """
 
     def runs_of(name: str, share: float) -> list[Run]:
-        return [run for run in runs if run.teacher == name and run.share == share]
+        return [run for run in runs if run.name == name and run.share == share]
 
     def mean_quality(some: Sequence[Run]) -> float:
         return fmean(run.end.quality for run in some)
@@ -300,12 +320,13 @@ def summarise(runs: Sequence[Run], *, qualities: Sequence[float] = ()) -> list[S
         return None if seconds is None else seconds / baseline.end.seconds
 
     largest_share = max(run.share for run in runs)
-    baseline = runs_of(BASELINE, 1.0)
+    uniform = next((run.name for run in runs if run.teacher == BASELINE), BASELINE)
+    baseline = runs_of(uniform, 1.0)
     rows = []
-    for name in dict.fromkeys(run.teacher for run in runs):
+    for name in dict.fromkeys(run.name for run in runs):
         own = runs_of(name, largest_share)
         qualities_at_end = [run.end.quality for run in own]
-        shares = sorted({run.share for run in runs if run.teacher == name})
+        shares = sorted({run.share for run in runs if run.name == name})
         good_shares = [
             share
             for share in shares
