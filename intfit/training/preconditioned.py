@@ -1,6 +1,6 @@
-"""Optimizers that see a hidden layer's weight as a matrix: SOAP and Muon.
+"""Optimizers that see a layer's weight as a matrix: SOAP and Muon.
 
-Both are :class:`.Adam` for all other parameters, and have its interface. They are for networks
+Both are :class:`.Adam` for the other parameters, and have its interface. They are for networks
 whose hidden weights are square and of one shape, as a SIREN's: all layers are worked on in one
 batched product, so that a step costs little more than Adam's.
 """
@@ -14,9 +14,7 @@ from ..settings import OptimizerName
 from .optimizer import BETA1, EPSILON, Adam
 
 #: The memory of the covariances of SOAP's gradients; the steps between two refreshes of its bases.
-COVARIANCE_BETA, REFRESH_STEPS = 0.95, 10
-#: What the rate of hidden weights is multiplied by.
-SOAP_RATE, MUON_RATE = 1.0, 1.0
+COVARIANCE_BETA, REFRESH_STEPS = 0.95, 20
 
 
 class _Preconditioned(Adam):
@@ -26,9 +24,8 @@ class _Preconditioned(Adam):
         super().__init__(network.groups(1.0), plan.lr, beta2=plan.beta2, decay=plan.decay)
         self._shape = network.config.depth - 1, network.config.width, network.config.width
         _, (_, gradient) = self._groups
-        self._gradient, self._mean, self._square, self._move = (
-            self._view(flat)
-            for flat in (gradient, self._means[1], self._squares[1], self._spare[1])
+        self._gradient, self._mean, self._move = (
+            self._view(flat) for flat in (gradient, self._means[1], self._spare[1])
         )
         self._products = torch.empty(2, *self._shape, device=gradient.device)
 
@@ -42,16 +39,25 @@ class Soap(_Preconditioned):
     """SOAP (Vyas et al., ICLR 2025): Adam in the eigenbasis of Shampoo's preconditioner.
 
     The gradient ``G`` of a hidden weight is turned into the eigenvectors of the running means of
-    ``G G^T`` and ``G^T G``, Adam's moments are taken there, and its move is turned back. The
-    eigenvectors follow the means by a step of orthogonal iteration now and then, between two
-    steps, so that all steps are alike and can be recorded.
+    ``G G^T`` and ``G^T G``, Adam's moments are taken there, and its move is turned back; that of
+    the last layer's weight ``[c, w]`` on the side of its inputs only. The eigenvectors follow the
+    means by a step of orthogonal iteration now and then, between two steps, so that all steps are
+    alike and can be recorded.
     """
 
     def __init__(self, network: Siren, plan: Plan) -> None:
         super().__init__(network, plan)
-        self._covariances = torch.zeros(2, *self._shape, device=self._gradient.device)
-        self._bases = torch.zeros_like(self._covariances)
-        self._since_start = 0
+        layers, width, _ = self._shape
+        outputs = network.config.out_features
+        _, (_, gradient) = self._groups
+        self._last_gradient, self._last_mean, self._last_move = (
+            flat[layers * width * (width + 1) :][: outputs * width].view(outputs, width)
+            for flat in (gradient, self._means[1], self._spare[1])
+        )
+        self._last_product = torch.empty_like(self._last_gradient)
+        # of the hidden layers' outputs, of their inputs, and of the last layer's inputs
+        self._covariances = torch.zeros(2 * layers + 1, width, width, device=gradient.device)
+        self._bases = torch.empty_like(self._covariances)
         self._start_bases()
 
     def restart(self, lr: float) -> None:
@@ -60,42 +66,53 @@ class Soap(_Preconditioned):
         self._start_bases()
 
     def _start_bases(self) -> None:
-        self._since_start = 0
+        """Begin as Adam, with the parameters' own axes as bases."""
+        self._steps_of_bases = 0
         self._bases.zero_().diagonal(dim1=-2, dim2=-1).fill_(1)
 
     def advance(self, lr_share: float, *, decay_share: float = 1.0) -> None:
+        """As Adam's; refreshes the bases when it is time."""
         super().advance(lr_share, decay_share=decay_share)
-        if self._since_start and self._since_start % REFRESH_STEPS == 0:
+        if self._steps_of_bases and self._steps_of_bases % REFRESH_STEPS == 0:
             self._refresh()
-        self._since_start += 1
+        self._steps_of_bases += 1
 
     @torch.no_grad()
     def _refresh(self) -> None:
-        """Let the bases follow the covariances, and turn the mean gradient into the new ones."""
-        if self._since_start == REFRESH_STEPS:
+        """Let the bases follow the covariances, and turn the mean gradients into the new ones."""
+        if self._steps_of_bases == REFRESH_STEPS:
             bases = torch.linalg.eigh(self._covariances)[1]
         else:
             bases = torch.linalg.qr(self._covariances @ self._bases)[0]
-        left, right = bases.mT @ self._bases
+        left, right, last = self._by_side(bases.mT @ self._bases)
         self._mean.copy_(left @ self._mean @ right.mT)
+        self._last_mean.copy_(self._last_mean @ last.mT)
         self._bases.copy_(bases)
 
+    def _by_side(self, matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of hidden layers' outputs and inputs ``[L, w, w]``, and the last's ``[w, w]``."""
+        layers, _, _ = self._shape
+        return matrices[:layers], matrices[layers : 2 * layers], matrices[-1]
+
     def _prepare_gradients(self) -> None:
-        gradient, (left, right) = self._gradient, self._bases
-        for covariance, one, other in (
-            (self._covariances[0], gradient, gradient.mT),
-            (self._covariances[1], gradient.mT, gradient),
-        ):
-            covariance.baddbmm_(one, other, beta=COVARIANCE_BETA, alpha=1 - COVARIANCE_BETA)
+        gradient, last_gradient = self._gradient, self._last_gradient
+        of_outputs, of_inputs, of_last = self._by_side(self._covariances)
+        memory, new = COVARIANCE_BETA, 1 - COVARIANCE_BETA
+        of_outputs.baddbmm_(gradient, gradient.mT, beta=memory, alpha=new)
+        of_inputs.baddbmm_(gradient.mT, gradient, beta=memory, alpha=new)
+        of_last.addmm_(last_gradient.T, last_gradient, beta=memory, alpha=new)
+        left, right, last = self._by_side(self._bases)
         half, whole = self._products
         torch.bmm(left.mT, gradient, out=half)
         gradient.copy_(torch.bmm(half, right, out=whole))
+        last_gradient.copy_(torch.mm(last_gradient, last, out=self._last_product))
 
     def _change_moves(self) -> None:
-        (half, whole), (left, right) = self._products, self._bases
+        left, right, last = self._by_side(self._bases)
+        half, whole = self._products
         torch.bmm(left, self._move, out=half)
-        torch.bmm(half, right.mT, out=whole)
-        torch.mul(whole, SOAP_RATE, out=self._move)
+        self._move.copy_(torch.bmm(half, right.mT, out=whole))
+        self._last_move.copy_(torch.mm(self._last_move, last.T, out=self._last_product))
 
 
 #: Coefficients of the five Newton-Schulz steps of the author's implementation.
@@ -117,7 +134,7 @@ class Muon(_Preconditioned):
 
     def advance(self, lr_share: float, *, decay_share: float = 1.0) -> None:
         super().advance(lr_share, decay_share=decay_share)
-        self._rate.fill_(0.2 * self._shape[1] ** 0.5 * MUON_RATE * lr_share * self._lr)
+        self._rate.fill_(0.2 * self._shape[1] ** 0.5 * lr_share * self._lr)
 
     def _change_moves(self) -> None:
         (x, other), (square, sums) = self._products, self._polynomial
