@@ -52,6 +52,7 @@ class Plan:
     The fit ends after ``steps`` or ``max_time`` seconds, whichever comes first; one may be None.
 
     ``decay`` is that of :class:`.Adam` in a very long fit; a shorter one has less of it, or none.
+    ``optimizer`` is Adam unless a bench asks for another.
 
     ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
     in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes.
