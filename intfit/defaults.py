@@ -131,6 +131,8 @@ MIDDLE_QUALITY, DOUBLING_QUALITY = 50.0, 12.5
 USUAL_BITS, FEWEST_BITS, NARROWEST, TENSOR_BYTES = 6.2, 3.0, 4, 4
 #: The learning rate falls with the width to this power.
 LR_POWER = 0.85
+#: What an optimizer multiplies the default learning rate by, where it is asked for.
+OPTIMIZER_RATES = {"adam": 1.0, "soap": 1.5, "muon": 1.5}
 
 #: Noise moves each weight by about the learning rate a step, in any direction. Weight decay stops
 #: that where a hidden layer's weights have grown by this factor since their initialisation.

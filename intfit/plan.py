@@ -29,6 +29,7 @@ from .errors import UsageError
 from .schedules import RatioSchedule
 from .settings import (
     Goal,
+    OptimizerName,
     Precision,
     Profile,
     SelectionName,
@@ -51,6 +52,7 @@ class Plan:
     The fit ends after ``steps`` or ``max_time`` seconds, whichever comes first; one may be None.
 
     ``decay`` is that of :class:`.Adam` in a very long fit; a shorter one has less of it, or none.
+    ``optimizer`` is Adam unless a bench asks for another.
 
     ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
     in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes.
@@ -63,6 +65,7 @@ class Plan:
     lr: float
     beta2: float
     decay: float
+    optimizer: OptimizerName
     steps: int | None
     max_time: float | None
     goal: Goal | None
@@ -142,6 +145,7 @@ def make_plan(
         lr=settings.lr or lr,
         beta2=defaults.beta2,
         decay=0.0 if latent else _weight_decay(width, omega),
+        optimizer="adam",
         steps=steps,
         max_time=settings.max_time,
         goal=goal_of(settings),

@@ -10,6 +10,7 @@ from .schedules import RatioSchedule, interval_at
 
 FieldName = Literal["siren", "latent"]
 TeacherName = Literal["full", "uniform", "int", "evos", "nint"]
+OptimizerName = Literal["adam", "soap", "muon"]
 SelectionName = Literal["top", "proportional"]
 Profile = Literal["packed", "open"]
 Precision = Literal["float32", "bfloat16", "float16"]

@@ -1,5 +1,7 @@
 """Steps that are recorded and replayed, as CUDA graphs are: on the CPU a tape stands in for one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import photo, png
@@ -14,7 +16,7 @@ from intfit.training.examples import examples_of
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.by_hand import GradientByHand
 from intfit.training.gradients.choice import choose_gradients
-from intfit.training.optimizer import Adam
+from intfit.training.preconditioned import make_optimizer
 from intfit.training.quantisation import Rounding
 from intfit.training.step import TrainingStep, train_step
 
@@ -64,13 +66,14 @@ def refuse(call):
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def train(gradient_of, record=None, *, device="cpu", rounded_from=30, steps=40):
+def train(gradient_of, record=None, *, device="cpu", rounded_from=30, steps=40, name="adam"):
     """The parameters ``[P]`` before and after some training steps, the last of them rounded."""
     settings = Settings(field="siren", steps=40, width=16, depth=2, batch=256, device="cpu")
     prepared = prepare(png(photo()), settings)
     examples = examples_of(prepared.signal, torch.device(device))
     network = Siren(prepared.config, generator=torch.Generator().manual_seed(0)).to(device)
-    optimizer = Adam(network.groups(1.0), 1e-3, beta2=0.99, decay=1000.0)
+    plan = replace(prepared.plan, lr=1e-3, beta2=0.99, decay=1000.0, optimizer=name)
+    optimizer = make_optimizer(network, plan)
     training_step = TrainingStep(examples, optimizer, gradient_of(network))
     step_function = training_step
     if record is not None:
@@ -84,8 +87,8 @@ def train(gradient_of, record=None, *, device="cpu", rounded_from=30, steps=40):
         if step == rounded_from:
             indices = dict.fromkeys(dict(network.named_parameters()), 110)
             training_step.rounding = Rounding(network, indices)
-        indices = on_device.select(step, step / 40, torch.ones_like)
-        train_step(indices, step_function, optimizer, on_device, lr_share=1 - step / 40)
+        indices = on_device.select(step, step / steps, torch.ones_like)
+        train_step(indices, step_function, optimizer, on_device, lr_share=1 - step / steps)
     return before, flattened(network)
 
 
@@ -122,6 +125,15 @@ def test_steps_replayed_learn_what_steps_done_one_by_one_do(kind):
     assert torch.equal(replayed, parameters)
     assert not torch.equal(before, parameters)
     assert len(tapes) == 2  # one more once parameters are rounded
+
+
+@pytest.mark.parametrize("name", ["soap", "muon"])
+def test_optimizers_whose_bases_are_refreshed_between_steps_are_replayed_too(name):
+    tapes = []
+    _, replayed = train(GradientByHand, taped(tapes), steps=60, rounded_from=60, name=name)
+    _, parameters = train(GradientByHand, steps=60, rounded_from=60, name=name)
+    assert torch.equal(replayed, parameters)
+    assert len(tapes) == 1
 
 
 def test_steps_that_cannot_be_recorded_are_done_one_by_one():

@@ -63,6 +63,7 @@ def test_fits_that_are_not_long_have_no_weight_decay():
 
     short, long = loop.STEPS_WITHOUT_DECAY, 4 * loop.STEPS_WITHOUT_DECAY
     assert [share(step, short) for step in (0, 100, short // 3, short)] == pytest.approx([0] * 4)
+    assert loop._decay_share(0.5, short // 2, "soap") == 1
     assert share(0, long) == 0
     assert share(long // 2, long) == pytest.approx(0.75)
     assert prepare(png(photo()), Settings(device="cpu")).plan.decay == 0  # a post-filter's

@@ -114,12 +114,12 @@ def _draw_curves(figure: Any, prepared: Prepared, runs: Sequence[Run]) -> None:
     """Draw quality against seconds and steps, and ratio and interval against steps."""
     from matplotlib import ticker
 
-    names = list(dict.fromkeys(run.teacher for run in runs))
+    names = list(dict.fromkeys(run.name for run in runs))
     styles = _choose_line_styles(names)
     unit = {"iou": "IoU"}.get(prepared.signal.metric, f"{prepared.signal.metric.upper()} (dB)")
     by_time, by_step, schedules = figure.subplots(1, 3)
     for name in names:
-        own = [run for run in runs if run.teacher == name]
+        own = [run for run in runs if run.name == name]
         _draw_band(by_time, own, "seconds", styles[name], name)
         _draw_band(by_step, own, "step", styles[name], name)
     # low values at the start must not flatten the rest
@@ -135,7 +135,7 @@ def _draw_curves(figure: Any, prepared: Prepared, runs: Sequence[Run]) -> None:
     intervals = schedules.twinx()
     intervals.spines["right"].set_visible(True)
     for name in names:
-        run = next(run for run in runs if run.teacher == name)
+        run = next(run for run in runs if run.name == name)
         steps = [point.step for point in run.points]
         ratios = [point.ratio for point in run.points]
         steps_between = [point.interval for point in run.points]
@@ -184,7 +184,7 @@ def _draw_selections(figure: Any, prepared: Prepared, runs: Sequence[Run]) -> No
     for row, moment in zip(grid, MOMENTS, strict=True):
         for axes, run in zip(row, runs, strict=True):
             indices = run.selections.get(moment)
-            title = f"{run.teacher}, {moment:.0%}"
+            title = f"{run.name}, {moment:.0%}"
             if indices is None:
                 axes.set_axis_off()
             elif isinstance(prepared.signal, DistanceSamples):
@@ -208,9 +208,7 @@ def _draw_reconstructions(
         assert run.values is not None
         metric = prepared.signal.metric.upper()
         under = f"{metric} {run.end.quality:.1f} dB"
-        _draw_picture(
-            next(grid), _to_pixels(run.values.numpy(), prepared), f"{run.teacher}: {under}"
-        )
+        _draw_picture(next(grid), _to_pixels(run.values.numpy(), prepared), f"{run.name}: {under}")
     for axes in grid:
         axes.set_axis_off()
 

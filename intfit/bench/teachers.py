@@ -1,5 +1,6 @@
 """A comparison of teachers: the same network, initial parameters and seconds, one run each."""
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,12 +15,13 @@ from torch import Tensor
 
 from ..codecs.protocol import Prepared
 from ..codecs.siren.fitting import start_training
-from ..defaults import PUBLISHED_SCHEDULES
+from ..defaults import OPTIMIZER_RATES, PUBLISHED_SCHEDULES
 from ..errors import UsageError
 from ..media import image
 from ..media.pixels import read_pixels
 from ..plan import make_plan
 from ..schedules import RatioSchedule, interval_at
+from ..settings import OptimizerName
 from ..teachers import Score, Teacher, TeacherWrapper
 from ..teachers.observing import SelectionObserver
 from ..training.evaluation import CHUNK, MEASURE, evaluate, measure
@@ -66,7 +68,7 @@ class Run:
     """A fit with a teacher, on a ``share`` of the budget: points from its start to its end.
 
     ``selections`` are indices ``[B]`` by moment. ``values`` ``[n, c]`` are the network's at the
-    end, where they were asked for.
+    end, where they were asked for. ``optimizer`` is None where it was the plan's own.
     """
 
     teacher: str
@@ -75,6 +77,12 @@ class Run:
     points: tuple[Point, ...]
     selections: dict[float, Tensor] = field(default_factory=dict)
     values: Tensor | None = None
+    optimizer: OptimizerName | None = None
+
+    @property
+    def name(self) -> str:
+        """The teacher, and after a slash the optimizer that was asked for."""
+        return self.teacher if self.optimizer is None else f"{self.teacher}/{self.optimizer}"
 
     @property
     def end(self) -> Point:
@@ -151,11 +159,19 @@ def _change_settings(prepared: Prepared, changes: Mapping[str, Any]) -> Prepared
     return replace(prepared, settings=settings, plan=plan)
 
 
+def _change_optimizer(prepared: Prepared, name: OptimizerName) -> Prepared:
+    """The same plan with an optimizer, at its own learning rate unless one is set."""
+    rate = 1.0 if prepared.settings.lr else OPTIMIZER_RATES[name]
+    plan = replace(prepared.plan, optimizer=name, lr=rate * prepared.plan.lr)
+    return replace(prepared, plan=plan)
+
+
 def run_teacher(
     prepared: Prepared,
     name: str,
     *,
     seed: int,
+    optimizer: OptimizerName | None = None,
     share: float = 1.0,
     parts: int = PARTS,
     keep_values: bool = False,
@@ -166,6 +182,7 @@ def run_teacher(
 
     The initial parameters follow from the ``seed`` alone. Quality is measured at the start and
     after each of ``parts`` equal parts, in time that does not count; ``now`` is the clock.
+    An ``optimizer`` of None is the plan's own.
     ``extra_settings`` override the teacher's own. ``keep_values`` keeps the network's values at the
     end.
 
@@ -178,6 +195,8 @@ def run_teacher(
     if prepared.settings.steps is not None:
         changes["steps"] = max(1, round(prepared.settings.steps * share))
     prepared = _change_settings(prepared, changes)
+    if optimizer is not None:
+        prepared = _change_optimizer(prepared, optimizer)
     plan, session = prepared.plan, start_training(prepared)
     timed = TimedTeacher(session.teacher, now)
     selections: dict[float, Tensor] = {}
@@ -205,7 +224,7 @@ def run_teacher(
 
     train(session, plan, on_progress=add_point, now=now)
     values = _evaluate_all(session) if keep_values else None
-    return Run(name, seed, share, tuple(points), selections, values)
+    return Run(name, seed, share, tuple(points), selections, values, optimizer)
 
 
 def _measure_quality(session: Session) -> float:
@@ -226,11 +245,14 @@ def compare(
     names: Sequence[str],
     *,
     seeds: Sequence[int],
+    optimizers: Sequence[OptimizerName | None] = (None,),
     shares: Sequence[float] = (1.0,),
     keep_values: bool = False,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Run]:
-    """Fit ``prepared`` with every teacher, from every seed, on every share of the budget.
+    """Fit ``prepared`` with every teacher and optimizer, from every seed, on every share.
+
+    The shares are of the budget; an optimizer None is the plan's own.
 
     The baseline is fitted on the whole budget only. ``keep_values`` keeps those of the first seed;
     ``now`` is the clock, in seconds.
@@ -240,11 +262,14 @@ def compare(
     """
     for name in names:
         _change_settings(prepared, make_teacher_settings(name, prepared.signal.n))
-    for name in names:
+    for name, optimizer in itertools.product(names, optimizers):
         for share in (1.0,) if name == BASELINE else shares:
             for seed in seeds:
                 keep = keep_values and seed == seeds[0] and share == max(shares)
-                yield run_teacher(prepared, name, seed=seed, share=share, keep_values=keep, now=now)
+                yield run_teacher(
+                    prepared, name, seed=seed, optimizer=optimizer, share=share, keep_values=keep,
+                    now=now,
+                )  # fmt: skip
 
 
 def find_seconds_to(run: Run, quality: float) -> float | None:
@@ -271,7 +296,7 @@ def _mean_if_known(values: Sequence[float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class Summary:
-    """A teacher's row: means over seeds, on the whole budget.
+    """The row of a :attr:`Run.name`: means over seeds, on the whole budget.
 
     ``quality`` is the mean at the end, ``low`` and ``high`` the worst and the best; ``steps`` and
     ``choosing`` are as in :class:`Point`. ``catches_up`` is the share of the budget after which it
@@ -280,7 +305,7 @@ class Summary:
     are None where that is never reached.
     """
 
-    teacher: str
+    name: str
     quality: float
     low: float
     high: float
@@ -292,10 +317,13 @@ class Summary:
 
 
 def summarise(runs: Sequence[Run], *, qualities: Sequence[float] = ()) -> list[Summary]:
-    """A row for each teacher in ``runs``, in their order."""
+    """A row for each name in ``runs``, in their order.
+
+    With several optimizers, the baseline is the one that was run first.
+    """
 
     def runs_of(name: str, share: float) -> list[Run]:
-        return [run for run in runs if run.teacher == name and run.share == share]
+        return [run for run in runs if run.name == name and run.share == share]
 
     def mean_quality(some: Sequence[Run]) -> float:
         return fmean(run.end.quality for run in some)
@@ -305,12 +333,13 @@ def summarise(runs: Sequence[Run], *, qualities: Sequence[float] = ()) -> list[S
         return None if seconds is None else seconds / baseline.end.seconds
 
     largest_share = max(run.share for run in runs)
-    baseline = runs_of(BASELINE, 1.0)
+    uniform = next((run.name for run in runs if run.teacher == BASELINE), BASELINE)
+    baseline = runs_of(uniform, 1.0)
     rows = []
-    for name in dict.fromkeys(run.teacher for run in runs):
+    for name in dict.fromkeys(run.name for run in runs):
         own = runs_of(name, largest_share)
         qualities_at_end = [run.end.quality for run in own]
-        shares = sorted({run.share for run in runs if run.teacher == name})
+        shares = sorted({run.share for run in runs if run.name == name})
         good_shares = [
             share
             for share in shares

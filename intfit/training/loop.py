@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from ..devices import wait_for
 from ..networks.siren import Siren
 from ..plan import Plan
-from ..settings import Goal
+from ..settings import Goal, OptimizerName
 from ..teachers import Teacher
 from .cuda_graph import CudaGraphStep, record_on
 from .evaluation import MEASURE, evaluate, measure
 from .examples import Examples, quality
 from .gradients.choice import choose_gradients
 from .optimizer import Adam
+from .preconditioned import make_optimizer
 from .scoring import Scorer
 from .step import TrainingStep, train_step
 
@@ -139,7 +140,7 @@ class _Fit:
     ) -> None:
         self._network, self._examples, self._teacher, self._plan = network, examples, teacher, plan
         self._device = next(network.parameters()).device
-        self._optimizer = Adam(network.groups(1.0), plan.lr, beta2=plan.beta2, decay=plan.decay)
+        self._optimizer = make_optimizer(network, plan)
         gradient, self._exact_gradient = choose_gradients(
             network, batch=min(plan.batch, examples.n), loss=examples.loss
         )
@@ -204,7 +205,7 @@ class _Fit:
                 self._optimizer,
                 self._teacher,
                 lr_share=_lr_share(fraction, step),
-                decay_share=_decay_share(fraction, step),
+                decay_share=_decay_share(fraction, step, self._plan.optimizer),
             )
             step += 1
         wait_for(self._device)
@@ -336,8 +337,12 @@ def _lr_share(fraction: float, step: int) -> float:
     return warm_up * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def _decay_share(fraction: float, step: int) -> float:
-    """The share of the weight decay, by the steps that the fit is going to take: 0 for few."""
+def _decay_share(fraction: float, step: int, optimizer: OptimizerName = "adam") -> float:
+    """The share of the weight decay, by the steps that the fit is going to take.
+
+    None for few steps of Adam; all of it for the other optimizers, whose learning rates are higher.
+    """
     if step < WARM_UP or fraction <= 0:
         return 0.0
-    return max(0.0, 1 - STEPS_WITHOUT_DECAY * fraction / step)
+    without = STEPS_WITHOUT_DECAY if optimizer == "adam" else 0
+    return max(0.0, 1 - without * fraction / step)

@@ -67,15 +67,26 @@ class Adam:
         """
         if self._decayed:
             torch._foreach_mul_(self._decayed, self._kept)
-        for (values, gradient), mean, square, spare, lr_share in zip(
-            self._groups, self._means, self._squares, self._spare, self._lr_shares, strict=True
+        self._prepare_gradients()
+        for (_, gradient), mean, square, spare in zip(
+            self._groups, self._means, self._squares, self._spare, strict=True
         ):
             mean.lerp_(gradient, 1 - BETA1)
             square.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
             torch.sqrt(square, out=spare).div_(self._correction).add_(EPSILON)
-            move = torch.div(mean, spare, out=spare).mul_(self._corrected_lr)
+            torch.div(mean, spare, out=spare).mul_(self._corrected_lr)
+        self._change_moves()
+        for (values, gradient), move, lr_share in zip(
+            self._groups, self._spare, self._lr_shares, strict=True
+        ):
             values.sub_(move, alpha=lr_share)
             gradient.zero_()
+
+    def _prepare_gradients(self) -> None:
+        """Change the gradients before their means are taken."""
+
+    def _change_moves(self) -> None:
+        """Change the moves, which are in ``_spare`` by group, before they are made."""
 
 
 def _flatten(parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor]:

@@ -2,14 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from ...errors import IntfitError, UsageError
 from ...jobs.files import Job, read_input
 from ...jobs.phrases import format_metric, printable
-from ...settings import Settings
+from ...settings import OptimizerName, Settings
 from .. import options
 from ..errors import report_errors
 from ..options import FIT, MESSAGES, OUTPUT, TEACHER, option
@@ -29,6 +29,16 @@ def teachers(
             panel=TEACHER,
             text="Of default, full, uniform, uniform:N (draws a step), uniform:P% (of all), evos, "
             "nint and greedy INT as RATIO+INTERVAL (step+incremental); nine of them otherwise.",
+            metavar="NAME,...",
+        ),
+    ] = None,
+    optimizer_names: Annotated[
+        str | None,
+        option(
+            "--optimizers",
+            panel=TEACHER,
+            text="Of adam, soap and muon, at the rate of each; every teacher with each of them. "
+            "Otherwise the usual one.",
             metavar="NAME,...",
         ),
     ] = None,
@@ -95,6 +105,7 @@ def teachers(
     Examples:
       intfit bench teachers kodim04.png --half --seconds 60 --width 64 --depth 6
       intfit bench teachers bach.wav --teachers uniform,default --budgets 0.7,1
+      intfit bench teachers kodim04.png --teachers default --optimizers adam,soap
     """
     report = Reporter(as_json=as_json)
     if cpu_time:
@@ -108,6 +119,7 @@ def teachers(
     with report_errors(report, debug):
         shares = _parse_numbers("--budgets", budgets, low=0.01, high=1)
         qualities = _parse_numbers("--reach", reach, low=-200, high=200) if reach else []
+        optimizers = _parse_optimizers(optimizer_names)
         from ...api import prepare
         from ...bench import plots
         from ...bench import teachers as bench
@@ -131,13 +143,14 @@ def teachers(
                 all_seeds = range(seed, seed + seeds)
                 pictured = plot is not None and ready.kind == "image"
                 for run in bench.compare(
-                    ready, wanted, seeds=all_seeds, shares=shares, keep_values=pictured,
+                    ready, wanted, seeds=all_seeds, optimizers=optimizers, shares=shares,
+                    keep_values=pictured,
                     now=time.process_time if cpu_time else time.monotonic,
                 ):  # fmt: skip
                     runs.append(run)
                     in_share = "" if run.share == 1 else f", {run.share:g} of it"
                     report.say(
-                        f"  {run.teacher}, seed {run.seed}{in_share}: "
+                        f"  {run.name}, seed {run.seed}{in_share}: "
                         f"{format_metric(metric, run.end.quality)}"
                     )
                     about = {
@@ -174,11 +187,29 @@ def _parse_numbers(flag: str, text: str, *, low: float, high: float) -> list[flo
     return numbers
 
 
+def _parse_optimizers(text: str | None) -> list[OptimizerName | None]:
+    """The optimizers named in ``adam,soap``; None alone where none is.
+
+    Raises:
+        UsageError: where there is no such optimizer.
+    """
+    if text is None:
+        return [None]
+    optimizers: list[OptimizerName | None] = []
+    for name in dict.fromkeys(part.strip() for part in text.split(",")):
+        known = next((each for each in get_args(OptimizerName) if each == name), None)
+        if known is None:
+            raise UsageError(f"--optimizers {name!r} is not adam, soap or muon")
+        optimizers.append(known)
+    return optimizers
+
+
 def _list_json_lines(run: "Run") -> list[dict[str, Any]]:
     """The values of a JSON line for each point of a run's curve."""
     return [
         {
             "teacher": run.teacher,
+            **({} if run.optimizer is None else {"optimizer": run.optimizer}),
             "seed": run.seed,
             "budget": run.share,
             "steps": point.step,
@@ -219,7 +250,7 @@ def _print_table(
         cells += [f"{row.steps:.0f}", format_known(row.catches_up, ".2f")]
         cells += [format_known(row.budget, ".2f")] if len(shares) > 1 else []
         cells += [format_known(each, ".1f") + (" s" if each else "") for each in row.reached]
-        table.append([row.teacher, *cells, f"{100 * row.choosing:.1f} %"])
+        table.append([row.name, *cells, f"{100 * row.choosing:.1f} %"])
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         first, *others = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
