@@ -91,14 +91,15 @@ def exported_name(source: Path, suffix: str = SUFFIX) -> Path:
     return source.parent / (source.name.removesuffix(SUFFIX) + ending)
 
 
-def decoded_name(source: Path, suffix: str) -> Path:
+def decoded_name(source: Path, suffix: str, *, whole: bool = False) -> Path:
     """``photo.png.safetensors`` becomes ``photo.decoded.png``.
 
     With another ``suffix`` it keeps the original's, ``photo.jpg.decoded.png``: outputs of one
-    folder do not collide.
+    folder do not collide; so does the ``whole`` name in any case.
     """
     name = source.name.removesuffix(SUFFIX)
-    stem = Path(name).stem if Path(name).suffix.lower() == suffix.lower() else name
+    alike = Path(name).suffix.lower() == suffix.lower() and not whole
+    stem = Path(name).stem if alike else name
     return source.parent / (stem + ".decoded" + suffix)
 
 
