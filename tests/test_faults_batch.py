@@ -255,3 +255,23 @@ def test_a_long_name_does_not_hide_the_reason(intfit):
 def test_options_of_a_network_that_is_not_trained_are_noted(intfit, picture):
     run = intfit("encode", picture, *QUICK, "--teacher", "nint", "--batch", 64)
     assert "note: no SIREN was trained: --batch, --teacher changed nothing" in run.err
+
+
+def test_names_that_differ_in_the_case_of_their_suffix_or_lack_it_decode_in_one_call(intfit):
+    for name in ("x.png", "x.PNG", "x"):
+        photo(16, 12).save(name, "PNG")
+    assert intfit("encode", "x.png", "x.PNG", "x", *QUICK).code == 0
+    made = [f"{name}.safetensors" for name in ("x.png", "x.PNG", "x")]
+    assert intfit("decode", *made, "--output-dir", "out").code == 0
+    assert {path.name for path in Path("out").iterdir()} == {
+        "x.png.decoded.png", "x.PNG.decoded.png", "x.decoded.png"
+    }  # fmt: skip
+    assert intfit("decode", made[0]).code == 0
+    assert Path("x.decoded.png").exists()
+
+
+def test_a_device_without_end_is_read_up_to_a_bound(intfit, monkeypatch):
+    monkeypatch.setattr(files, "MAX_STREAM", 1000)
+    run = intfit("encode", "/dev/zero", "-o", "x.safetensors")
+    assert run.code == 1
+    assert "gives more than" in run.err

@@ -131,8 +131,8 @@ def decode(
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     suffix = "." + format_.lstrip(".").lower() if format_ else None
 
-    def renamed(source: Path) -> Path:
-        return decoded_name(source, suffix or choose_native_suffix(source))
+    def renamed(source: Path, *, whole: bool = False) -> Path:
+        return decoded_name(source, suffix or choose_native_suffix(source), whole=whole)
 
     with report_errors(report, debug):
         parallelism = Parallelism.parse(jobs_text, cluster, threads)
@@ -144,7 +144,13 @@ def decode(
             }
         )  # fmt: skip
         jobs = plan_jobs(
-            files or [], files_from, output, output_dir, renamed=renamed, as_json=as_json
+            files or [],
+            files_from,
+            output,
+            output_dir,
+            renamed=renamed,
+            renamed_apart=partial(renamed, whole=True),
+            as_json=as_json,
         )
 
         def summarise(job: Job, made: Product) -> None:

@@ -1,7 +1,7 @@
 """All files of a call: read, worked on, written, and reported in order."""
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -238,12 +238,15 @@ def plan_jobs(
     output_dir: Path | None,
     *,
     renamed: Callable[[Path], Path],
+    renamed_apart: Callable[[Path], Path] | None = None,
     as_json: bool,
     dry_run: bool = False,
 ) -> list[Job]:
     """A job for each input, with the place where its output goes.
 
     ``renamed`` gives the name of an output beside its input. In a dry run stdout may be a terminal.
+
+    ``renamed`` names an output after its input; ``renamed_apart`` those that would collide.
 
     Raises:
         UsageError: if the options contradict each other, or two outputs collide.
@@ -270,6 +273,12 @@ def plan_jobs(
                 refusal = "a pipe, a socket or a device: give it alone, with -o"
             target = place_output(source, renamed(source), output_dir)
         jobs.append(Job(source, target, refusal))
+    if renamed_apart is not None and output is None:
+        counts = Counter(job.target for job in jobs)
+        for position, job in enumerate(jobs):
+            if job.source is not None and counts[job.target] > 1:
+                target = place_output(job.source, renamed_apart(job.source), output_dir)
+                jobs[position] = replace(job, target=target)
     refuse_collisions(jobs)
     if any(job.target is None for job in jobs) and not dry_run:
         if as_json:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
@@ -15,6 +16,8 @@ from .interrupts import hold_interrupts
 
 #: The name of standard input and standard output on the command line.
 STREAM = "-"
+#: The most bytes that are read of a pipe or a device.
+MAX_STREAM = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,15 @@ def exported_name(source: Path, suffix: str = SUFFIX) -> Path:
     return source.parent / (source.name.removesuffix(SUFFIX) + ending)
 
 
-def decoded_name(source: Path, suffix: str) -> Path:
+def decoded_name(source: Path, suffix: str, *, whole: bool = False) -> Path:
     """``photo.png.safetensors`` becomes ``photo.decoded.png``.
 
     With another ``suffix`` it keeps the original's, ``photo.jpg.decoded.png``: outputs of one
-    folder do not collide.
+    folder do not collide; so does the ``whole`` name in any case.
     """
     name = source.name.removesuffix(SUFFIX)
-    stem = Path(name).stem if Path(name).suffix.lower() == suffix.lower() else name
+    alike = Path(name).suffix.lower() == suffix.lower() and not whole
+    stem = Path(name).stem if alike else name
     return source.parent / (stem + ".decoded" + suffix)
 
 
@@ -141,8 +145,11 @@ def read_input(job: Job) -> bytes:
     if job.source is None:
         if sys.stdin is None:
             raise IntfitError("standard input is closed")
-        return sys.stdin.buffer.read()
+        return _read_stream(sys.stdin.buffer)
     try:
+        if is_nameless(job.source):
+            with job.source.open("rb") as stream:
+                return _read_stream(stream)
         if job.source.is_dir():
             raise IntfitError(
                 "a folder, not a file: list its files with 'find ... | intfit ... --files-from -'"
@@ -150,6 +157,14 @@ def read_input(job: Job) -> bytes:
         return job.source.read_bytes()
     except OSError as error:
         raise IntfitError(f"cannot be read: {error.strerror}") from None
+
+
+def _read_stream(stream: BinaryIO) -> bytes:
+    """All that a stream gives, which says nowhere how much that is."""
+    data = stream.read(MAX_STREAM + 1)
+    if len(data) > MAX_STREAM:
+        raise IntfitError(f"gives more than {MAX_STREAM >> 30} GiB: write it to a file first")
+    return data
 
 
 def check_output(job: Job, *, force: bool) -> None:
