@@ -129,7 +129,7 @@ def decode(
       intfit decode bunny.obj.safetensors --resolution 384 -o bunny.stl
     """
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
-    suffix = "." + format_.lstrip(".").lower() if format_ else None
+    suffix = options.read_suffix(format_) if format_ else None
 
     def renamed(source: Path, *, whole: bool = False) -> Path:
         return decoded_name(source, suffix or choose_native_suffix(source), whole=whole)

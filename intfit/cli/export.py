@@ -88,7 +88,7 @@ def choose_suffix(format_: str | None, output: str | None) -> str:
     """
     if format_ is None:
         return ONNX_SUFFIX if output and Path(output).suffix.lower() == ONNX_SUFFIX else SUFFIX
-    suffix = "." + format_.lstrip(".").lower()
+    suffix = options.read_suffix(format_)
     if suffix not in (SUFFIX, ONNX_SUFFIX):
         raise UsageError(f"--format {format_!r} is not safetensors or onnx")
     return suffix

@@ -104,6 +104,11 @@ class PrecisionChoice(StrEnum):
     float16 = "float16"
 
 
+def read_suffix(format_: str) -> str:
+    """The suffix that ``--format`` names, with its dot or without."""
+    return "." + format_.lstrip(".").lower()
+
+
 def option(*names: str, panel: str, text: str, **more: Any) -> Any:
     """A typer.Option with its heading and help text."""
     return typer.Option(*names, rich_help_panel=panel, help=text, **more)

@@ -244,9 +244,8 @@ def plan_jobs(
 ) -> list[Job]:
     """A job for each input, with the place where its output goes.
 
-    ``renamed`` gives the name of an output beside its input. In a dry run stdout may be a terminal.
-
-    ``renamed`` names an output after its input; ``renamed_apart`` those that would collide.
+    ``renamed`` names an output after its input, and beside it; ``renamed_apart`` those that would
+    collide. In a dry run stdout may be a terminal.
 
     Raises:
         UsageError: if the options contradict each other, or two outputs collide.

@@ -27,6 +27,7 @@ from .pixels import (
     read_pixels,
     read_reference,
     reduce_depth,
+    to_levels,
     to_pillow,
     value_range,
     values_as_written,
@@ -184,8 +185,7 @@ def render(
                 values = values.astype(np.float64)
                 values = (values + 1) * ((high - low) / 2) + low
             else:
-                values = (values + 1) * np.float32((high - low) / 2) + np.float32(low)
-                values = values.round().clip(0, 65535 if deep else 255)
+                values = to_levels(values, facts)
             pixels[top : top + tall, left : left + wide] = values
     return pixels.astype(np.uint16) if facts["mode"] == "I;16" else pixels
 

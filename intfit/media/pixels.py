@@ -170,11 +170,17 @@ def _nearest_colours(
     return palette, nearest.astype(np.uint8)
 
 
+def to_levels(values: Floats, facts: dict[str, Any]) -> Floats:
+    """Values ``[..., C]`` in [-1, 1] as whole pixel values of a mode of 8 or 16 bits."""
+    low, high = value_range(facts)
+    levels = (values + 1) * np.float32((high - low) / 2) + np.float32(low)
+    return levels.round().clip(0, 65535 if facts["mode"] == "I;16" else 255)
+
+
 def values_as_written(outputs: Floats, facts: dict[str, Any]) -> Floats:
     """A field's values ``[n, C]`` at pixels, in [-1, 1], as those that a file of them holds."""
     low, high = value_range(facts)
-    levels = (outputs.clip(-1, 1) + 1) * np.float32((high - low) / 2) + np.float32(low)
-    levels = levels.round().clip(0, 65535 if facts["mode"] == "I;16" else 255)
+    levels = to_levels(outputs.clip(-1, 1), facts)
     if facts["mode"] == "1":
         levels = np.where(levels > 127, np.float32(255), np.float32(0))
     elif facts["mode"] in ("P", "PA"):

@@ -19,7 +19,7 @@ from .triangles import (
     measure_box,
     measure_distances,
 )
-from .winding import find_inside
+from .winding import compute_normals, find_inside
 
 #: The box is padded on every side by this share of its longest side.
 PADDING = 0.05
@@ -108,8 +108,7 @@ def measure_thin_part(vertices: Array, faces: Faces, depth: float) -> float:
     """The share of a surface's area with no body at ``depth`` below it, on neither side."""
     rng = np.random.default_rng(2)
     chosen, points = draw_with_faces(vertices, faces, SURFACE_POINTS, rng)
-    corners = vertices[faces[chosen]]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = compute_normals(vertices[faces[chosen]])
     steps = depth * normals / np.linalg.norm(normals, axis=1, keepdims=True)
     below = find_inside(np.concatenate([points - steps, points + steps]), vertices, faces)
     return 1 - float(np.count_nonzero(below.reshape(2, -1).any(axis=0))) / len(points)

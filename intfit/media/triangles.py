@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from ..limits import USUAL, Limits
 from .formats import read_file
-from .winding import number_places, orient_faces
+from .winding import compute_normals, number_places, orient_faces
 
 #: Points that two surfaces are compared at, on each of them.
 COMPARED_POINTS = 1 << 17
@@ -71,8 +71,7 @@ def _have_area(vertices: Array, faces: Faces) -> NDArray[np.bool_]:
     exponent = np.frexp(np.abs(vertices).max())[1] if len(vertices) else 0
     for first in range(0, len(faces), CHUNK):
         corners = np.ldexp(vertices[faces[first : first + CHUNK]], -exponent)
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        sound[first : first + CHUNK] = np.abs(normals).max(axis=1) > 0
+        sound[first : first + CHUNK] = np.abs(compute_normals(corners)).max(axis=1) > 0
     return sound
 
 
@@ -115,9 +114,7 @@ def draw_with_faces(
 ) -> tuple[Faces, Array]:
     """The same, and before them the face of each, ``[count]``."""
     corners = vertices[faces]
-    area = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
+    area = np.linalg.norm(compute_normals(corners), axis=1)
     chosen = rng.choice(len(faces), count, p=area / area.sum())
     drawn = corners[chosen]
     # Uniform over a triangle: half of the unit square is folded onto the other along its diagonal.

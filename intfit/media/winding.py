@@ -29,6 +29,11 @@ Faces = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 
 
+def compute_normals(corners: Array) -> Array:
+    """The normals ``[F, 3]`` of triangles ``[F, 3, 3]``, as long as twice their areas."""
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+
+
 def find_winding(points: Array, vertices: Array, faces: Faces) -> Array:
     """The winding number at points ``[B, 3]``, ``[B]`` (Barill et al. 2018, the fast one)."""
     return np.asarray(igl.fast_winding_number(vertices, faces, points), np.float64)
@@ -83,9 +88,7 @@ def _turn(faces: Faces, turned: Marks) -> Faces:
 
 
 def _areas(vertices: Array, faces: Faces) -> Array:
-    corners = vertices[faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    return np.asarray(np.linalg.norm(normals, axis=1) / 2)
+    return np.asarray(np.linalg.norm(compute_normals(vertices[faces]), axis=1) / 2)
 
 
 def _link_faces(faces: Faces) -> tuple[Faces, Marks, Marks]:
@@ -151,7 +154,7 @@ def _turn_bodies(
     if len(open_pieces) == 1:
         return turned
     corners = vertices[faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = compute_normals(corners)
     volumes = np.bincount(label, (corners[:, 0] * normals).sum(axis=1) / 6, len(turned))
     volumes[open_pieces] = 0
     sign = np.sign(volumes[np.abs(volumes).argmax()])

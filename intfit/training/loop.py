@@ -227,17 +227,21 @@ class _Fit:
         """Whether the goal is reached; checked at every GOAL_STEPS steps only."""
         return step % GOAL_STEPS == 0 and self._goal is not None and self._goal.is_reached()
 
+    def _residuals(self) -> Tensor:
+        """Values minus targets of the subsample ``[B, c]``."""
+        coords, targets = self._subsample
+        return evaluate(self._network, coords) - targets
+
     def _error(self) -> float:
         """The loss on the subsample, as an error: its root where the loss is of squares."""
-        coords, targets = self._subsample
-        errors = evaluate(self._network, coords) - targets
+        errors = self._residuals()
         return float(
             errors.abs().mean() if self._examples.loss == "l1" else errors.square().mean().sqrt()
         )
 
     def _has_stalled(self) -> bool:
-        coords, targets = self._subsample
-        error = (evaluate(self._network, coords) - targets).square().mean()
+        targets = self._subsample[1]
+        error = self._residuals().square().mean()
         variance = targets.var(dim=0).mean()
         several = len(targets) > 1
         return self._examples.loss == "l2" and several and bool(error > STALLED_SHARE * variance)

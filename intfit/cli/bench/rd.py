@@ -16,6 +16,7 @@ from .. import options
 from ..errors import report_errors
 from ..options import FIT, OUTPUT, Sectioned, option
 from ..report import Reporter
+from . import parse_numbers
 from .paper import paper
 from .speed import speed
 from .teachers import teachers
@@ -93,10 +94,7 @@ def rd(
         names = [name.strip().lower() for name in against.split(",")] if against else []
         if unknown := [name for name in names if name not in known]:
             raise UsageError(f"--against {unknown[0]!r} is not one of {', '.join(sorted(known))}")
-        try:
-            wanted = sorted({float(quality) for quality in qualities.split(",")})
-        except ValueError:
-            raise UsageError(f"--qualities {qualities!r} is not of the form 20,40,60") from None
+        wanted = parse_numbers("--qualities", qualities, "20,40,60")
         settings = Settings(
             effort=effort,
             field=options.name_field(field),

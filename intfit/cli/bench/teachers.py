@@ -14,7 +14,7 @@ from .. import options
 from ..errors import report_errors
 from ..options import FIT, MESSAGES, OUTPUT, TEACHER, option
 from ..report import Reporter
-from . import use_threads
+from . import parse_numbers, use_threads
 
 if TYPE_CHECKING:
     from ...bench.teachers import Run, Summary
@@ -117,8 +117,8 @@ def teachers(
         profile="open", device=device, threads=threads,
     )  # fmt: skip
     with report_errors(report, debug):
-        shares = _parse_numbers("--budgets", budgets, low=0.01, high=1)
-        qualities = _parse_numbers("--reach", reach, low=-200, high=200) if reach else []
+        shares = _parse_numbers_within("--budgets", budgets, low=0.01, high=1)
+        qualities = _parse_numbers_within("--reach", reach, low=-200, high=200) if reach else []
         optimizers = _parse_optimizers(optimizer_names)
         from ...api import prepare
         from ...bench import plots
@@ -172,16 +172,13 @@ def teachers(
                 raise type(error)(f"{printable(name)}: {error}") from error
 
 
-def _parse_numbers(flag: str, text: str, *, low: float, high: float) -> list[float]:
+def _parse_numbers_within(flag: str, text: str, *, low: float, high: float) -> list[float]:
     """The numbers in ``0.5,0.7``, rising, each once.
 
     Raises:
         UsageError: if one is no number, or not in ``low`` to ``high``.
     """
-    try:
-        numbers = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        raise UsageError(f"{flag} {text!r} is not of the form 0.5,0.7") from None
+    numbers = parse_numbers(flag, text, "0.5,0.7")
     if not all(low <= number <= high for number in numbers):
         raise UsageError(f"{flag} {text!r}: each lies in {low:g} to {high:g}")
     return numbers
