@@ -14,7 +14,7 @@ def main() -> None:
         code = _run()
     except KeyboardInterrupt:
         code = 130
-    interrupts = sys.modules.get(f"{__package__}.jobs.interrupts")
+    interrupts = sys.modules.get(f"{__package__}.interrupts")
     if interrupts is not None and (number := interrupts.TerminatedError.number) is not None:
         print("intfit: terminated", file=sys.stderr)
         interrupts.die_of(number)
@@ -34,7 +34,7 @@ def _run() -> object:
     # for one that does not run. So they sleep after some microseconds.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    from .jobs.interrupts import raise_on_termination
+    from .interrupts import raise_on_termination
     from .jobs.memory import keep_freed_memory
 
     raise_on_termination()

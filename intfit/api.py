@@ -27,6 +27,7 @@ from .plan import make_plan
 from .settings import GOAL_METRICS, Settings, check_settings, flag
 from .signals import Evaluate, Floats, Signal
 from .targets import Asked
+from .writing import write_whole
 
 __all__ = [
     "Decoded", "Encoded", "Field", "Hooks", "Settings", "decode", "encode", "export", "load",
@@ -105,8 +106,8 @@ def encode(
     * a mesh: a pair of vertices ``[V, 3]`` and faces ``[F, 3]``.
 
     ``kind`` (``image``, ``audio``, ``mesh``) overrides what a file's content says. With ``path``,
-    the file is written there, too, over what is there. The distortion reported is that of the
-    parameters as stored.
+    the file is written there, too, whole or not at all, over what is there. The distortion reported
+    is that of the parameters as stored.
 
     Raises:
         IntfitError: if the medium cannot be fitted, or the settings make no sense for it.
@@ -124,7 +125,7 @@ def encode(
     with _limit_threads(prepared.settings.threads, needed=codec.trains(prepared.plan)):
         encoding = codec.encode(prepared, hooks or Hooks())
     if path is not None:
-        Path(path).write_bytes(encoding.data)
+        write_whole(path, encoding.data)
     signal, module = prepared.signal, medium(prepared.kind)
     rate_name, rate_reached = module.rate(signal.facts, len(encoding.data))
     return Encoded(
@@ -297,8 +298,8 @@ def decode(
     At its native resolution, unless the keywords of :meth:`.Field.render` say otherwise:
     ``scale``, ``size`` or ``region`` of an image; ``sample_rate``, ``start`` or ``duration`` of a
     recording; ``resolution`` or ``voxel`` of a surface. (``target``, a ``Target`` of the medium's
-    module, says the same.) With ``path``, the file is written there, too, over what is there, in
-    the format of its suffix.
+    module, says the same.) With ``path``, the file is written there, too, whole or not at
+    all, over what is there, in the format of its suffix.
 
     Raises:
         IntfitError: if the target lies outside the medium or is for another one, or the format
@@ -317,7 +318,7 @@ def decode(
     data, notes = module.write(rendered, field.facts, target, suffix)
     size = module.describe(rendered, field.facts, target, written=data)
     if path is not None:
-        Path(path).write_bytes(data)
+        write_whole(path, data)
     return Decoded(data, field.kind, size, notes)
 
 

@@ -1,11 +1,13 @@
 """One bad file, a closed stream or a signal must not spoil the rest."""
 
+import errno
 import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from conftest import Run, photo, png
 from PIL import Image
 
-from intfit import Settings, api
+from intfit import Settings, api, writing
 from intfit.codecs.wavelet import postfilter_training
 from intfit.jobs import files, pool
 from intfit.jobs.files import Job, OutputExistsError, write_output
@@ -110,7 +112,7 @@ def test_without_force_nothing_that_exists_is_replaced(monkeypatch, linked):
         def refuse(*names: object) -> None:
             raise OSError("no links here")
 
-        monkeypatch.setattr(files.os, "link", refuse)
+        monkeypatch.setattr(writing.os, "link", refuse)
     job = Job(None, Path("out"))
     write_output(job, b"one", force=False)
     with pytest.raises(OutputExistsError):
@@ -137,7 +139,7 @@ def test_a_signal_in_the_window_of_writing_leaves_nothing(number):
     """It comes when the temporary file is there and has not yet got its name."""
     code = (
         "import os, signal, sys\n"
-        "from intfit.jobs.interrupts import raise_on_termination\n"
+        "from intfit.interrupts import raise_on_termination\n"
         "from intfit.jobs import files\n"
         "from pathlib import Path\n"
         "raise_on_termination()\n"
@@ -275,3 +277,21 @@ def test_a_device_without_end_is_read_up_to_a_bound(intfit, monkeypatch):
     run = intfit("encode", "/dev/zero", "-o", "x.safetensors")
     assert run.code == 1
     assert "gives more than" in run.err
+
+
+def test_a_write_of_the_api_that_fails_leaves_the_file_that_was_there(monkeypatch):
+    """From a thread, too, where signals cannot be held back."""
+    pixels = np.asarray(photo())
+    made = api.encode(pixels, Settings(effort=1), path="a.safetensors")
+
+    def fail(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with ThreadPoolExecutor() as threads:
+        threads.submit(api.decode, api.load(made.data), path="a.png").result()
+        before = Path("a.png").read_bytes()
+        monkeypatch.setattr(writing.os, "fsync", fail)
+        with pytest.raises(OSError, match="No space"):
+            threads.submit(api.decode, api.load(made.data), path="a.png", scale=2).result()
+    assert Path("a.png").read_bytes() == before
+    assert {path.name for path in Path().iterdir()} == {"a.safetensors", "a.png"}

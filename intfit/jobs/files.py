@@ -1,8 +1,6 @@
 """Which inputs, where each output goes, and how a file is written: all of it or none."""
 
-import contextlib
 import os
-import stat
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +10,7 @@ from typing import BinaryIO
 
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
-from .interrupts import hold_interrupts
+from ..writing import write_whole
 
 #: The name of standard input and standard output on the command line.
 STREAM = "-"
@@ -206,8 +204,6 @@ def check_output(job: Job, *, force: bool) -> None:
 def write_output(job: Job, data: bytes, *, force: bool) -> None:
     """Write a job's output, whole or not at all.
 
-    It is written to a temporary file beside it, which is then renamed in one step.
-
     Raises:
         OutputExistsError: if it has come to exist meanwhile and ``force`` is off.
         IntfitError: if it cannot be written.
@@ -218,55 +214,14 @@ def write_output(job: Job, data: bytes, *, force: bool) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    temporary: str | None = None
     try:
-        target = job.target.resolve()  # a link is written through, not replaced
-        exists = target.exists()
-        if exists and not stat.S_ISREG(target.stat().st_mode):
-            target.write_bytes(data)
-            return
-        mode = stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_read_umask()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with hold_interrupts():  # or one between this call and the assignment would leave the file
-            handle, temporary = tempfile.mkstemp(
-                dir=target.parent, prefix=".intfit-", suffix=".tmp"
-            )
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        if force:
-            os.replace(temporary, target)
-            temporary = None
-        elif not _take_name(temporary, target):
-            raise OutputExistsError(f"{job.target_name!r} has appeared meanwhile: -f overwrites it")
+        write_whole(job.target, data, replace=force)
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{job.target_name!r} has appeared meanwhile: -f overwrites it"
+        ) from None
     except (OSError, RuntimeError) as error:  # pathlib raises the latter for a loop of links
         if isinstance(error, BrokenPipeError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise IntfitError(f"cannot write {job.target_name!r}: {reason}") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def _take_name(temporary: str, target: Path) -> bool:
-    """Rename a file to ``target``, unless that exists; returns whether it was renamed."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        if target.exists():
-            return False
-        Path(temporary).rename(target)
-    return True
-
-
-def _read_umask() -> int:
-    """The permissions that new files do not get."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import IntfitError, UsageError
-from .interrupts import ENDING, hold_interrupts
+from ..interrupts import ENDING, hold_interrupts
 from .memory import keep_freed_memory
 from .tasks import FitBegins, FitProgress, Product, SelectionMap, Work
 

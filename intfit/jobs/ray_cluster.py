@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import IntfitError, UsageError
-from .interrupts import hold_interrupts
+from ..interrupts import hold_interrupts
 from .pool import Event, Failed, Task, WorkerLost, attempt, make_portable
 from .tasks import Product, Work
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -45,8 +46,11 @@ def hold_interrupts() -> Iterator[None]:
     """Hold back :data:`ENDING` signals until the end; processes started inside never get any.
 
     A terminal sends Ctrl-C to workers too. Each would end with a traceback, before its parent ends
-    it.
+    it. Signals reach the main thread alone: in another there is nothing to hold back.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     held: list[tuple[int, FrameType | None]] = []
     before = {
         number: signal.signal(number, lambda number, frame: held.append((number, frame)))
