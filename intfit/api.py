@@ -331,9 +331,10 @@ def verify(field: Field | File, original: Source, *, suffix: str = "") -> dict[s
     """The distortions of a field, or of that in a file, at the original's resolution.
 
     ``original`` is whatever :func:`encode` takes; samples are at the field's own rate. ``suffix``
-    hints at the format of bytes. Gives ``psnr`` (dB) and ``ssim`` of an image, ``snr`` and
-    ``log_spectral_distance`` (dB) of a recording, ``iou``, ``mean_distance`` and ``max_distance``
-    (% of the box diagonal) of a mesh; None where one is not defined.
+    hints at the format of bytes. Gives ``psnr`` (dB), ``ssim``, ``ms_ssim`` and ``ssimulacra2`` of
+    an image, ``snr``, ``log_spectral_distance`` (dB) and ``zimtohrli`` of a recording, ``iou``,
+    ``mean_distance`` and ``max_distance`` (% of the box diagonal) of a mesh; None where one is not
+    defined, or its package, in the extra ``bench``, is missing.
 
     Raises:
         IntfitError: if the original cannot be read, or is not of the same size.

@@ -1,16 +1,18 @@
 """The benches: their arithmetic, and that they run."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import photo, png, tone
+from PIL import Image
 
 from intfit import Settings, metrics
 from intfit.api import prepare
-from intfit.bench import paper, rd, teachers, toy
+from intfit.bench import paper, rivals, teachers, toy
 from intfit.bench.teachers import Point, Run
 from intfit.defaults import SECONDS
 
@@ -41,7 +43,7 @@ def test_bd_rate_of_curves_that_share_no_quality_is_unknown():
 def test_a_codec_s_delay_is_taken_back(delay):
     noise = np.random.default_rng(0).normal(size=(8000, 2)).astype(np.float32)
     late = np.roll(np.pad(noise, ((2000, 2000), (0, 0))), delay, axis=0)[2000 - 50 :]
-    moved = rd.align(late, noise)
+    moved = rivals.align(late, noise)
     assert metrics.snr(noise[500:-500], moved[500:-500]) > 60
 
 
@@ -49,13 +51,13 @@ def test_rate_and_distortion_are_compared_and_a_second_run_is_taken_from_the_cac
     intfit, picture, recording
 ):
     options = ("--effort", 1, "--qualities", "10,50", "--cache", "kept", "--json", "rd.json")
-    for medium, rivals in ((picture, ("jpeg", "webp")), (recording, ("vorbis",))):
-        command = ("bench", "rd", medium, "--against", ",".join(rivals), *options)
+    for medium, codecs in ((picture, ("jpeg", "webp")), (recording, ("vorbis",))):
+        command = ("bench", "rd", medium, "--against", ",".join(codecs), *options)
         first = intfit(*command)
         assert first.code == 0, first.err
-        assert f"BD-rate against {rivals[0]}" in first.out
+        assert f"BD-rate against {codecs[0]}" in first.out
         points = json.loads(Path("rd.json").read_text())
-        assert {point["codec"] for point in points} == {"intfit", *rivals}
+        assert {point["codec"] for point in points} == {"intfit", *codecs}
         made = {path: path.stat().st_mtime_ns for path in Path("kept").iterdir()}
         assert intfit(*command).out == first.out
         assert made == {path: path.stat().st_mtime_ns for path in Path("kept").iterdir()}
@@ -66,8 +68,8 @@ def test_rate_and_distortion_are_compared_and_a_second_run_is_taken_from_the_cac
 def test_draco_and_a_plot(intfit, ball, monkeypatch):
     monkeypatch.setattr("intfit.media.mesh.RESOLUTION", 32)
     monkeypatch.setitem(SECONDS, 1, 0.5)
-    monkeypatch.setattr(rd, "REDUCTIONS", (0.9, 0.0))
-    monkeypatch.setattr(rd, "BITS", (9,))
+    monkeypatch.setattr(rivals, "REDUCTIONS", (0.9, 0.0))
+    monkeypatch.setattr(rivals, "BITS", (9,))
     options = ("--effort", 1, "--qualities", 10, "--cache", "kept", "--plot", "a.png")
     run = intfit("bench", "rd", ball, *options)
     assert run.code == 0, run.err
@@ -75,10 +77,38 @@ def test_draco_and_a_plot(intfit, ball, monkeypatch):
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_tone_survives_mp3(recording):
-    size, decoded = rd._code_recording("mp3", 0.0, Path(recording).read_bytes())
+@pytest.mark.parametrize(("codec", "setting"), [("mp3", 0.0), ("opus", 24), ("aac", 24)])
+def test_a_tone_survives(recording, codec, setting):
+    if reason := rivals.say_what_is_missing(codec):
+        pytest.skip(reason)
+    size, decoded = rivals.code_recording(codec, setting, Path(recording).read_bytes())
     assert decoded.shape == tone().shape
-    assert size > 100
+    assert size < recording.stat().st_size
+    assert metrics.snr(tone()[500:-500], decoded[500:-500]) > 10
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_jpeg_xl_gives_a_picture_back_in_its_own_mode(mode):
+    if reason := rivals.say_what_is_missing("jxl"):
+        pytest.skip(reason)
+    size, decoded = rivals.code_picture("jxl", 0.5, png(photo().convert(mode)))
+    found = np.asarray(Image.fromarray(decoded.squeeze()).convert("RGBA"), np.float64)
+    original = np.asarray(photo().convert(mode).convert("RGBA"), np.float64)
+    assert metrics.psnr(original, found, peak=255) > 20  # few colours are dithered
+    assert size < original.size
+
+
+def test_a_picture_is_compared_by_every_score_and_plotted_by_each(intfit):
+    for package in ("ssimulacra2", "imagecodecs", "matplotlib"):
+        pytest.importorskip(package)
+    photo().resize((192, 192)).save("big.png")
+    options = ("-e", 1, "--qualities", "20,60", "--against", "jxl", "--plot", "a.svg")
+    run = intfit("bench", "rd", "big.png", *options, "--cache", "kept")
+    assert run.code == 0, run.err
+    shown = re.search("BD-rate against jxl: PSNR (.*), SSIMULACRA2 (.*), MS-SSIM (.*)", run.out)
+    assert shown
+    assert all(text.endswith("%") for text in shown.groups())
+    assert "ssimulacra2" in Path("a.svg").read_text()
 
 
 def curve(teacher: str, *qualities: float, seed: int = 0, share: float = 1.0) -> Run:

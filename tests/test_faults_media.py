@@ -286,7 +286,9 @@ def test_one_pixel_is_a_picture(mode):
     data = file_of(opened(one_colour(mode)).crop((0, 0, 1, 1)), "TIFF")
     found = api.encode(data)
     assert len(found.data) < 300
-    assert api.verify(api.load(found.data), data) == {"psnr": metrics.IDENTICAL_DB, "ssim": None}
+    scores = api.verify(api.load(found.data), data)
+    assert scores.pop("psnr") == metrics.IDENTICAL_DB
+    assert set(scores.values()) == {None}
 
 
 @pytest.mark.parametrize("reach", [1e-39, 1e-44, 1.5e38])
@@ -421,7 +423,9 @@ def test_silence_takes_few_bytes_and_is_kept_exactly(frames, channels):
     assert len(found.data) < 300
     assert found.distortion == metrics.IDENTICAL_DB
     field = api.load(found.data)
-    assert api.verify(field, data) == {"snr": metrics.IDENTICAL_DB, "log_spectral_distance": 0.0}
+    scores = api.verify(field, data)
+    assert (scores["snr"], scores["log_spectral_distance"]) == (metrics.IDENTICAL_DB, 0.0)
+    assert scores["zimtohrli"] in (5.0, None)
     assert not soundfile.read(io.BytesIO(api.decode(field).data))[0].any()
 
 

@@ -1,8 +1,6 @@
 """Rate and distortion of intfit beside those of the codecs that people use."""
 
 import hashlib
-import importlib
-import io
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,41 +9,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
 from .. import api, metrics
 from ..devices import choose_device
 from ..errors import IntfitError, MediaError, UsageError
-from ..media import audio, medium, sniff
-from ..media.pixels import read_pixels, to_pillow
-from ..media.triangles import read_triangles
+from ..media import medium, sniff
+from ..metrics import perceptual
 from ..settings import Settings
+from .rivals import ON_REQUEST, RIVALS, Coded, list_settings, say_what_is_missing
 
-#: The qualities, of 100, that picture codecs are run at.
-QUALITIES = (2, 5, 10, 20, 30, 45, 60, 75, 85, 92)
-#: The compression levels, in 0..1, that libsndfile's codecs are run at: 1 is the smallest file.
-LEVELS = (0.99, 0.9, 0.8, 0.7, 0.6, 0.45, 0.3, 0.15, 0.0)
-#: The shares of a mesh's faces that are removed before Draco, and the bits of its coordinates. All
-#: pairs are run.
-REDUCTIONS = (0.995, 0.99, 0.98, 0.96, 0.93, 0.88, 0.8, 0.65, 0.0)
-BITS = (7, 8, 9, 10, 11)
-#: The most samples that a lossy codec may delay a recording by.
-MAX_DELAY = 1 << 13
-
-#: The metric that codecs are compared by on each medium, and whether more of it is better.
-COMPARED_BY = {"image": ("psnr", True), "audio": ("snr", True), "mesh": ("mean_distance", False)}
-#: The codecs that intfit is compared with on each medium.
-RIVALS = {
-    "image": ("jpeg", "webp", "avif"),
-    "audio": ("mp3", "vorbis", "opus"),
-    "mesh": ("draco",),
+#: The scores that codecs are compared by on each medium.
+COMPARED_BY = {
+    "image": ("psnr", "ssimulacra2", "ms_ssim"),
+    "audio": ("snr", "zimtohrli", "log_spectral_distance"),
+    "mesh": ("mean_distance",),
 }
-
-#: The result of a codec at one setting: the size in bytes, and the medium decoded from them.
-Coded = tuple[int, Any]
+#: What a plot's axis shows of a score, where that is not the score itself: see
+#: :meth:`Point.quality`.
+AXES = {
+    "mean_distance": "-20 log10 of mean_distance",
+    "ms_ssim": "-10 log10 of 1 - ms_ssim",
+    "log_spectral_distance": "-log_spectral_distance",
+}
 
 
 @dataclass(frozen=True)
@@ -63,122 +49,20 @@ class Point:
     rate: float
     distortion: dict[str, float | None]
 
-    def quality(self, kind: str) -> float:
-        """The metric of :data:`COMPARED_BY` in decibels, of which more is better.
+    def quality(self, metric: str) -> float | None:
+        """A score of :data:`COMPARED_BY`, of which more is better; None where it is not known.
 
-        A mean distance d (% of the box diagonal) becomes -20 log10(d).
+        A mean distance d (% of the box diagonal) becomes -20 log10(d), an MS-SSIM s becomes
+        -10 log10(1 - s), a log-spectral distance changes its sign.
         """
-        metric, more_is_better = COMPARED_BY[kind]
-        value = self.distortion[metric] or 1e-9
-        return value if more_is_better else -20 * math.log10(max(value, 1e-9))
-
-
-def _code_picture(name: str, quality: int, data: bytes) -> Coded:
-    """Code a picture by Pillow, slowly and well.
-
-    JPEG with its usual 4:2:0 and optimised tables, WebP by method 6, AVIF at speed 4.
-    """
-    options: dict[str, dict[str, Any]] = {
-        "jpeg": {"optimize": True},
-        "webp": {"method": 6},
-        "avif": {"speed": 4},
-    }
-    pixels, facts, _ = read_pixels(data)
-    buffer = io.BytesIO()
-    original = to_pillow(pixels, facts)
-    original.save(buffer, name.upper(), quality=quality, **options[name])
-    decoded = np.asarray(Image.open(buffer).convert(original.mode))
-    return buffer.tell(), decoded.reshape(pixels.shape)
-
-
-def _code_recording(name: str, level: float, data: bytes) -> Coded:
-    """Code a recording as MP3, Vorbis or Opus, at one of libsndfile's compression levels.
-
-    The samples ``[N, C]`` are at the original's rate and without the codec's delay.
-    """
-    import soundfile
-    import soxr
-
-    formats = {
-        "mp3": ("MP3", "MPEG_LAYER_III"),
-        "vorbis": ("OGG", "VORBIS"),
-        "opus": ("OGG", "OPUS"),
-    }
-    container, subtype = formats[name]
-    values, facts = audio.read_samples(data)
-    native = facts["sample_rate"]
-    rate = 48000 if name == "opus" else native
-    buffer = io.BytesIO()
-    resampled = soxr.resample(values, native, rate, quality="VHQ") if rate != native else values
-    with soundfile.SoundFile(
-        buffer, "w", rate, resampled.shape[1], subtype, format=container, compression_level=level
-    ) as file:
-        audio.write_blocks(file, resampled)
-    decoded, back = audio.read_samples(buffer.getvalue())
-    if back["sample_rate"] != native:
-        decoded = soxr.resample(decoded, back["sample_rate"], native, quality="VHQ")
-    return buffer.tell(), align(decoded, values)
-
-
-def align(decoded: NDArray[np.float32], original: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Shift ``decoded`` ``[M, C]`` in time, and cut it to the ``[N, C]`` of ``original``.
-
-    Lossy codecs delay a recording. The shift, of at most :data:`MAX_DELAY` samples, is the one at
-    which the two correlate most.
-    """
-    from scipy.signal import correlate
-
-    pairs = zip(decoded.T, original.T, strict=True)
-    correlation = np.sum([correlate(one, two, method="fft") for one, two in pairs], axis=0)
-    lags = np.arange(len(correlation)) - (len(original) - 1)
-    near = np.abs(lags) <= MAX_DELAY
-    lag = int(lags[near][np.argmax(correlation[near])])
-    moved = np.zeros_like(original)
-    part = decoded[max(lag, 0) : max(lag, 0) + len(original) - max(-lag, 0)]
-    moved[max(-lag, 0) : max(-lag, 0) + len(part)] = part
-    return moved
-
-
-def _code_mesh(setting: tuple[float, int], data: bytes, suffix: str) -> Coded:
-    """Code a mesh by Draco after quadric decimation.
-
-    ``setting`` is the share of the faces that is removed, and the bits of a coordinate.
-    """
-    import DracoPy
-    import fast_simplification
-    import trimesh
-
-    reduction, bits = setting
-    vertices, faces, _ = read_triangles(data, suffix)
-    if reduction:
-        vertices, faces = fast_simplification.simplify(
-            vertices.astype(np.float32), faces.astype(np.int32), reduction
-        )
-    coded = DracoPy.encode(
-        np.asarray(vertices, np.float32),
-        np.asarray(faces, np.uint32),
-        quantization_bits=bits,
-        compression_level=10,
-    )
-    back = DracoPy.decode(coded)
-    return len(coded), trimesh.Trimesh(back.points, back.faces, process=False)
-
-
-def _list_settings(
-    name: str, data: bytes, suffix: str
-) -> Iterator[tuple[str, Callable[[], Coded]]]:
-    """The name of every setting of a rival, and a function that runs it."""
-    if name in RIVALS["image"]:
-        for quality in QUALITIES:
-            yield str(quality), partial(_code_picture, name, quality, data)
-    elif name in RIVALS["audio"]:
-        for level in LEVELS:
-            yield str(level), partial(_code_recording, name, level, data)
-    else:
-        for reduction in REDUCTIONS:
-            for bits in BITS:
-                setting = (reduction, bits)
-                yield f"{reduction}/{bits}", partial(_code_mesh, setting, data, suffix)
+        value = self.distortion.get(metric)
+        if value is None:
+            return None
+        if metric == "mean_distance":
+            return -20 * math.log10(max(value, 1e-9))
+        if metric == "ms_ssim":
+            return -10 * math.log10(max(1 - value, 1e-9))
+        return -value if metric == "log_spectral_distance" else value
 
 
 class Cache:
@@ -237,13 +121,10 @@ def measure_points(
     rivals = [name for name in against if name in RIVALS[kind]]
     if against and not rivals:
         raise UsageError(f"--against {','.join(against)}: none of them is for this kind, {kind}")
-    rivals = rivals or list(RIVALS[kind])
-    if kind == "mesh":
-        for package in ("DracoPy", "fast_simplification"):
-            try:
-                importlib.import_module(package)
-            except ImportError:
-                raise UsageError(f"{package} is missing: pip install 'intfit[bench]'") from None
+    for name in rivals:
+        if missing := say_what_is_missing(name):
+            raise UsageError(f"--against {name}: {missing}")
+    rivals = rivals or [name for name in RIVALS[kind] if name not in ON_REQUEST]
     return kind, _measure_points(kind, data, suffix, settings, qualities, rivals, cache)
 
 
@@ -279,27 +160,36 @@ def _measure_points(
     digest = hashlib.sha256(data).hexdigest()
     settings_text = json.dumps(asdict(settings), sort_keys=True)
     program = f"{_digest_sources()} {torch.__version__} {choose_device(settings.device)}"
-    bench_sources = _digest_sources("bench/rd.py", "metrics.py", "media/")
+    bench_sources = _digest_sources("bench/r", "metrics", "media/")
+    unknown = ",".join(perceptual.list_missing(module.METRICS))
+    if unknown:
+        yield f"{unknown} left out: pip install 'intfit[bench]'"
     for quality in qualities:
-        key = (digest, "intfit", program, settings_text, f"{quality:g}")
+        key = (digest, "intfit", program, settings_text, f"{quality:g}", unknown)
         yield cache.fetch(key, partial(measure_intfit, quality))
     for name in rivals:
-        for setting, run in _list_settings(name, data, suffix):
+        if missing := say_what_is_missing(name):
+            yield f"{name} left out: {missing}"
+            continue
+        for setting, run in list_settings(name, data, suffix):
             try:
                 yield cache.fetch(
-                    (digest, name, bench_sources, setting),
+                    (digest, name, bench_sources, setting, unknown),
                     partial(measure_rival, name, setting, run),
                 )
             except (MediaError, OSError, RuntimeError, ValueError, KeyError) as error:
                 yield f"{name} at {setting} left out: {error}"
 
 
-def trace_curve(points: Sequence[Point], codec: str, kind: str) -> tuple[list[float], list[float]]:
-    """Rates and qualities of a codec, both rising.
+def trace_curve(
+    points: Sequence[Point], codec: str, metric: str
+) -> tuple[list[float], list[float]]:
+    """Rates and qualities of a codec by a score of :data:`COMPARED_BY`, both rising.
 
     Of its points, those of a higher quality than all points of a lower rate.
     """
-    pairs = sorted((p.rate, -p.quality(kind)) for p in points if p.codec == codec)
+    own = [(p.rate, p.quality(metric)) for p in points if p.codec == codec]
+    pairs = sorted((rate, -quality) for rate, quality in own if quality is not None)
     rates: list[float] = []
     qualities: list[float] = []
     for rate, negative in pairs:
@@ -309,18 +199,31 @@ def trace_curve(points: Sequence[Point], codec: str, kind: str) -> tuple[list[fl
     return rates, qualities
 
 
-def compare(points: Sequence[Point], kind: str) -> dict[str, float | None]:
-    """The BD-rate of intfit against each other codec, in per cent, as :func:`.metrics.bd_rate`."""
-    ours = trace_curve(points, "intfit", kind)
+def list_scores(points: Sequence[Point], kind: str) -> list[str]:
+    """The scores of :data:`COMPARED_BY` that these points have."""
+    return [m for m in COMPARED_BY[kind] if any(p.quality(m) is not None for p in points)]
+
+
+def compare(points: Sequence[Point], kind: str) -> dict[str, dict[str, float | None]]:
+    """The BD-rate of intfit against each other codec by each score, in per cent.
+
+    As :func:`.metrics.bd_rate` has it: None where the two share no quality.
+    """
+    scores = list_scores(points, kind)
     return {
-        codec: metrics.bd_rate(*trace_curve(points, codec, kind), *ours)
+        codec: {
+            score: metrics.bd_rate(
+                *trace_curve(points, codec, score), *trace_curve(points, "intfit", score)
+            )
+            for score in scores
+        }
         for codec in dict.fromkeys(p.codec for p in points)
         if codec != "intfit"
     }
 
 
 def plot_curves(results: dict[str, tuple[str, list[Point]]], path: Path) -> None:
-    """Draw the curves of each file of ``results`` (its kind and points) in a panel of its own.
+    """Draw the curves of each file of ``results`` (its kind and points) by each of its scores.
 
     Raises:
         UsageError: if matplotlib is missing.
@@ -330,17 +233,18 @@ def plot_curves(results: dict[str, tuple[str, list[Point]]], path: Path) -> None
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("matplotlib is missing: pip install 'intfit[bench]'") from None
-    figure = Figure(figsize=(5.5 * len(results), 4.2), layout="constrained")
-    for index, (name, (kind, points)) in enumerate(results.items(), start=1):
-        axes = figure.add_subplot(1, len(results), index)
-        for codec in dict.fromkeys(p.codec for p in points):
-            rates, qualities = trace_curve(points, codec, kind)
-            axes.plot(rates, qualities, marker="o", markersize=3, label=codec)
-        metric, more_is_better = COMPARED_BY[kind]
-        label = metric if more_is_better else f"-20 log10 of {metric}"
-        axes.set(title=name, xlabel=points[0].unit, ylabel=label)
-        axes.set_xscale("log")
-        axes.legend()
+    scores = {name: list_scores(points, kind) for name, (kind, points) in results.items()}
+    rows = max(len(names) for names in scores.values())
+    figure = Figure(figsize=(5.5 * len(results), 4.2 * rows), layout="constrained")
+    for column, (name, (_, points)) in enumerate(results.items(), start=1):
+        for row, score in enumerate(scores[name]):
+            axes = figure.add_subplot(rows, len(results), row * len(results) + column)
+            for codec in dict.fromkeys(p.codec for p in points):
+                rates, qualities = trace_curve(points, codec, score)
+                axes.plot(rates, qualities, marker="o", markersize=3, label=codec)
+            axes.set(title=name, xlabel=points[0].unit, ylabel=AXES.get(score, score))
+            axes.set_xscale("log")
+            axes.legend()
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ from ..errors import IntfitError, UsageError
 from ..inspection import info as describe_file
 from ..jobs.files import Job, read_input
 from ..jobs.phrases import METRICS, format_metric, format_size, printable
+from ..metrics.perceptual import list_missing
 from . import options
 from .errors import explain, report_errors
 from .options import MESSAGES, option
@@ -32,7 +33,7 @@ INFO_KEYS = (
 )
 """The keys of `info --json`, in order."""
 
-VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed")
+VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed", "missing")
 """The keys of `verify --json`: every metric, null where it is not one of the medium."""
 
 
@@ -125,10 +126,13 @@ def verify(
     against: Annotated[str, typer.Option("--against", help="The original.", metavar="ORIGINAL")],
     min_psnr: Annotated[float | None, make_bound_option("psnr", lowest=True)] = None,
     min_ssim: Annotated[float | None, make_bound_option("ssim", lowest=True)] = None,
+    min_ms_ssim: Annotated[float | None, make_bound_option("ms_ssim", lowest=True)] = None,
+    min_ssimulacra2: Annotated[float | None, make_bound_option("ssimulacra2", lowest=True)] = None,
     min_snr: Annotated[float | None, make_bound_option("snr", lowest=True)] = None,
     max_log_spectral_distance: Annotated[
         float | None, make_bound_option("log_spectral_distance", lowest=False)
     ] = None,
+    min_zimtohrli: Annotated[float | None, make_bound_option("zimtohrli", lowest=True)] = None,
     min_iou: Annotated[float | None, make_bound_option("iou", lowest=True)] = None,
     max_mean_distance: Annotated[
         float | None, make_bound_option("mean_distance", lowest=False)
@@ -144,15 +148,24 @@ def verify(
 ) -> None:
     """Decode a file at its original's resolution and measure the difference.
 
-    PSNR and SSIM of an image; SNR and log-spectral distance of a recording; IoU, and mean and
-    maximal distance between the surfaces (in % of the box diagonal), of a mesh.
+    PSNR, SSIM, MS-SSIM and SSIMULACRA2 (up to 100) of an image; SNR, log-spectral distance and
+    Zimtohrli (1 to 5) of a recording; IoU, and mean and maximal distance between the surfaces (in
+    % of the box diagonal), of a mesh. SSIMULACRA2 and Zimtohrli need the extra intfit[bench].
 
     \b
     Example:
       intfit verify photo.png.safetensors --against photo.png --min-psnr 30
     """
     report = Reporter(as_json=as_json)
-    minima = {"psnr": min_psnr, "ssim": min_ssim, "snr": min_snr, "iou": min_iou}
+    minima = {
+        "psnr": min_psnr,
+        "ssim": min_ssim,
+        "ms_ssim": min_ms_ssim,
+        "ssimulacra2": min_ssimulacra2,
+        "snr": min_snr,
+        "zimtohrli": min_zimtohrli,
+        "iou": min_iou,
+    }
     maxima = {
         "log_spectral_distance": max_log_spectral_distance,
         "mean_distance": max_mean_distance,
@@ -177,7 +190,12 @@ def verify(
     failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
     if not as_json:
         print("  ".join(format_metric(metric, number) for metric, number in distortions.items()))
-    report.record(line | {"ok": not failed, "kind": kind, "failed": failed, **distortions})
+    if missing := list_missing(distortions):
+        names = " and ".join(METRICS[metric][0] for metric in missing)
+        report.say(f"note: {names}: pip install 'intfit[bench]'")
+    report.record(
+        line | {"ok": not failed, "kind": kind, "failed": failed, "missing": missing, **distortions}
+    )
     for metric in failed:
         bound = (lowest | highest)[metric]
         reached = format_metric(metric, distortions[metric])
@@ -193,7 +211,8 @@ def measure_distortions(
 
     Raises:
         IntfitError: if one of the files cannot be read, or they do not belong together.
-        UsageError: if a limit in ``given`` is not one of the medium's metrics.
+        UsageError: if a limit in ``given`` is not one of the medium's metrics, or its package is
+            not installed.
     """
     from .. import api
     from ..limits import Limits
@@ -209,4 +228,7 @@ def measure_distortions(
         if metric not in medium(loaded.kind).METRICS:
             name = METRICS[metric][0]
             raise UsageError(f"a limit on the {name} was given, but the file holds {loaded.kind}")
+    if missing := list_missing(given):
+        name = METRICS[missing[0]][0]
+        raise UsageError(f"a limit on the {name} was given: it needs pip install 'intfit[bench]'")
     return loaded.kind, api.verify(loaded, original, suffix=Path(against).suffix)

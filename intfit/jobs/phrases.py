@@ -10,12 +10,17 @@ if TYPE_CHECKING:
 METRICS = {
     "psnr": ("PSNR", "dB"),
     "ssim": ("SSIM", ""),
+    "ms_ssim": ("MS-SSIM", ""),
+    "ssimulacra2": ("SSIMULACRA2", ""),
     "snr": ("SNR", "dB"),
     "log_spectral_distance": ("log-spectral distance", "dB"),
+    "zimtohrli": ("Zimtohrli", ""),
     "iou": ("IoU", ""),
     "mean_distance": ("mean distance", "% of the diagonal"),
     "max_distance": ("maximal distance", "% of the diagonal"),
 }
+#: The digits after the point of those that are not given to four.
+DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3}
 #: The unit of each rate.
 RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
 
@@ -54,7 +59,8 @@ def format_metric(metric: str, number: float | None) -> str:
     name, unit = METRICS[metric]
     if number is None:
         return f"{name} -"
-    text = f"{number:.1f} {unit}" if metric in ("psnr", "snr") else f"{number:.4f} {unit}".strip()
+    digits = DIGITS.get(metric, 4)
+    text = f"{number:.{digits}f} {unit}".strip()
     return text if metric in ("psnr", "snr") else f"{name} {text}"
 
 

@@ -14,12 +14,13 @@ from .. import metrics
 from ..coding.facts import MAX_SAMPLES
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
+from ..metrics import perceptual
 from ..signals import Evaluate, Floats, Grid, cell_centres
 from .samples import looks_like_sound, open_sound, read_sound
 
 DEFAULT_SUFFIX = ".wav"
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
-METRICS = ("snr", "log_spectral_distance")
+METRICS = ("snr", "log_spectral_distance", "zimtohrli")
 #: Samples of a decode that are evaluated at once.
 CHUNK = 1 << 16
 #: Output samples decoded beyond either end of a part, so that the low-pass filter's edge effects
@@ -253,7 +254,7 @@ def render(
 def compare_with(
     data: bytes, facts: dict[str, Any], *, suffix: str = "", limits: Limits = USUAL
 ) -> Callable[[NDArray[Any]], dict[str, float | None]]:
-    """Read the original; the result takes ``[N, C]`` to SNR and log-spectral distance, in dB.
+    """Read the original; the result takes ``[N, C]`` to their :data:`METRICS`.
 
     Raises:
         MediaError: if the original cannot be read, or is not of the same length and rate.
@@ -272,6 +273,7 @@ def compare_with(
         return {
             "snr": metrics.snr(reference, decoded),
             "log_spectral_distance": metrics.log_spectral_distance(reference, decoded),
+            "zimtohrli": perceptual.zimtohrli(reference, decoded, rate=rate),
         }
 
     return measure

@@ -18,6 +18,7 @@ from ..coding.facts import MAX_PIXELS
 from ..coding.header import CHANNELS
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
+from ..metrics import perceptual
 from ..signals import Evaluate, Floats, Grid, cell_centres
 from .pixels import (
     LARGEST,
@@ -36,7 +37,7 @@ from .pixels import (
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
 LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp"})
-METRICS = ("psnr", "ssim")
+METRICS = ("psnr", "ssim", "ms_ssim", "ssimulacra2")
 #: Pixels of a decode that are evaluated at once.
 CHUNK = 1 << 16
 #: Modes whose pixels take the nearest of a few colours.
@@ -193,7 +194,7 @@ def render(
 def compare_with(
     data: bytes, facts: dict[str, Any], *, suffix: str = "", limits: Limits = USUAL
 ) -> Callable[[NDArray[Any]], dict[str, float | None]]:
-    """Read the original; the result takes pixels ``[H, W, C]`` to their PSNR (dB) and SSIM.
+    """Read the original; the result takes pixels ``[H, W, C]`` to their :data:`METRICS`.
 
     Raises:
         MediaError: if the original cannot be read, or is not of the same size.
@@ -216,6 +217,8 @@ def compare_with(
         return {
             "psnr": metrics.psnr(reference, decoded, peak=peak),
             "ssim": metrics.ssim(reference, decoded, peak=peak),
+            "ms_ssim": perceptual.ms_ssim(reference, decoded, peak=peak),
+            "ssimulacra2": perceptual.ssimulacra2(reference, decoded, low=low, high=high),
         }
 
     return measure

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from ...errors import IntfitError, UsageError
 from ...jobs.files import Job, read_input, write_output
-from ...jobs.phrases import RATES, format_metric, printable
+from ...jobs.phrases import METRICS, RATES, format_metric, printable
 from ...settings import Settings, check_settings
 from .. import options
 from ..errors import report_errors
@@ -42,6 +43,25 @@ def _find_cache_folder() -> Path:
     return Path(base).expanduser() / "intfit"
 
 
+def describe_changes(changes: dict[str, float | None]) -> str:
+    """``PSNR -49.0 %, MS-SSIM -``: BD-rates by score, of which None has no quality in common."""
+    shown = {score: "-" if c is None else f"{c:+.1f} %" for score, c in changes.items()}
+    return ", ".join(f"{METRICS[score][0]} {text}" for score, text in shown.items())
+
+
+def describe_means(compared: Sequence[dict[str, dict[str, float | None]]]) -> Iterator[str]:
+    """A line for each codec: the means over files of its BD-rates, by score."""
+    for codec in dict.fromkeys(codec for file in compared for codec in file):
+        own = [file[codec] for file in compared if codec in file]
+        if len(own) < 2:
+            continue
+        means: dict[str, float | None] = {}
+        for score in dict.fromkeys(score for changes in own for score in changes):
+            known = [c for changes in own if (c := changes.get(score)) is not None]
+            means[score] = sum(known) / len(known) if known else None
+        yield f"mean BD-rate against {codec}: {describe_changes(means)} ({len(own)} files)"
+
+
 @app.command(cls=Sectioned, no_args_is_help=True)
 def rd(
     files: Annotated[list[str], typer.Argument(help="Images, recordings or meshes.")],
@@ -50,7 +70,8 @@ def rd(
         option(
             "--against",
             panel=FIT,
-            text="jpeg,webp,avif; mp3,vorbis,opus; draco (all that fit the medium).",
+            text="jpeg,webp,avif,jxl; mp3,vorbis,opus,aac; draco (all that fit the medium); also "
+            "avif444,avif-psnr.",
             metavar="CODECS",
         ),
     ] = None,
@@ -79,8 +100,10 @@ def rd(
     """Compare rate and distortion with the codecs people use.
 
     Every codec at several settings, each decoded and measured like the rest; BD-rate (less is
-    better) over the qualities that both reach. Draco comes after quadric decimation. An
-    interrupted run goes on where it was. Needs the extra intfit[bench].
+    better) over the qualities that both reach, by every score: PSNR, SSIMULACRA2 and MS-SSIM of
+    images, SNR, Zimtohrli and log-spectral distance of recordings. Draco comes after quadric
+    decimation. An interrupted run goes on where it was. Needs the extra intfit[bench]; for AAC,
+    intfit[aac].
 
     \b
     Example:
@@ -89,8 +112,9 @@ def rd(
     report = Reporter()
     with report_errors(report, debug):
         from ...bench import rd as bench
+        from ...bench.rivals import RIVALS
 
-        known = {name for names in bench.RIVALS.values() for name in names}
+        known = {name for names in RIVALS.values() for name in names}
         names = [name.strip().lower() for name in against.split(",")] if against else []
         if unknown := [name for name in names if name not in known]:
             raise UsageError(f"--against {unknown[0]!r} is not one of {', '.join(sorted(known))}")
@@ -133,17 +157,11 @@ def rd(
                 results.pop(name, None)
                 failed = True
                 continue
-            for codec, change in bench.compare(points, kind).items():
-                shown = "no quality in common" if change is None else f"{change:+.1f} %"
-                print(f"  BD-rate against {codec}: {shown}", flush=True)
-        changes_of: dict[str, list[float]] = {}
-        for kind, points in results.values():
-            for codec, change in bench.compare(points, kind).items():
-                changes_of.setdefault(codec, []).extend([] if change is None else [change])
-        for codec, changes in changes_of.items():
-            if len(changes) > 1:
-                mean = sum(changes) / len(changes)
-                print(f"mean BD-rate against {codec}: {mean:+.1f} % ({len(changes)} files)")
+            for codec, changes in bench.compare(points, kind).items():
+                print(f"  BD-rate against {codec}: {describe_changes(changes)}", flush=True)
+        if len(results) > 1:
+            for line in describe_means([bench.compare(p, kind) for kind, p in results.values()]):
+                print(line)
         if json_file is not None:
             lines = [
                 {"input": name, "kind": kind, **asdict(point)}
