@@ -17,6 +17,7 @@ from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
 from .coding.facts import check_facts
 from .coding.tensors import Tensors, store_open
+from .defaults import worthwhile_threads
 from .errors import FileFormatError, MediaError, UsageError
 from .field import Field, make_target, render
 from .inputs import File, FilePath, read_file, read_source
@@ -122,7 +123,7 @@ def encode(
     notes = given.notes
     del given
     codec = codec_of(prepared.field, prepared.kind)
-    with _limit_threads(prepared.settings.threads, needed=codec.trains(prepared.plan)):
+    with _limit_threads(_choose_threads(prepared), needed=codec.trains(prepared.plan)):
         encoding = codec.encode(prepared, hooks or Hooks())
     if path is not None:
         write_whole(path, encoding.data)
@@ -201,6 +202,15 @@ def _choose_target_size(settings: Settings, kind: str, facts: dict[str, Any]) ->
                 raise UsageError(f"--target-{name} is not for a medium of this kind, {kind}")
             return int(wanted / rate_of_byte)
     return settings.target_size
+
+
+def _choose_threads(prepared: Prepared) -> int | None:
+    """The CPU threads to fit with: as set, or as many as the work can feed; None: torch's own."""
+    settings, plan = prepared.settings, prepared.plan
+    if settings.threads is not None or not prepared.device.startswith("cpu"):
+        return settings.threads
+    # the network beside latents is a narrow one
+    return 1 if prepared.field == "latent" else worthwhile_threads(plan.width, plan.batch)
 
 
 def _limit_threads(threads: int | None, *, needed: bool) -> AbstractContextManager[None]:

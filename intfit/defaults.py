@@ -138,6 +138,10 @@ OPTIMIZER_RATES = {"adam": 1.0, "soap": 1.5, "muon": 1.5}
 #: that where a hidden layer's weights have grown by this factor since their initialisation.
 WEIGHT_GROWTH = 2.5
 
+#: Activations of a layer, of all of a batch, from which a second thread pays for itself: below, it
+#: takes less than a third off the time of an idle machine, and adds to that of a busy one.
+WORK_OF_TWO_THREADS = 1 << 19
+
 #: The share of INT's proportional draws that is uniform.
 UNIFORM_SHARE = 0.2
 #: Ratio, its schedule and the intervals' of teachers that rank all examples, as published.
@@ -152,6 +156,15 @@ def step_seconds(width: int, depth: int, batch: float) -> float:
     """Seconds of a step of a SIREN of these sizes, on the machine of :data:`SECONDS`."""
     neurons, weights = width * depth, width * width * (depth - 1)
     return PER_STEP + batch * (neurons * PER_NEURON + weights * PER_WEIGHT)
+
+
+def worthwhile_threads(width: int, batch: int) -> int:
+    """The CPU threads that a fit of these sizes can feed: of the fit alone, not of the machine.
+
+    A few sums depend on the number of threads, in their last digits: a file must not depend on how
+    many cores there are, or on what else they do.
+    """
+    return 2 if width * batch >= WORK_OF_TWO_THREADS else 1
 
 
 def widest_network(defaults: MediumDefaults, depth: int, seconds: float) -> int:

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import photo
+from conftest import photo, png
 from PIL import Image
 
 import intfit as intfit_api
@@ -26,6 +26,7 @@ from intfit.cli.decode import DECODED_KEYS
 from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
 from intfit.cli.report import Display
+from intfit.codecs.protocol import Hooks
 from intfit.training import loop
 
 FAST = ("--field", "siren", "--steps", 30)
@@ -444,6 +445,23 @@ def test_a_call_of_the_library_leaves_the_threads_of_the_process_as_they_are(pic
     field = intfit_api.load(encoded.data, device="cpu", threads=1)
     field(np.zeros((4, 2), np.float32))
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "width", "expected"), [("siren", 16, 1), ("siren", 256, 2), ("latent", None, 1)]
+)
+def test_the_threads_of_a_fit_follow_from_its_sizes_not_from_the_cores(field, width, expected):
+    settings = intfit_api.Settings(
+        field=field, width=width, depth=2, batch=2048, steps=1, device="cpu"
+    )
+    if field == "latent":
+        settings = intfit_api.Settings(field=field, steps=1, device="cpu")
+    seen = []
+    hooks = Hooks(fit_begins=lambda prepared: seen.append(torch.get_num_threads()))
+    for cores in (1, 4):
+        torch.set_num_threads(cores)
+        intfit_api.encode(png(photo()), settings, hooks=hooks)
+    assert seen == [expected, expected]
 
 
 def test_a_call_of_the_library_leaves_the_allocator_of_the_process_as_it_is(picture, monkeypatch):

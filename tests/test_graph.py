@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from intfit import Settings
 from intfit.api import encode, prepare
 from intfit.networks.siren import Siren
-from intfit.teachers import TeacherWrapper, make_teacher
+from intfit.teachers import TeacherWrapper, make_teacher, proportional
+from intfit.training import loop
 from intfit.training.cuda_graph import STEPS_BEFORE_RECORDING, CudaGraphStep, record_on
 from intfit.training.examples import examples_of
 from intfit.training.gradients.autograd import AutogradGradient
@@ -18,7 +19,7 @@ from intfit.training.gradients.by_hand import GradientByHand
 from intfit.training.gradients.choice import choose_gradients
 from intfit.training.preconditioned import make_optimizer
 from intfit.training.quantisation import Rounding
-from intfit.training.step import TrainingStep, train_step
+from intfit.training.step import DrawnStep, TrainingStep, train_step
 
 #: What makes the host wait for a GPU, or a shape depend on values: neither can be recorded.
 FORBIDDEN = {"_local_scalar_dense", "nonzero", "masked_select", "unique_consecutive", "equal"}
@@ -66,8 +67,13 @@ def refuse(call):
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def train(gradient_of, record=None, *, device="cpu", rounded_from=30, steps=40, name="adam"):
-    """The parameters ``[P]`` before and after some training steps, the last of them rounded."""
+def train(
+    gradient_of, record=None, *, device="cpu", rounded_from=30, steps=40, name="adam", drawn=False
+):
+    """The parameters ``[P]`` before and after some training steps, the last of them rounded.
+
+    If it is ``drawn``, the teacher's part of a step is recorded, too.
+    """
     settings = Settings(field="siren", steps=40, width=16, depth=2, batch=256, device="cpu")
     prepared = prepare(png(photo()), settings)
     examples = examples_of(prepared.signal, torch.device(device))
@@ -82,11 +88,17 @@ def train(gradient_of, record=None, *, device="cpu", rounded_from=30, steps=40, 
     draws = torch.Generator().manual_seed(0)
     teacher = make_teacher(prepared.plan, examples.n, shape=examples.shape, generator=draws)
     on_device = OnDevice(teacher, device)
+    drawn_step = CudaGraphStep(DrawnStep(training_step, teacher), record=record) if drawn else None
     before = flattened(network)
     for step in range(steps):
         if step == rounded_from:
             indices = dict.fromkeys(dict(network.named_parameters()), 110)
             training_step.rounding = Rounding(network, indices)
+        if drawn_step is not None:
+            assert teacher.prepare(step, step / steps)
+            optimizer.advance(1 - step / steps)
+            drawn_step()
+            continue
         indices = on_device.select(step, step / steps, torch.ones_like)
         train_step(indices, step_function, optimizer, on_device, lr_share=1 - step / steps)
     return before, flattened(network)
@@ -124,6 +136,27 @@ def test_steps_replayed_learn_what_steps_done_one_by_one_do(kind):
     before, parameters = train(GRADIENTS[kind])
     assert torch.equal(replayed, parameters)
     assert not torch.equal(before, parameters)
+    assert len(tapes) == 2  # one more once parameters are rounded
+
+
+@pytest.mark.parametrize("pool", [1 << 19, 700])  # of the picture's 1536 pixels: all, or a part
+def test_draws_and_their_errors_are_replayed_with_the_step(pool, monkeypatch):
+    monkeypatch.setattr(proportional, "POOL", pool)
+    tapes = []
+    _, replayed = train(GradientByHand, taped(tapes), drawn=True)
+    _, parameters = train(GradientByHand)
+    assert torch.equal(replayed, parameters)
+    assert len(tapes) == 2  # one more once parameters are rounded, none for another table of draws
+
+
+@pytest.mark.parametrize("teacher", ["int", "uniform"])
+def test_a_fit_of_replayed_steps_makes_the_same_file(teacher, monkeypatch):
+    settings = Settings(
+        field="siren", steps=60, width=16, depth=2, batch=256, teacher=teacher, device="cpu"
+    )
+    data, tapes = encode(png(photo()), settings).data, []
+    monkeypatch.setattr(loop, "choose_recorder", lambda device: taped(tapes))
+    assert encode(png(photo()), settings).data == data
     assert len(tapes) == 2  # one more once parameters are rounded
 
 

@@ -404,3 +404,12 @@ def test_a_format_nobody_knows_is_refused(intfit, picture, options):
     assert run.code == 1
     assert "cannot write images as '.xyz': try .png" in run.err
     assert not Path(options[1]).exists()
+
+
+def test_large_pictures_are_written_quickly_without_loss(monkeypatch):
+    pixels = np.asarray(photo(90, 60))
+    usual, _ = image.write(pixels, {"mode": "RGB"}, Target(), ".png")
+    monkeypatch.setattr(image, "QUICK_PNG", 1)
+    quick, _ = image.write(pixels, {"mode": "RGB"}, Target(), ".png")
+    assert quick != usual
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(quick))), pixels)

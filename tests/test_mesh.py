@@ -228,6 +228,19 @@ def test_decoding_coarse_to_fine_misses_nothing(distance, extent, resolution):
         assert evaluated < values.size / 2
 
 
+def test_a_field_that_grows_faster_than_distance_is_followed_where_it_goes():
+    def slope(points):  # on one side of the origin a distance, on the other many times that
+        steep = torch.where(points[:, :1] > 0, 20.0, 1.0)
+        distance = points.norm(dim=1, keepdim=True) - 0.6
+        return (steep * distance / CLAMP).clamp(-1, 1)
+
+    counts = np.array([64, 64, 64])
+    values = sample_grid(on_arrays(slope), counts, 2 / 64)
+    centres = (np.stack(np.indices(counts), axis=-1).reshape(-1, 3) + 0.5 - 32) / 32
+    exact = slope(torch.from_numpy(centres.astype(np.float32))).numpy().reshape(counts)
+    assert np.array_equal(values < 0, exact < 0)
+
+
 @pytest.mark.parametrize("resolution", [170, 250])
 def test_nothing_is_made_up_outside_the_box(resolution):
     """The grid is a multiple of the coarsest block, and a field means nothing outside its box."""

@@ -18,6 +18,7 @@ from intfit import api, metrics
 from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import codec, context_model, payload, transform
 from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.codecs.wavelet.interpolation import CubicInterpolation
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
 from intfit.settings import Settings
@@ -213,6 +214,15 @@ def test_other_resolutions_are_as_smooth_as_the_picture(scale):
     expected = 128 + 90 * np.sin(5 * u / 96 + 1) * np.cos(4 * v / 96)
     inside = (slice(4, -4), slice(4, -4))
     assert metrics.psnr(expected[..., None][inside], decoded[inside], peak=255.0) > 40
+
+
+def test_a_grid_of_points_has_the_values_of_each_of_its_points():
+    samples = np.random.default_rng(0).normal(size=(7, 11, 3)).astype(np.float32)
+    field = CubicInterpolation(samples)
+    ys, xs = np.linspace(-0.7, 0.7, 23), np.linspace(-1, 1, 31)
+    grid = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)
+    order = np.random.default_rng(1).permutation(len(grid))
+    assert np.array_equal(field(grid)[order], field(grid[order]))
 
 
 @pytest.mark.parametrize("size", [600, 1500, 5000])

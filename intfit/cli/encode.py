@@ -234,7 +234,7 @@ def encode(
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
         interval_schedule=interval_schedule, batch=examples, seed=seed, profile=profile.value,
         precision=precision.value if precision else None, device=device,
-        threads=parallelism.threads, limit=limit,
+        threads=threads, limit=limit,
     )  # fmt: skip
     with report_errors(report, debug):
         check_settings(settings)

@@ -146,7 +146,7 @@ Threads = Annotated[
     option(
         "--threads",
         panel=MACHINE,
-        text="CPU threads to use.",
+        text="CPU threads to use (a fit: as many as its sizes can feed).",
         min=1,
         max=1024,
         envvar="INTFIT_THREADS",
@@ -177,7 +177,7 @@ Jobs = Annotated[
         "-j",
         "--jobs",
         panel=MACHINE,
-        text="Files at once, each on one thread unless --threads says more; auto is one a core.",
+        text="Files at once; auto is one a core.",
         metavar="N",
     ),
 ]

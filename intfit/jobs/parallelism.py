@@ -22,7 +22,8 @@ class Parallelism:
     """How many files are worked on at once, and where.
 
     ``jobs`` files at once, None for one a core; on the ``cluster`` at an address, or None for this
-    machine. Each has so many CPU ``threads``; None leaves it to torch.
+    machine. Each is decoded on so many CPU ``threads``; None leaves it to torch. (How many a fit
+    has follows from its sizes alone, unless they are given.)
     """
 
     jobs: int | None
@@ -33,8 +34,7 @@ class Parallelism:
     def parse(cls, jobs: str | None, cluster: str | None, threads: int | None) -> "Parallelism":
         """Read ``--jobs``, ``--cluster`` and ``--threads``.
 
-        A file that is worked on beside others has one thread unless ``threads`` says more: the
-        bytes of a fit depend on the number of threads, and must not depend on the number of files.
+        A file that is worked on beside others has one thread unless ``threads`` says more.
 
         Raises:
             UsageError: if ``jobs`` is neither a number nor ``auto``.

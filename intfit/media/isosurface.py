@@ -22,13 +22,15 @@ NEAR = 0.4
 LAYER = 1 << 22
 #: Points that are evaluated at once.
 CHUNK = 1 << 16
-#: Bytes that a cell of the finest grid takes: its value, whether it is searched, and some to spare.
+#: Bytes that a cell of the finest grid takes: its value, and some to spare.
 BYTES_PER_CELL = 6
+#: The places ``[8, 3]`` of a block's halves along its axes.
+CORNERS = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), axis=1)
 #: Cells along the side of the blocks that sampling begins with; a power of two.
 COARSEST = 8
 #: A block is searched if the field at its centre is below this many times the distance from there
 #: to a corner. With exact distances 1 would do; fitted ones need a margin.
-SLACK = 2.0
+SLACK = 1.25
 #: Pieces of a surface whose box diagonal is below this share of the whole's are taken for artefacts
 #: of the fit and removed.
 SMALLEST_PIECE = 0.02
@@ -71,7 +73,8 @@ def extract_surface(
     limits.check_cells(2 * crossings, "faces")
     unseen = _count_unseen(values, NEAR * cell / CLAMP)
     share = unseen / (unseen + crossings)
-    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="descent")
+    crossed = _find_crossed(values)
+    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="descent", mask=crossed)
     vertices = (vertices.astype(np.float64) + 0.5 - counts / 2) * cell
     return vertices, faces.astype(np.int64), share
 
@@ -88,6 +91,24 @@ def _count_crossings(values: NDArray[np.float32]) -> int:
         count += int(np.count_nonzero(inside[0, :, 1:] != inside[0, :, :-1]))
         count += int(np.count_nonzero(inside[1:] != inside[:-1]))
     return count
+
+
+def _find_crossed(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The cubes between eight cells that the surface crosses, as marching cubes takes a mask.
+
+    True at the first and the last of a cube's cells: whichever of them is asked for it.
+    """
+    crossed = np.zeros(values.shape, bool)
+    first = values[0] < 0
+    for layer in range(len(values) - 1):  # layer by layer, in the caches
+        second = values[layer + 1] < 0
+        some, every = first | second, first & second
+        some, every = some[1:] | some[:-1], every[1:] & every[:-1]
+        differs = (some[:, 1:] | some[:, :-1]) & ~(every[:, 1:] & every[:, :-1])
+        crossed[layer, :-1, :-1] |= differs
+        crossed[layer + 1, 1:, 1:] |= differs
+        first = second
+    return crossed
 
 
 def _count_unseen(values: NDArray[np.float32], near: float) -> int:
@@ -115,7 +136,9 @@ def sample_grid(
     """The field at the centres of a grid of cells ``[X, Y, Z]`` around the origin, coarse to fine.
 
     Starts from blocks of :data:`COARSEST` cells a side and halves only those near the surface. The
-    other cells keep the value of their block, whose sign is right and which is far from 0.
+    other cells keep the value of their block, whose sign is right and which is far from 0. Where a
+    cell and the block beside it have different signs, the surface goes on there: that block is
+    halved, too.
 
     Raises:
         MediaError: if the grid needs more memory, or has more cells near the surface, than allowed.
@@ -126,27 +149,90 @@ def sample_grid(
     # surface crosses it.
     while side > 1 and ((side - 1) * 3**0.5 / 2 + 1) * cell > 0.9 * CLAMP:
         side //= 2
-    shape = counts // side
-    values = np.zeros(shape, np.float32)
-    active = np.ones(shape, bool)
-    while True:
-        limits.check_cells(int(np.count_nonzero(active)), "cells near the surface")
-        places = np.flatnonzero(active)
-        flat = values.reshape(-1)
-        for first in range(0, len(places), CHUNK):
-            chunk = places[first : first + CHUNK]
-            blocks = np.stack(np.unravel_index(chunk, values.shape), axis=1)
-            centres = (blocks + 0.5 - np.array(values.shape) / 2) * (side * cell)
-            flat[chunk] = evaluate(centres.astype(np.float32))[:, 0]
-        del places
-        if side == 1:
-            return values
+    grid = _Grid(evaluate, counts, cell, limits)
+    blocks = np.stack(np.unravel_index(np.arange(np.prod(counts // side)), counts // side), axis=1)
+    values = grid.sample(blocks, side)
+    while side > 1:
         reach = SLACK * side * cell * np.sqrt(3) / 2 / CLAMP
         # near the clamp the fitted field does not tell how far away the surface is
-        active &= np.abs(values) < max(min(reach, 0.9), 0.05)
+        blocks = blocks[np.abs(values) < max(min(reach, 0.9), 0.05)]
         side //= 2
+        if side == 1:
+            grid.follow_surface(blocks)
+        else:
+            blocks = _halve(blocks)
+            values = grid.sample(blocks, side)
+    return grid.values
+
+
+class _Grid:
+    """The values of a field on a grid of cells, block by block."""
+
+    def __init__(
+        self, evaluate: Evaluate, counts: NDArray[np.int64], cell: float, limits: Limits
+    ) -> None:
+        self._evaluate, self._counts, self._cell, self._limits = evaluate, counts, cell, limits
+        self.values = np.zeros(counts, np.float32)
+
+    def sample(self, blocks: NDArray[np.int64], side: int) -> NDArray[np.float32]:
+        """Give all cells of ``blocks`` ``[N, 3]`` of this side the field's values ``[N]``.
+
+        They are those at the blocks' centres, and are returned, too.
+        """
+        self._limits.check_cells(len(blocks), "cells near the surface")
+        values = np.empty(len(blocks), np.float32)
+        x, y, z = self._counts // side
+        within = self.values.reshape(x, side, y, side, z, side)
+        for first in range(0, len(blocks), CHUNK):
+            part = blocks[first : first + CHUNK]
+            centres = (part + 0.5 - self._counts / side / 2) * (side * self._cell)
+            found = self._evaluate(centres.astype(np.float32))[:, 0]
+            values[first : first + CHUNK] = found
+            within[part[:, 0], :, part[:, 1], :, part[:, 2]] = found[:, None, None, None]
+        return values
+
+    def follow_surface(self, blocks: NDArray[np.int64]) -> None:
+        """Sample the cells of ``blocks`` ``[N, 3]`` of side 2, and of all that the surface enters.
+
+        It enters a block where a cell on its border has another sign than the cell beside it.
+        """
+        known = np.zeros(self._counts // 2, bool)
+        sampled = 0
+        while len(blocks):
+            sampled += 8 * len(blocks)
+            self._limits.check_cells(sampled, "cells near the surface")
+            known[tuple(blocks.T)] = True
+            self.sample(_halve(blocks), 1)
+            blocks = self._find_entered(blocks, known)
+
+    def _find_entered(
+        self, blocks: NDArray[np.int64], known: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """The blocks ``[M, 3]`` beside these, of side 2 and not ``known``, that they go on in."""
+        entered = [blocks[:0]]
         for axis in range(3):
-            values, active = (np.repeat(array, 2, axis=axis) for array in (values, active))
+            for step in (-1, 1):
+                beside = blocks.copy()
+                beside[:, axis] += step
+                inside = (beside[:, axis] >= 0) & (beside[:, axis] < known.shape[axis])
+                beside = beside[inside]
+                beside = beside[~known[tuple(beside.T)]]
+                differs = np.zeros(len(beside), bool)
+                for corner in CORNERS[CORNERS[:, axis] == 0]:
+                    cells = 2 * beside + corner
+                    cells[:, axis] += step < 0  # the one next to the block that is known
+                    across = cells.copy()
+                    across[:, axis] -= step
+                    differs |= (self.values[tuple(cells.T)] < 0) != (
+                        self.values[tuple(across.T)] < 0
+                    )
+                entered.append(beside[differs])
+        return np.unique(np.concatenate(entered), axis=0)
+
+
+def _halve(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The eight blocks ``[8 * N, 3]`` of half the side that each of ``[N, 3]`` consists of."""
+    return (2 * blocks[:, None] + CORNERS).reshape(-1, 3)
 
 
 def remove_fragments(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
@@ -157,7 +243,9 @@ def remove_fragments(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    edges, count = mesh.edges, len(mesh.vertices)
+    count = len(mesh.vertices)
+    faces = np.asarray(mesh.faces)
+    edges = np.concatenate([faces[:, :2], faces[:, 1:]])  # the third joins no more vertices
     links = coo_array((np.ones(len(edges), bool), edges.T), shape=(count, count))
     pieces, label = connected_components(links, directed=False)
     mesh.metadata["fragments"] = 0

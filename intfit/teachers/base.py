@@ -34,6 +34,21 @@ class Teacher(Protocol):
     def select(self, step: int, progress: float, score: Score) -> Tensor:
         """Indices ``[B]`` for this step; ``progress`` in [0, 1] of the training is done."""
 
+    def prepare(self, step: int, progress: float) -> bool:
+        """Do what the host must for :meth:`draw` to give this step's examples; whether it can.
+
+        Then this and ``draw`` stand for :meth:`select`. Most teachers cannot.
+        """
+        return False
+
+    def draw(self) -> Tensor | None:
+        """The indices ``[B]`` of the step that is prepared; None: only ``select`` gives them.
+
+        Operations on tensors alone, of fixed shapes and at fixed places, which a CUDA graph can
+        replay; so are :meth:`weights` and :meth:`observe` then.
+        """
+        return None
+
     def weights(self) -> Tensor | None:
         """How much each example selected last counts in the loss, ``[B]``; None: all alike.
 

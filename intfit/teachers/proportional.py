@@ -46,30 +46,47 @@ class ProportionalInt(ScheduledTeacher):
         super().__init__(**schedules)
         self._n, self._batch, self._generator = n, batch, generator
         self._importance = importance
-        self._discrepancies = torch.ones(n, device=generator.device)
-        self._pool: Tensor | None = None
+        device = generator.device
+        self._discrepancies = torch.ones(n, device=device)
+        # what a step reads stays in place: it may be recorded and replayed
+        self._pool = torch.zeros(POOL, dtype=torch.long, device=device) if n > POOL else None
         self._precise = precise(generator.device)
         # of each example of the pool: the sum of probabilities up to it, times a constant
         self._cumulative = self._discrepancies[:0].to(self._precise)
         # of each example of the pool: how many times its share it is drawn
-        self._oversampling = self._discrepancies
-        self._batches: list[Tensor] = []  # positions in the pool, drawn for the next steps
+        self._oversampling = torch.ones(min(n, POOL), device=device)
+        # positions in the pool for the next steps, from the last one on; how many steps are left
+        most = max(1, POOL // batch)
+        self._batches = torch.zeros(most, batch, dtype=torch.long, device=device)
+        self._left, self._turn = 0, torch.zeros(1, dtype=torch.long, device=device)
+        self._exponent = torch.zeros((), device=device)
         self._weights: Tensor | None = None
 
     def weights(self) -> Tensor | None:
         return self._weights
 
     def select(self, step: int, progress: float, score: Score) -> Tensor:
+        self.prepare(step, progress)
+        return self.draw()
+
+    def prepare(self, step: int, progress: float) -> bool:
+        """Rebuild the table and draw the next batches, where that is due. Always true."""
         if self.selects_at(step, progress):
             self._rebuild(progress)
-            self._batches = []
-        if not self._batches:
-            steps = min(self._next_selection - step, max(1, POOL // self._batch))
-            self._batches = self._draw_batches(steps)
-        positions = self._batches.pop()
+            self._left = 0
+        if not self._left:
+            self._left = min(self._next_selection - step, len(self._batches))
+            self._batches[: self._left] = self._draw_batches(self._left)
+            self._turn.fill_(self._left)
+        self._left -= 1
+        self._exponent.fill_(-(progress**2))
+        return True
+
+    def draw(self) -> Tensor:
+        positions = self._batches.index_select(0, self._turn.sub_(1)).flatten()
         oversampling = self._oversampling.index_select(0, positions)
-        self._weights = oversampling.clamp_min_(1e-12).pow_(-(progress**2))
-        return positions if self._pool is None else self._pool[positions]
+        self._weights = oversampling.clamp_min_(1e-12).pow_(self._exponent)
+        return positions if self._pool is None else self._pool.index_select(0, positions)
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
         self._discrepancies.scatter_(0, indices, errors)
@@ -81,21 +98,22 @@ class ProportionalInt(ScheduledTeacher):
         discrepancies = self._discrepancies.nan_to_num_(nan=0.0, posinf=0.0)
         importance, ratio = self._importance, self.ratio(progress)
         if self._n > POOL:
-            self._pool = torch.randint(self._n, (POOL,), generator=generator, device=device)
+            assert self._pool is not None
+            torch.randint(self._n, (POOL,), generator=generator, device=device, out=self._pool)
             discrepancies = discrepancies[self._pool]
             importance = None if importance is None else importance[self._pool]
         if importance is not None and progress < IMPORTANCE_RAMP:
             importance = importance ** (progress / IMPORTANCE_RAMP)
         counted = discrepancies if importance is None else discrepancies * importance
         mean = counted.mean().clamp_min(1e-12)
-        self._oversampling = discrepancies * ((1 - ratio) / mean) + ratio
+        torch.mul(discrepancies, (1 - ratio) / mean, out=self._oversampling).add_(ratio)
         probabilities = self._oversampling
         if importance is not None:
             probabilities = probabilities * importance
         self._cumulative = torch.cumsum(probabilities, 0, dtype=self._precise)
 
-    def _draw_batches(self, count: int) -> list[Tensor]:
-        """``count`` batches of positions ``[batch]`` in the table, drawn together.
+    def _draw_batches(self, count: int) -> Tensor:
+        """``count`` batches of positions in the table, drawn together: ``[count, batch]``.
 
         An example is drawn as often as its probability times the number of draws, rounded up or
         down (systematic resampling): far less variance than independent draws have, in less time.
@@ -114,4 +132,4 @@ class ProportionalInt(ScheduledTeacher):
         order = torch.randperm(count, generator=generator, device=device)
         turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
         batches = torch.cat([positions, positions], dim=1).gather(1, order + turns)
-        return list(batches.t().contiguous().long())
+        return batches.t()

@@ -7,7 +7,7 @@ the host would have to decide anything.
 
 import warnings
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,12 +22,15 @@ Recorder = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 class StepFunction(Protocol):
     """What a training step does on the device."""
 
-    def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
+    def __call__(self, indices: Tensor, weights: Tensor | None, /) -> Tensor:
         """Train on the examples at ``indices`` ``[B]``; returns their discrepancies ``[B]``."""
 
 
-class RecordableStep(StepFunction, Protocol):
+class RecordableStep(Protocol):
     """A step of fixed shapes that takes its tensors from, and leaves them at, fixed places."""
+
+    def __call__(self, *given: Any, **named: Any) -> Tensor:
+        """Make the step; what is ``given`` are tensors, or None."""
 
     @property
     def parts(self) -> tuple[object, ...]:
@@ -53,6 +56,11 @@ def record_on(device: torch.device) -> Recorder:
     return record
 
 
+def choose_recorder(device: torch.device) -> Recorder | None:
+    """What records steps on ``device``; None where that gains nothing."""
+    return record_on(device) if device.type == "cuda" else None
+
+
 class CudaGraphStep:
     """Does what ``step`` does; steps of the same kind are recorded once and replayed, if possible.
 
@@ -66,8 +74,8 @@ class CudaGraphStep:
         self._failed = False
         self._replay: Callable[[], object] | None = None
 
-    def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
-        kind = len(indices), weights is None, *self._step.parts
+    def __call__(self, *given: Tensor | None) -> Tensor:
+        kind = (*(None if tensor is None else tensor.shape for tensor in given), *self._step.parts)
         if kind != self._kind:
             if self._replay is not None:
                 # where kinds alternate, recording costs more than it gains
@@ -75,17 +83,17 @@ class CudaGraphStep:
             self._kind, self._same_kind, self._replay = kind, 0, None
         self._same_kind += 1
         if self._same_kind <= self._steps_before_recording or self._failed:
-            return self._step(indices, weights)
+            return self._step(*given)
         if self._replay is None:
-            inputs = self._inputs = indices.clone(), None if weights is None else weights.clone()
+            inputs = self._inputs = [None if t is None else t.clone() for t in given]
             try:
                 self._replay, self._result = self._record(lambda: self._step(*inputs))
             except RuntimeError as error:
                 self._failed = True
                 warnings.warn(f"slower, since it cannot be a CUDA graph: {error}", stacklevel=2)
-                return self._step(indices, weights)
-        for recorded, given in zip(self._inputs, (indices, weights), strict=True):
-            if recorded is not None and given is not None:
-                recorded.copy_(given)
+                return self._step(*given)
+        for recorded, tensor in zip(self._inputs, given, strict=True):
+            if recorded is not None and tensor is not None:
+                recorded.copy_(tensor)
         self._replay()
         return self._result

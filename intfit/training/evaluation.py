@@ -9,6 +9,8 @@ from .examples import Examples, Metric
 
 #: Examples of one forward or backward pass; larger batches take several.
 CHUNK = 1 << 16
+#: Points of one forward pass on the CPU: few enough for the caches.
+CPU_CHUNK = 1 << 13
 #: Examples that a reported distortion is measured on at most.
 MEASURE = 1 << 20
 
@@ -16,7 +18,8 @@ MEASURE = 1 << 20
 def evaluate(network: nn.Module, coords: Tensor) -> Tensor:
     """The network's values ``[B, c]`` at ``[B, d]``, without gradients."""
     with torch.no_grad():
-        return torch.cat([network(part) for part in coords.split(CHUNK)])
+        size = CPU_CHUNK if coords.device.type == "cpu" else CHUNK
+        return torch.cat([network(part) for part in coords.split(size)])
 
 
 def measure(

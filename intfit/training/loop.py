@@ -14,14 +14,14 @@ from ..networks.siren import Siren
 from ..plan import Plan
 from ..settings import Goal, OptimizerName
 from ..teachers import Teacher
-from .cuda_graph import CudaGraphStep, record_on
+from .cuda_graph import CudaGraphStep, choose_recorder
 from .evaluation import MEASURE, evaluate, measure
 from .examples import Examples, quality
 from .gradients.choice import choose_gradients
 from .optimizer import Adam
 from .preconditioned import make_optimizer
 from .scoring import Scorer
-from .step import TrainingStep, train_step
+from .step import DrawnStep, TrainingStep, train_step
 
 #: Examples of the subsample that progress is reported on; the least seconds between two reports.
 SUBSAMPLE = 1 << 12
@@ -145,6 +145,13 @@ class _Fit:
             network, batch=min(plan.batch, examples.n), loss=examples.loss
         )
         self._step = TrainingStep(examples, self._optimizer, gradient)
+        self._score = Scorer(network, examples)
+        self._step_function: TrainingStep | CudaGraphStep = self._step
+        # where the teacher draws in place, its part of a step is recorded, too
+        self._drawn_step: CudaGraphStep | None = None
+        if (record := choose_recorder(self._device)) is not None:
+            self._step_function = CudaGraphStep(self._step, record=record)
+            self._drawn_step = CudaGraphStep(DrawnStep(self._step, teacher), record=record)
         self._initial_parameters = [p.detach().clone() for p in network.parameters()]
         self._subsample = examples.draw_evaluation_examples(SUBSAMPLE, generator=generator)
         goal = plan.goal if plan.stops_at_goal else None
@@ -159,7 +166,6 @@ class _Fit:
         now: Callable[[], float],
     ) -> Iterator[Progress]:
         """Train from the first step to the end of the schedule."""
-        step_function, score = self._recorded_step(), Scorer(self._network, self._examples)
         schedule, clock = _Schedule(self._plan), Clock(now)
         step, last_report = 0, 0.0
         finishing, may_stall = False, True
@@ -198,23 +204,27 @@ class _Fit:
                 share = promises.pop(0)
                 if is_promising is not None and not is_promising(share):
                     raise GaveUpError
-            indices = self._teacher.select(step, fraction, score)
-            train_step(
-                indices,
-                step_function,
-                self._optimizer,
-                self._teacher,
-                lr_share=_lr_share(fraction, step),
-                decay_share=_decay_share(fraction, step, self._plan.optimizer),
-            )
+            self._train(step, fraction)
             step += 1
         wait_for(self._device)
         yield self._progress(step, 1.0, clock.seconds())
 
-    def _recorded_step(self) -> TrainingStep | CudaGraphStep:
-        if self._device.type == "cuda":
-            return CudaGraphStep(self._step, record=record_on(self._device))
-        return self._step
+    def _train(self, step: int, fraction: float) -> None:
+        """Make one step, at this fraction of the schedule."""
+        lr_share = _lr_share(fraction, step)
+        decay_share = _decay_share(fraction, step, self._plan.optimizer)
+        if self._drawn_step is not None and self._teacher.prepare(step, fraction):
+            self._optimizer.advance(lr_share, decay_share=decay_share)
+            self._drawn_step()
+            return
+        train_step(
+            self._teacher.select(step, fraction, self._score),
+            self._step_function,
+            self._optimizer,
+            self._teacher,
+            lr_share=lr_share,
+            decay_share=decay_share,
+        )
 
     def _progress(self, step: int, fraction: float, seconds: float) -> Progress:
         coords, targets = self._subsample

@@ -42,6 +42,27 @@ class TrainingStep:
         return errors[0] if len(errors) == 1 else torch.cat(errors)
 
 
+class DrawnStep:
+    """A training step on the examples that a teacher draws, who is told their errors.
+
+    For a teacher that was prepared: see :meth:`intfit.teachers.Teacher.prepare`.
+    """
+
+    def __init__(self, step: TrainingStep, teacher: Teacher) -> None:
+        self._step, self._teacher = step, teacher
+
+    @property
+    def parts(self) -> tuple[object, ...]:
+        return self._step.parts
+
+    def __call__(self) -> Tensor:
+        indices = self._teacher.draw()
+        assert indices is not None
+        errors = self._step(indices, self._teacher.weights())
+        self._teacher.observe(indices, errors)
+        return errors
+
+
 def train_step(
     indices: Tensor,
     step: StepFunction,
