@@ -16,8 +16,8 @@ from .formats import detect_format
 from .formats.writing import TOLERANCE, measure_loss, write_ply, write_surface
 from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
 from .sampling import CLAMP, PADDING, draw_pool, fit_box, measure_thin_part
+from .surface.search import Surface
 from .triangles import COMPARED_POINTS, Array, Faces, compare_surfaces, measure_box, read_triangles
-from .winding import find_inside
 
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
@@ -61,11 +61,11 @@ def read(
         MediaError: as :func:`.read_triangles`, and if the surface encloses nothing.
     """
     vertices, faces, notes = read_triangles(data, suffix, limits)
-    box = fit_box(vertices, faces)
-    vertices = np.ascontiguousarray((vertices - box.centre) / box.unit)
-    notes += _check_thickness(vertices, faces)
+    box = fit_box(vertices)
+    surface = Surface((vertices - box.centre) / box.unit, faces)
+    notes += _check_thickness(surface)
     rng = np.random.default_rng(seed)
-    samples = draw_pool(vertices, faces, box.extent, count=pool, rng=rng)
+    samples = draw_pool(surface, box.extent, count=pool, rng=rng)
     facts = {
         "centre": box.centre.tolist(),
         "unit": box.unit,
@@ -80,8 +80,8 @@ def read(
             decoded = render(evaluate, around_origin, Target(), limits=limits)
         except MediaError:  # no surface
             return 100.0
-        found = np.asarray(decoded.vertices), np.asarray(decoded.faces)
-        return compare_surfaces(*found, vertices, faces)[0]
+        found = Surface(np.asarray(decoded.vertices), np.asarray(decoded.faces))
+        return compare_surfaces(found, surface)[0]
 
     return DistanceSamples(
         *samples,
@@ -92,20 +92,20 @@ def read(
     )
 
 
-def _check_thickness(vertices: Array, faces: Faces) -> list[str]:
+def _check_thickness(surface: Surface) -> list[str]:
     """A note where much of a surface is thinner than the cells it will be decoded in.
 
     Raises:
         MediaError: if most of it is thinner than the finest ones.
     """
-    thin = measure_thin_part(vertices, faces, 2 / MAX_RESOLUTION)
+    thin = measure_thin_part(surface, 2 / MAX_RESOLUTION)
     # an open surface has nothing below it at any depth: that is another fault
-    if thin > MOST_THIN and measure_thin_part(vertices, faces, NEXT_TO_SURFACE) <= MOST_THIN:
+    if thin > MOST_THIN and measure_thin_part(surface, NEXT_TO_SURFACE) <= MOST_THIN:
         raise MediaError(
             f"too thin to come back: {100 * thin:.0f} % of its surface belongs to parts thinner "
             f"than 1/{MAX_RESOLUTION} of its size"
         )
-    thin = measure_thin_part(vertices, faces, 2 / RESOLUTION)
+    thin = measure_thin_part(surface, 2 / RESOLUTION)
     if thin <= UNSEEN:
         return []
     return [
@@ -219,18 +219,16 @@ def compare_with(
     """
     vertices, faces, _ = read_triangles(data, suffix, limits)
     centre, size = measure_box(vertices)
-    vertices = (vertices - centre) / size
+    original = Surface((vertices - centre) / size, faces)
 
     def compare(decoded: trimesh.Trimesh) -> dict[str, float | None]:
-        others = (np.asarray(decoded.vertices) - centre) / size
-        triangles = np.asarray(decoded.faces)
+        other = Surface((np.asarray(decoded.vertices) - centre) / size, np.asarray(decoded.faces))
         rng = np.random.default_rng(1)
-        low, high = vertices.min(axis=0), vertices.max(axis=0)
+        low, high = original.vertices.min(axis=0), original.vertices.max(axis=0)
         padding = PADDING * (high - low).max()
         points = rng.uniform(low - padding, high + padding, (COMPARED_POINTS, 3))
-        inside = find_inside(points, vertices, faces)
-        decoded_inside = find_inside(points, others, triangles)
-        mean, greatest = compare_surfaces(others, triangles, vertices, faces)
+        inside, decoded_inside = original.find_inside(points), other.find_inside(points)
+        mean, greatest = compare_surfaces(other, original)
         return {
             "iou": metrics.iou(inside, decoded_inside),
             "mean_distance": mean,
