@@ -296,9 +296,9 @@ def decode(
 
     At its native resolution, unless the keywords of :meth:`.Field.render` say otherwise:
     ``scale``, ``size`` or ``region`` of an image; ``sample_rate``, ``start`` or ``duration`` of a
-    recording; ``resolution`` or ``voxel`` of a surface. (``target``, a ``Target`` of the medium's
-    module, says the same.) With ``path``, the file is written there, too, over what is there, in
-    the format of its suffix.
+    recording; ``resolution``, ``voxel``, ``faces`` or ``tolerance`` of a surface. (``target``, a
+    ``Target`` of the medium's module, says the same.) With ``path``, the file is written there,
+    too, over what is there, in the format of its suffix.
 
     Raises:
         IntfitError: if the target lies outside the medium or is for another one, or the format
@@ -332,7 +332,8 @@ def verify(field: Field | File, original: Source, *, suffix: str = "") -> dict[s
     ``original`` is whatever :func:`encode` takes; samples are at the field's own rate. ``suffix``
     hints at the format of bytes. Gives ``psnr`` (dB) and ``ssim`` of an image, ``snr`` and
     ``log_spectral_distance`` (dB) of a recording, ``iou``, ``mean_distance`` and ``max_distance``
-    (% of the box diagonal) of a mesh; None where one is not defined.
+    (% of the box diagonal), ``normal_error`` (degrees), ``f_score`` (at 0.1 % of the diagonal) and
+    the number of ``faces`` that were compared of a mesh; None where one is not defined.
 
     Raises:
         IntfitError: if the original cannot be read, or is not of the same size.

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from intfit.media.surface.comparison import compare_surfaces
 from intfit.media.surface.search import Surface
+from intfit.media.surface.simplification import measure_deviation, simplify, simplify_within
 from intfit.media.winding import find_winding
 
 
@@ -52,3 +54,51 @@ def test_distances_beyond_a_bound_are_the_bound_and_the_others_exact(subdivision
     assert (exact > 0.1).any()
     assert (exact < 0.1).any()
     np.testing.assert_array_equal(surface.measure_distances(points, most=0.1), exact.clip(max=0.1))
+
+
+def torus() -> Surface:
+    return as_surface(trimesh.creation.torus(0.7, 0.25, major_sections=200, minor_sections=100))
+
+
+def test_a_surface_is_simplified_to_a_count_and_stays_closed():
+    found = simplify(torus(), 1000)
+    assert len(found.faces) == 1000
+    assert found.closed
+    assert trimesh.Trimesh(found.vertices, found.faces).volume == pytest.approx(
+        2 * np.pi**2 * 0.7 * 0.25**2, rel=0.02
+    )
+    assert simplify(torus(), 40_000).faces.shape == torus().faces.shape
+
+
+@pytest.mark.parametrize("tolerance", [3e-3, 3e-4])
+def test_a_tolerance_gives_few_faces_that_keep_it(tolerance):
+    surface = torus()
+    found, deviation = simplify_within(surface, tolerance)
+    assert 0.7 * tolerance < deviation <= tolerance
+    assert measure_deviation(found, surface) == pytest.approx(deviation)
+    assert measure_deviation(simplify(surface, len(found.faces) * 2 // 3), surface) > tolerance
+
+
+def test_a_tolerance_finer_than_its_own_faces_keeps_a_surface_as_it_is():
+    ball = as_surface(trimesh.creation.icosphere(subdivisions=2, radius=0.8))
+    assert simplify_within(ball, 1e-9) == (ball, 0.0)
+
+
+def test_surfaces_are_compared_by_distance_normals_and_share_within_a_bound():
+    ball = trimesh.creation.icosphere(subdivisions=5, radius=0.5)
+    larger = ball.copy()
+    larger.apply_scale(1.004)
+    larger.invert()  # normals are compared whichever way both face
+    diagonal = 3**0.5
+    found = compare_surfaces(as_surface(larger), as_surface(ball), points=4000)
+    assert found.mean == pytest.approx(100 * 0.002 / diagonal, rel=0.02)
+    assert found.greatest == pytest.approx(found.mean, rel=0.05)
+    assert found.normal_error < 1
+    assert found.f_score == 0.0  # 0.12 % of the diagonal
+    larger.apply_scale(1.002 / 1.004)
+    assert compare_surfaces(as_surface(larger), as_surface(ball), points=4000).f_score == 1.0
+    corners = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+    faces = np.array([[0, 1, 2], [0, 2, 3]])
+    tilt = trimesh.transformations.rotation_matrix(np.radians(3), (1, 0, 0))[:3, :3]
+    found = compare_surfaces(Surface(corners @ tilt, faces), Surface(corners, faces), points=4000)
+    assert found.normal_error == pytest.approx(3)

@@ -46,7 +46,8 @@ def describe_facts(facts: dict[str, Any], kind: str) -> str:
             f"{get('frames')} samples of {get('channels')} channel(s) at {get('sample_rate')} Hz, "
             f"{get('subtype')}"
         )
-    return f"from {get('faces')} faces, {get('vertices')} vertices"
+    near = f", mean distance {get('mean_distance')} %" if get("mean_distance") is not None else ""
+    return f"from {get('faces')} faces, {get('vertices')} vertices{near}"
 
 
 def info(
@@ -134,6 +135,10 @@ def verify(
         float | None, make_bound_option("mean_distance", lowest=False)
     ] = None,
     max_distance: Annotated[float | None, make_bound_option("max_distance", lowest=False)] = None,
+    max_normal_error: Annotated[
+        float | None, make_bound_option("normal_error", lowest=False)
+    ] = None,
+    min_f_score: Annotated[float | None, make_bound_option("f_score", lowest=True)] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     limit: options.Limit = 1.0,
@@ -144,19 +149,28 @@ def verify(
 ) -> None:
     """Decode a file at its original's resolution and measure the difference.
 
-    PSNR and SSIM of an image; SNR and log-spectral distance of a recording; IoU, and mean and
-    maximal distance between the surfaces (in % of the box diagonal), of a mesh.
+    PSNR and SSIM of an image; SNR and log-spectral distance of a recording; IoU, mean and
+    maximal distance between the surfaces (in % of the box diagonal), mean angle between their
+    normals (in degrees) and F-score at 0.1 % of the diagonal of a mesh, which is compared in the
+    faces that `decode` writes by default.
 
     \b
     Example:
       intfit verify photo.png.safetensors --against photo.png --min-psnr 30
     """
     report = Reporter(as_json=as_json)
-    minima = {"psnr": min_psnr, "ssim": min_ssim, "snr": min_snr, "iou": min_iou}
+    minima = {
+        "psnr": min_psnr,
+        "ssim": min_ssim,
+        "snr": min_snr,
+        "iou": min_iou,
+        "f_score": min_f_score,
+    }
     maxima = {
         "log_spectral_distance": max_log_spectral_distance,
         "mean_distance": max_mean_distance,
         "max_distance": max_distance,
+        "normal_error": max_normal_error,
     }
     lowest, highest = (
         {metric: bound for metric, bound in bounds.items() if bound is not None}

@@ -15,6 +15,9 @@ METRICS = {
     "iou": ("IoU", ""),
     "mean_distance": ("mean distance", "% of the diagonal"),
     "max_distance": ("maximal distance", "% of the diagonal"),
+    "normal_error": ("normal error", "degrees"),
+    "f_score": ("F-score", ""),
+    "faces": ("faces", ""),
 }
 #: The unit of each rate.
 RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
@@ -54,6 +57,8 @@ def format_metric(metric: str, number: float | None) -> str:
     name, unit = METRICS[metric]
     if number is None:
         return f"{name} -"
+    if metric == "faces":
+        return f"{number:.0f} faces"
     text = f"{number:.1f} {unit}" if metric in ("psnr", "snr") else f"{number:.4f} {unit}".strip()
     return text if metric in ("psnr", "snr") else f"{name} {text}"
 

@@ -1,4 +1,4 @@
-"""Triangles: read from mesh files, sampled, and measured.
+"""Triangles: read from mesh files, and checked.
 
 A mesh is ``vertices`` ``[V, 3]`` and ``faces`` ``[F, 3]``, the indices of each triangle's corners.
 """
@@ -9,11 +9,8 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from ..limits import USUAL, Limits
 from .formats import read_file
-from .surface.search import Surface
 from .winding import compute_normals, number_places, orient_faces
 
-#: Points that two surfaces are compared at, on each of them.
-COMPARED_POINTS = 1 << 17
 #: Triangles that are looked at once.
 CHUNK = 1 << 18
 #: Bounds on half of a box's longest side: a double holds what is computed from it.
@@ -96,21 +93,3 @@ def measure_box(vertices: Array) -> tuple[Array, float]:
     if not SMALLEST < half < LARGEST:
         raise MediaError("its box has no size, or one too large to compute with")
     return low / 2 + high / 2, half
-
-
-def compare_surfaces(decoded: Surface, original: Surface) -> tuple[float, float]:
-    """Mean and maximal distance between a decoded surface and the original.
-
-    From points on either surface to the other one: the mean of the two means, the larger of the
-    two maxima; in % of the diagonal of the original's bounding box.
-    """
-    rng = np.random.default_rng(1)
-    _, on_decoded = decoded.draw_points(COMPARED_POINTS, rng)
-    to_original = original.measure_distances(on_decoded)
-    _, on_original = original.draw_points(COMPARED_POINTS, rng)
-    to_decoded = decoded.measure_distances(on_original)
-    diagonal = float(np.linalg.norm(np.ptp(original.vertices, axis=0)))
-    return (
-        100 * float(to_original.mean() + to_decoded.mean()) / 2 / diagonal,
-        100 * float(max(to_original.max(), to_decoded.max())) / diagonal,
-    )
