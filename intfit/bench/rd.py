@@ -1,10 +1,8 @@
 """Rate and distortion of intfit beside those of the codecs that people use."""
 
 import hashlib
-import importlib
 import io
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,17 +19,13 @@ from ..devices import choose_device
 from ..errors import IntfitError, MediaError, UsageError
 from ..media import audio, medium, sniff
 from ..media.pixels import read_pixels, to_pillow
-from ..media.triangles import read_triangles
 from ..settings import Settings
+from . import rd_surface
 
 #: The qualities, of 100, that picture codecs are run at.
 QUALITIES = (2, 5, 10, 20, 30, 45, 60, 75, 85, 92)
 #: The compression levels, in 0..1, that libsndfile's codecs are run at: 1 is the smallest file.
 LEVELS = (0.99, 0.9, 0.8, 0.7, 0.6, 0.45, 0.3, 0.15, 0.0)
-#: The shares of a mesh's faces that are removed before Draco, and the bits of its coordinates. All
-#: pairs are run.
-REDUCTIONS = (0.995, 0.99, 0.98, 0.96, 0.93, 0.88, 0.8, 0.65, 0.0)
-BITS = (7, 8, 9, 10, 11)
 #: The most samples that a lossy codec may delay a recording by.
 MAX_DELAY = 1 << 13
 
@@ -41,7 +35,7 @@ COMPARED_BY = {"image": ("psnr", True), "audio": ("snr", True), "mesh": ("mean_d
 RIVALS = {
     "image": ("jpeg", "webp", "avif"),
     "audio": ("mp3", "vorbis", "opus"),
-    "mesh": ("draco",),
+    "mesh": rd_surface.RIVALS,
 }
 
 #: The result of a codec at one setting: the size in bytes, and the medium decoded from them.
@@ -70,7 +64,7 @@ class Point:
         """
         metric, more_is_better = COMPARED_BY[kind]
         value = self.distortion[metric] or 1e-9
-        return value if more_is_better else -20 * math.log10(max(value, 1e-9))
+        return value if more_is_better else rd_surface.to_quality(metric, value)
 
 
 def _code_picture(name: str, quality: int, data: bytes) -> Coded:
@@ -139,31 +133,6 @@ def align(decoded: NDArray[np.float32], original: NDArray[np.float32]) -> NDArra
     return moved
 
 
-def _code_mesh(setting: tuple[float, int], data: bytes, suffix: str) -> Coded:
-    """Code a mesh by Draco after quadric decimation.
-
-    ``setting`` is the share of the faces that is removed, and the bits of a coordinate.
-    """
-    import DracoPy
-    import fast_simplification
-    import trimesh
-
-    reduction, bits = setting
-    vertices, faces, _ = read_triangles(data, suffix)
-    if reduction:
-        vertices, faces = fast_simplification.simplify(
-            vertices.astype(np.float32), faces.astype(np.int32), reduction
-        )
-    coded = DracoPy.encode(
-        np.asarray(vertices, np.float32),
-        np.asarray(faces, np.uint32),
-        quantization_bits=bits,
-        compression_level=10,
-    )
-    back = DracoPy.decode(coded)
-    return len(coded), trimesh.Trimesh(back.points, back.faces, process=False)
-
-
 def _list_settings(
     name: str, data: bytes, suffix: str
 ) -> Iterator[tuple[str, Callable[[], Coded]]]:
@@ -175,10 +144,7 @@ def _list_settings(
         for level in LEVELS:
             yield str(level), partial(_code_recording, name, level, data)
     else:
-        for reduction in REDUCTIONS:
-            for bits in BITS:
-                setting = (reduction, bits)
-                yield f"{reduction}/{bits}", partial(_code_mesh, setting, data, suffix)
+        yield from rd_surface.list_settings(name, data, suffix)
 
 
 class Cache:
@@ -239,11 +205,7 @@ def measure_points(
         raise UsageError(f"--against {','.join(against)}: none of them is for this kind, {kind}")
     rivals = rivals or list(RIVALS[kind])
     if kind == "mesh":
-        for package in ("DracoPy", "fast_simplification"):
-            try:
-                importlib.import_module(package)
-            except ImportError:
-                raise UsageError(f"{package} is missing: pip install 'intfit[bench]'") from None
+        rd_surface.check_packages()
     return kind, _measure_points(kind, data, suffix, settings, qualities, rivals, cache)
 
 
@@ -279,7 +241,7 @@ def _measure_points(
     digest = hashlib.sha256(data).hexdigest()
     settings_text = json.dumps(asdict(settings), sort_keys=True)
     program = f"{_digest_sources()} {torch.__version__} {choose_device(settings.device)}"
-    bench_sources = _digest_sources("bench/rd.py", "metrics.py", "media/")
+    bench_sources = _digest_sources("bench/rd", "metrics.py", "media/")
     for quality in qualities:
         key = (digest, "intfit", program, settings_text, f"{quality:g}")
         yield cache.fetch(key, partial(measure_intfit, quality))

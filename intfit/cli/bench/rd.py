@@ -50,7 +50,7 @@ def rd(
         option(
             "--against",
             panel=FIT,
-            text="jpeg,webp,avif; mp3,vorbis,opus; draco (all that fit the medium).",
+            text="jpeg,webp,avif; mp3,vorbis,opus; draco,draco-whole (all that fit the medium).",
             metavar="CODECS",
         ),
     ] = None,
@@ -122,7 +122,7 @@ def rd(
                     points.append(point)
                     figures = "  ".join(format_metric(*pair) for pair in point.distortion.items())
                     print(
-                        f"  {point.codec:8}{point.setting:>9}{point.size:>9} B"
+                        f"  {point.codec:11}{point.setting:>9}{point.size:>9} B"
                         f"{point.rate:>9.3f} {RATES[point.unit]}  {figures}",
                         flush=True,
                     )
