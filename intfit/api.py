@@ -307,9 +307,9 @@ def decode(
 
     At its native resolution, unless the keywords of :meth:`.Field.render` say otherwise:
     ``scale``, ``size`` or ``region`` of an image; ``sample_rate``, ``start`` or ``duration`` of a
-    recording; ``resolution`` or ``voxel`` of a surface. (``target``, a ``Target`` of the medium's
-    module, says the same.) With ``path``, the file is written there, too, whole or not at
-    all, over what is there, in the format of its suffix.
+    recording; ``resolution``, ``voxel``, ``faces`` or ``tolerance`` of a surface. (``target``, a
+    ``Target`` of the medium's module, says the same.) With ``path``, the file is written there,
+    too, whole or not at all, over what is there, in the format of its suffix.
 
     Raises:
         IntfitError: if the target lies outside the medium or is for another one, or the format
@@ -343,8 +343,9 @@ def verify(field: Field | File, original: Source, *, suffix: str = "") -> dict[s
     ``original`` is whatever :func:`encode` takes; samples are at the field's own rate. ``suffix``
     hints at the format of bytes. Gives ``psnr`` (dB), ``ssim``, ``ms_ssim`` and ``ssimulacra2`` of
     an image, ``snr``, ``log_spectral_distance`` (dB) and ``zimtohrli`` of a recording, ``iou``,
-    ``mean_distance`` and ``max_distance`` (% of the box diagonal) of a mesh; None where one is not
-    defined, or its package, in the extra ``bench``, is missing.
+    ``mean_distance`` and ``max_distance`` (% of the box diagonal), ``normal_error`` (degrees),
+    ``f_score`` (at 0.1 % of the diagonal) and the number of ``faces`` that were compared of a mesh;
+    None where one is not defined, or its package, in the extra ``bench``, is missing.
 
     Raises:
         IntfitError: if the original cannot be read, or is not of the same size.

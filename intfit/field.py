@@ -100,6 +100,8 @@ class Field:
         duration: float | None = None,
         resolution: int | None = None,
         voxel: float | None = None,
+        faces: int | None = None,
+        tolerance: float | None = None,
     ) -> Any:
         """The medium as arrays; without any keyword, at its native resolution.
 
@@ -110,7 +112,9 @@ class Field:
           ``start`` seconds for ``duration`` seconds.
         * ``mesh``: vertices ``[V, 3]``, float64, and faces ``[F, 3]``, in the original's place;
           in cells of which ``resolution`` lie along the longest side (256), or of side ``voxel``,
-          in the mesh's own units.
+          in the mesh's own units; simplified to at most so many ``faces``, or to as few as lie
+          within ``tolerance``, a mean distance in % of the box diagonal (by default, a quarter of
+          the field's own distance from the original; with ``resolution`` or ``voxel``, not at all).
 
         Raises:
             UsageError: if a keyword is for another medium, out of range, or contradicts another.
@@ -121,6 +125,7 @@ class Field:
         target = make_target(
             self.kind, scale=scale, size=size, region=region, sample_rate=sample_rate,
             start=start, duration=duration, resolution=resolution, voxel=voxel,
+            faces=faces, tolerance=tolerance,
         )  # fmt: skip
         return to_arrays(self.kind, render(self, target))
 

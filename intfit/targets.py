@@ -19,17 +19,19 @@ class Asked(TypedDict, total=False):
     duration: float | None
     resolution: int | None
     voxel: float | None
+    faces: int | None
+    tolerance: float | None
 
 
 #: What can be asked of each medium: the keywords of its ``Target``.
 ASKED: dict[str, tuple[str, ...]] = {
     "image": ("scale", "size", "region"),
     "audio": ("sample_rate", "start", "duration"),
-    "mesh": ("resolution", "voxel"),
+    "mesh": ("resolution", "voxel", "faces", "tolerance"),
 }
 #: Pairs of which one at most is given.
-_EITHER = (("scale", "size"), ("resolution", "voxel"))
-_POSITIVE = ("scale", "sample_rate", "voxel", "duration", "resolution")
+_EITHER = (("scale", "size"), ("resolution", "voxel"), ("faces", "tolerance"))
+_POSITIVE = ("scale", "sample_rate", "voxel", "duration", "resolution", "faces")
 
 
 def check_asked(asked: Mapping[str, Any]) -> None:
@@ -41,11 +43,15 @@ def check_asked(asked: Mapping[str, Any]) -> None:
         raise TypeError(f"{unknown[0]!r} is nothing that can be asked of a decode")
     for one, other in _EITHER:
         if asked.get(one) is not None and asked.get(other) is not None:
-            raise UsageError(f"{flag(one)} and {flag(other)} both set the resolution: give one")
+            what = "the number of faces" if one == "faces" else "the resolution"
+            raise UsageError(f"{flag(one)} and {flag(other)} both set {what}: give one")
     for name in _POSITIVE:
         given = asked.get(name)
         if given is not None and not 0 < given < 1e9:
             raise UsageError(f"{flag(name)} {given:g} is not above 0 and below 1e9")
+    tolerance = asked.get("tolerance")
+    if tolerance is not None and not 0 <= tolerance <= 100:
+        raise UsageError(f"--tolerance {tolerance!r} is not a share of the diagonal in per cent")
     start = asked.get("start")
     if start is not None and not 0 <= start < 1e9:
         raise UsageError(f"--start {start!r} is not a time in seconds")

@@ -27,7 +27,7 @@ from intfit.cli import app
 from intfit.codecs import read_config
 from intfit.codecs.wavelet import payload
 from intfit.coding import container
-from intfit.media import mesh, sampling, triangles
+from intfit.media import mesh, sampling
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
@@ -150,8 +150,7 @@ def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Surfaces are sampled, measured and compared at fewer points, in a fraction of the time."""
     monkeypatch.setitem(mesh.read.__kwdefaults__, "pool", 1 << 14)
     monkeypatch.setattr(sampling, "EVALUATION_POINTS", 1 << 13)
-    for module in (mesh, triangles):
-        monkeypatch.setattr(module, "COMPARED_POINTS", 1 << 13)
+    monkeypatch.setattr(mesh, "COMPARED_POINTS", 1 << 13)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from PIL import Image
 
 from intfit import Settings, metrics
 from intfit.api import prepare
-from intfit.bench import paper, rivals, teachers, toy
+from intfit.bench import paper, rd_surface, rivals, teachers, toy
 from intfit.bench.teachers import Point, Run
 from intfit.defaults import SECONDS
 
@@ -68,12 +68,16 @@ def test_rate_and_distortion_are_compared_and_a_second_run_is_taken_from_the_cac
 def test_draco_and_a_plot(intfit, ball, monkeypatch):
     monkeypatch.setattr("intfit.media.mesh.RESOLUTION", 32)
     monkeypatch.setitem(SECONDS, 1, 0.5)
-    monkeypatch.setattr(rivals, "REDUCTIONS", (0.9, 0.0))
-    monkeypatch.setattr(rivals, "BITS", (9,))
+    monkeypatch.setattr(rd_surface, "KEPT", (0.1, 0.5))
+    monkeypatch.setattr(rd_surface, "BITS", (9,))
+    monkeypatch.setattr(rd_surface, "WHOLE_BITS", (8, 10))
     options = ("--effort", 1, "--qualities", 10, "--cache", "kept", "--plot", "a.png")
     run = intfit("bench", "rd", ball, *options)
     assert run.code == 0, run.err
-    assert "draco" in run.out
+    shown = [line.split()[:2] for line in run.out.splitlines()]
+    for codec, setting in (("draco", "0.1/9"), ("draco", "0.5/9"), ("draco-whole", "all/8")):
+        assert [codec, setting] in shown
+    assert "F-score" in run.out
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 
 

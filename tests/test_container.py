@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from intfit.coding import container
-from intfit.coding.header import Header
+from intfit.coding.header import VERSION, Header
 from intfit.coding.tensors import read_open, store_open
 from intfit.errors import FileFormatError
 
@@ -98,4 +98,4 @@ def test_files_of_version_2_still_read():
     layout, stored = container.load(old)
     assert layout.version == 2
     again, restored = container.load(container.dump(layout.header, stored))
-    assert (again.version, again.header, restored) == (3, layout.header, stored)
+    assert (again.version, again.header, restored) == (VERSION, layout.header, stored)

@@ -20,6 +20,7 @@ from intfit.media.formats.writing import write_ply
 from intfit.media.isosurface import extract_surface
 from intfit.media.mesh import Target
 from intfit.media.sampling import CLAMP, measure_thin_part
+from intfit.media.surface.search import Surface
 from intfit.media.triangles import read_triangles
 
 BALL = trimesh.creation.icosphere(subdivisions=2)
@@ -210,7 +211,7 @@ def test_a_plate_thinner_than_a_usual_cell_is_told():
 def test_ordinary_bodies_are_not_thin():
     for body in (BALL, BOX, trimesh.creation.torus(1, 0.2), trimesh.creation.cone(1, 1)):
         vertices = body.vertices / np.abs(body.vertices).max()
-        assert measure_thin_part(vertices, np.asarray(body.faces), 2 / 256) < 0.02
+        assert measure_thin_part(Surface(vertices, np.asarray(body.faces)), 2 / 256) < 0.02
 
 
 # Odd files that are sound

@@ -28,7 +28,13 @@ Distance = Callable[[torch.Tensor], torch.Tensor]
 
 
 def facts_of(extent: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> dict:
-    return {"centre": CENTRE, "unit": UNIT, "extent": list(extent), "vertices": 1, "faces": 1}
+    return {
+        "centre": CENTRE,
+        "unit": UNIT,
+        "extent": list(extent),
+        "vertices": 10**6,
+        "faces": 10**6,
+    }
 
 
 def field(distance: Distance) -> Distance:
@@ -281,6 +287,31 @@ def test_fragments_are_removed_and_counted_but_not_small_bodies():
     np.testing.assert_allclose(high, [0.75] * 3, atol=0.005)
 
 
+def test_as_many_faces_as_asked_for_or_as_a_tolerance_needs():
+    evaluate, facts = field(torus), facts_of((1.0, 1.0, 0.3))
+    grid = rendered(evaluate, facts, resolution=96)
+    assert len(rendered(evaluate, facts, resolution=96, faces=900).faces) == 900
+    few = rendered(evaluate, facts, resolution=96, tolerance=0.05)
+    assert few.is_watertight
+    assert len(few.faces) < len(grid.faces) / 8
+    assert 0.03 < few.metadata["deviation"] <= 0.05
+    # by default, as near as the field is to the original; a file that does not say keeps the grid's
+    default = mesh.render(on_arrays(evaluate), facts | {"mean_distance": 0.2}, Target())
+    assert 0.03 < default.metadata["deviation"] <= 0.05
+    assert len(default.faces) < default.metadata["grid_faces"] / 8
+    whole = mesh.render(on_arrays(evaluate), facts, Target())
+    assert len(whole.faces) == default.metadata["grid_faces"]
+
+
+def test_more_faces_than_the_original_and_too_few_are_noted():
+    config = SirenConfig(3, 1, 8, 2, omega_first=1.0, omega=1.0)  # of no network: unused
+    facts = facts_of() | {"mean_distance": 0.1, "faces": 800}
+    exact = pipeline.Field("mesh", on_arrays(field(sphere(0.9))), config, facts, "cpu")
+    assert "the original had 800: --faces 800 gives as many" in pipeline.decode(exact).notes[0]
+    assert pipeline.decode(exact, faces=800).notes == ()
+    assert "% of the diagonal from the field's surface" in pipeline.decode(exact, faces=40).notes[0]
+
+
 def test_a_field_without_a_surface_is_refused():
     with pytest.raises(MediaError, match="no surface"):
         rendered(lambda points: torch.ones(len(points), 1), resolution=16)
@@ -300,6 +331,15 @@ def test_a_fitted_ball_overlays_the_original(intfit, ball, monkeypatch):
     found = json.loads(run.out)
     assert found["iou"] > 0.97
     assert found["mean_distance"] < 0.5
+    assert found["normal_error"] < 12
+    about = json.loads(intfit("info", "ball.obj.safetensors", "--json").out)["facts"]
+    assert about["mean_distance"] == pytest.approx(found["mean_distance"], rel=0.5)
+    assert 100 < found["faces"] < 12_000  # the grid of 64 cells has 31,716
+    run = intfit("decode", "ball.obj.safetensors", "--faces", 300, "-o", "few.stl")
+    assert "300 faces, within" in run.err
+    assert len(trimesh.load_mesh("few.stl").faces) == 300
+    run = intfit("decode", "ball.obj.safetensors", "--faces", 300, "--tolerance", 1, "-o", "a.stl")
+    assert run.code == 2
     assert intfit("decode", "ball.obj.safetensors", "--resolution", 50).code == 0
     decoded, original = (trimesh.load_mesh(name) for name in ("ball.decoded.obj", ball))
     np.testing.assert_allclose(decoded.bounds, original.bounds, atol=0.1)

@@ -17,18 +17,21 @@ from ..errors import IntfitError, MediaError, UsageError
 from ..media import medium, sniff
 from ..metrics import perceptual
 from ..settings import Settings
+from . import rd_surface
 from .rivals import ON_REQUEST, RIVALS, Coded, list_settings, say_what_is_missing
 
 #: The scores that codecs are compared by on each medium.
 COMPARED_BY = {
     "image": ("psnr", "ssimulacra2", "ms_ssim"),
     "audio": ("snr", "zimtohrli", "log_spectral_distance"),
-    "mesh": ("mean_distance",),
+    "mesh": rd_surface.SCORES,
 }
 #: What a plot's axis shows of a score, where that is not the score itself: see
 #: :meth:`Point.quality`.
 AXES = {
     "mean_distance": "-20 log10 of mean_distance",
+    "normal_error": "-20 log10 of normal_error",
+    "f_score": "-10 log10 of 1 - f_score",
     "ms_ssim": "-10 log10 of 1 - ms_ssim",
     "log_spectral_distance": "-log_spectral_distance",
 }
@@ -52,14 +55,14 @@ class Point:
     def quality(self, metric: str) -> float | None:
         """A score of :data:`COMPARED_BY`, of which more is better; None where it is not known.
 
-        A mean distance d (% of the box diagonal) becomes -20 log10(d), an MS-SSIM s becomes
+        A surface's scores are those of :func:`.rd_surface.to_quality`, an MS-SSIM s becomes
         -10 log10(1 - s), a log-spectral distance changes its sign.
         """
         value = self.distortion.get(metric)
         if value is None:
             return None
-        if metric == "mean_distance":
-            return -20 * math.log10(max(value, 1e-9))
+        if metric in rd_surface.SCORES:
+            return rd_surface.to_quality(metric, value)
         if metric == "ms_ssim":
             return -10 * math.log10(max(1 - value, 1e-9))
         return -value if metric == "log_spectral_distance" else value

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..media import audio
 from ..media.pixels import read_pixels, to_pillow
-from ..media.triangles import read_triangles
+from . import rd_surface
 
 #: The qualities, of 100, that picture codecs are run at, and the distances of JPEG XL.
 QUALITIES = (2, 5, 10, 20, 30, 45, 60, 75, 85, 92)
@@ -23,10 +23,6 @@ LEVELS = (0.99, 0.9, 0.8, 0.7, 0.6, 0.45, 0.3, 0.15, 0.0)
 BIT_RATES = (6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128)
 #: The bits per second and channel of Opus at libsndfile's compression levels 1 and 0.
 OPUS_RANGE = (6000, 256000)
-#: The shares of a mesh's faces that are removed before Draco, and the bits of its coordinates. All
-#: pairs are run.
-REDUCTIONS = (0.995, 0.99, 0.98, 0.96, 0.93, 0.88, 0.8, 0.65, 0.0)
-BITS = (7, 8, 9, 10, 11)
 #: The most samples that a lossy codec may delay a recording by.
 MAX_DELAY = 1 << 13
 
@@ -50,7 +46,7 @@ SOUND_CODECS = {
 RIVALS = {
     "image": (*PICTURE_CODECS, "jxl"),
     "audio": (*SOUND_CODECS, "aac"),
-    "mesh": ("draco",),
+    "mesh": rd_surface.RIVALS,
 }
 #: Those that are run only where they are asked for.
 ON_REQUEST = frozenset({"avif444", "avif-psnr"})
@@ -58,7 +54,8 @@ ON_REQUEST = frozenset({"avif444", "avif-psnr"})
 NEEDS = {
     "jxl": (("imagecodecs",), "bench"),
     "aac": (("av",), "aac"),
-    "draco": (("DracoPy", "fast_simplification"), "bench"),
+    "draco": (("DracoPy",), "bench"),
+    "draco-whole": (("DracoPy",), "bench"),
 }
 
 #: The result of a codec at one setting: the size in bytes, and the medium decoded from them.
@@ -192,31 +189,6 @@ def align(decoded: NDArray[np.float32], original: NDArray[np.float32]) -> NDArra
     return moved
 
 
-def code_mesh(setting: tuple[float, int], data: bytes, suffix: str) -> Coded:
-    """Code a mesh by Draco after quadric decimation.
-
-    ``setting`` is the share of the faces that is removed, and the bits of a coordinate.
-    """
-    import DracoPy
-    import fast_simplification
-    import trimesh
-
-    reduction, bits = setting
-    vertices, faces, _ = read_triangles(data, suffix)
-    if reduction:
-        vertices, faces = fast_simplification.simplify(
-            vertices.astype(np.float32), faces.astype(np.int32), reduction
-        )
-    coded = DracoPy.encode(
-        np.asarray(vertices, np.float32),
-        np.asarray(faces, np.uint32),
-        quantization_bits=bits,
-        compression_level=10,
-    )
-    back = DracoPy.decode(coded)
-    return len(coded), trimesh.Trimesh(back.points, back.faces, process=False)
-
-
 def list_settings(name: str, data: bytes, suffix: str) -> Iterator[tuple[str, Callable[[], Coded]]]:
     """The name of every setting of a codec, and a function that runs it."""
     if name in RIVALS["image"]:
@@ -226,7 +198,4 @@ def list_settings(name: str, data: bytes, suffix: str) -> Iterator[tuple[str, Ca
         for level in BIT_RATES if name in ("opus", "aac") else LEVELS:
             yield f"{level:g}", partial(code_recording, name, level, data)
     else:
-        for reduction in REDUCTIONS:
-            for bits in BITS:
-                setting = (reduction, bits)
-                yield f"{reduction}/{bits}", partial(code_mesh, setting, data, suffix)
+        yield from rd_surface.list_settings(name, data, suffix)

@@ -109,6 +109,21 @@ def decode(
     voxel: Annotated[
         float | None, option("--voxel", panel=MESH, text="Side of a cell, in the mesh's units.")
     ] = None,
+    faces: Annotated[
+        int | None,
+        option("--faces", panel=MESH, text="As many at most, by simplifying.", metavar="N"),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        option(
+            "--tolerance",
+            panel=MESH,
+            text="As few faces as are within this mean distance of the grid's, in % of the "
+            "diagonal; 0 keeps all (default: a quarter of the field's own distance from the "
+            "original; with --resolution or --voxel 0).",
+            metavar="PERCENT",
+        ),
+    ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     limit: options.Limit = 1.0,
@@ -127,6 +142,7 @@ def decode(
       intfit decode photo.png.safetensors --scale 4 -o big.webp
       intfit decode speech.flac.safetensors --sample-rate 16000 -o - | aplay
       intfit decode bunny.obj.safetensors --resolution 384 -o bunny.stl
+      intfit decode bunny.obj.safetensors --faces 5000
     """
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     suffix = options.read_suffix(format_) if format_ else None
@@ -140,7 +156,7 @@ def decode(
             {
                 "scale": scale, "size": size_text, "region": region,
                 "sample_rate": sample_rate, "start": start, "duration": seconds,
-                "resolution": resolution, "voxel": voxel,
+                "resolution": resolution, "voxel": voxel, "faces": faces, "tolerance": tolerance,
             }
         )  # fmt: skip
         jobs = plan_jobs(

@@ -47,7 +47,8 @@ def describe_facts(facts: dict[str, Any], kind: str) -> str:
             f"{get('frames')} samples of {get('channels')} channel(s) at {get('sample_rate')} Hz, "
             f"{get('subtype')}"
         )
-    return f"from {get('faces')} faces, {get('vertices')} vertices"
+    near = f", mean distance {get('mean_distance')} %" if get("mean_distance") is not None else ""
+    return f"from {get('faces')} faces, {get('vertices')} vertices{near}"
 
 
 def info(
@@ -138,6 +139,10 @@ def verify(
         float | None, make_bound_option("mean_distance", lowest=False)
     ] = None,
     max_distance: Annotated[float | None, make_bound_option("max_distance", lowest=False)] = None,
+    max_normal_error: Annotated[
+        float | None, make_bound_option("normal_error", lowest=False)
+    ] = None,
+    min_f_score: Annotated[float | None, make_bound_option("f_score", lowest=True)] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     limit: options.Limit = 1.0,
@@ -149,8 +154,10 @@ def verify(
     """Decode a file at its original's resolution and measure the difference.
 
     PSNR, SSIM, MS-SSIM and SSIMULACRA2 (up to 100) of an image; SNR, log-spectral distance and
-    Zimtohrli (1 to 5) of a recording; IoU, and mean and maximal distance between the surfaces (in
-    % of the box diagonal), of a mesh. SSIMULACRA2 and Zimtohrli need the extra intfit[bench].
+    Zimtohrli (1 to 5) of a recording; IoU, mean and maximal distance between the surfaces (in % of
+    the box diagonal), mean angle between their normals (in degrees) and F-score at 0.1 % of the
+    diagonal of a mesh, which is compared in the faces that `decode` writes by default. SSIMULACRA2
+    and Zimtohrli need the extra intfit[bench].
 
     \b
     Example:
@@ -165,11 +172,13 @@ def verify(
         "snr": min_snr,
         "zimtohrli": min_zimtohrli,
         "iou": min_iou,
+        "f_score": min_f_score,
     }
     maxima = {
         "log_spectral_distance": max_log_spectral_distance,
         "mean_distance": max_mean_distance,
         "max_distance": max_distance,
+        "normal_error": max_normal_error,
     }
     lowest, highest = (
         {metric: bound for metric, bound in bounds.items() if bound is not None}

@@ -17,15 +17,16 @@ def assemble(
     *,
     steps: int,
     distortion: float,
+    measured: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The bytes of a file that holds the tensors ``stored`` of a field of architecture ``config``.
 
     Its header says that ``steps`` of training went into it, and that its ``distortion`` is this, in
-    the medium's metric.
+    the medium's metric. ``measured`` are facts of the medium that depend on the fit.
     """
     header = Header(
         medium=prepared.kind,
-        facts=prepared.signal.facts,
+        facts=prepared.signal.facts | dict(measured or {}),
         field=prepared.field,
         network=config.header_entries(),
         fit={
@@ -42,5 +43,6 @@ def overhead_bytes(kind: str, facts: dict[str, Any]) -> int:
     """The most bytes that a packed SIREN's file takes besides its payload."""
     network = dict(zip(FIELDS["siren"], (8192, 64, 1e8 / 3, 1e8 / 3), strict=True))
     fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
-    header = Header(kind, facts, "siren", network, fit)
+    measured = {"mean_distance": 12.345e-5} if kind == "mesh" else {}
+    header = Header(kind, facts | measured, "siren", network, fit)
     return len(container.dump(header, store_payload(b""))) + 24  # the payload's own size, twice

@@ -72,12 +72,14 @@ def _is_surface(facts: Mapping[str, Any]) -> bool:
             and all(isinstance(value, float) and low < value < high for value in values)
         )
 
-    unit = facts.get("unit")
+    unit, distance = facts.get("unit"), facts.get("mean_distance", 0.0)
     return (
         has_vector("centre", -1e300, 1e300)
         and has_vector("extent", 0.05, 1.001)
         and isinstance(unit, float)
         and 0 < unit < 1e300
+        and isinstance(distance, float)
+        and 0 <= distance <= 100
         # for information only; the first version of the format could leave them out
         and all(_is_whole(facts.get(key, 1), 1 << 40) for key in ("faces", "vertices"))
     )

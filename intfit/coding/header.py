@@ -13,8 +13,8 @@ from typing import Any
 from ..errors import FileFormatError
 
 #: The version of the file format that this program writes, and those that it reads. The checksum of
-#: version 3 covers the table of tensors, too.
-VERSION, READABLE = 3, (2, 3)
+#: version 3 covers the table of tensors, too; version 4 has more values in its lists.
+VERSION, READABLE = 4, (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MediumEntry:
 KINDS = {
     "image": MediumEntry(("width", "height", "mode", "low", "high", "palette"), "psnr"),
     "audio": MediumEntry(("frames", "channels", "sample_rate", "subtype", "peak"), "snr"),
-    "mesh": MediumEntry(("faces", "vertices", "centre", "unit", "extent"), "iou"),
+    "mesh": MediumEntry(("faces", "vertices", "centre", "unit", "extent", "mean_distance"), "iou"),
 }
 #: The fields, and the names of the values that describe their architecture.
 FIELDS = {

@@ -18,6 +18,9 @@ METRICS = {
     "iou": ("IoU", ""),
     "mean_distance": ("mean distance", "% of the diagonal"),
     "max_distance": ("maximal distance", "% of the diagonal"),
+    "normal_error": ("normal error", "degrees"),
+    "f_score": ("F-score", ""),
+    "faces": ("faces", ""),
 }
 #: The digits after the point of those that are not given to four.
 DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3}
@@ -59,6 +62,8 @@ def format_metric(metric: str, number: float | None) -> str:
     name, unit = METRICS[metric]
     if number is None:
         return f"{name} -"
+    if metric == "faces":
+        return f"{number:.0f} faces"
     digits = DIGITS.get(metric, 4)
     text = f"{number:.{digits}f} {unit}".strip()
     return text if metric in ("psnr", "snr") else f"{name} {text}"

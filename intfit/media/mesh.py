@@ -1,8 +1,8 @@
 """Surfaces: any triangles trimesh reads, fitted as signed distances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
@@ -16,13 +16,17 @@ from .formats import detect_format
 from .formats.writing import TOLERANCE, measure_loss, write_ply, write_surface
 from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
 from .sampling import CLAMP, PADDING, draw_pool, fit_box, measure_thin_part
-from .triangles import COMPARED_POINTS, Array, Faces, compare_surfaces, measure_box, read_triangles
-from .winding import find_inside
+from .surface.comparison import compare_surfaces
+from .surface.search import Surface
+from .surface.simplification import measure_deviation, simplify, simplify_within
+from .triangles import Array, Faces, measure_box, read_triangles
 
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
-METRICS = ("iou", "mean_distance", "max_distance")
+METRICS = ("iou", "mean_distance", "max_distance", "normal_error", "f_score", "faces")
 NOT_KEPT = "shape only: connectivity, UVs, colours and materials are not kept"
+#: Points that two bodies or surfaces are compared at.
+COMPARED_POINTS = 1 << 17
 #: Points of the pool that a surface is sampled at.
 POOL = 1 << 18
 #: Cells along the longest side: by default, and at the most.
@@ -30,6 +34,8 @@ RESOLUTION, MAX_RESOLUTION = 256, 1024
 #: With more of the surface than this too thin for its cells, the default grid is refined, as long
 #: as it has at most this many cells.
 UNSEEN, REFINED_CELLS = 0.05, 1 << 28
+#: The share of a fit's distance from the original that simplifying may add.
+DESERVED = 0.25
 #: A surface is refused if more of it than this is thinner than a cell of the finest grid.
 MOST_THIN = 0.5
 #: A depth below a surface at which any body has an inside.
@@ -40,11 +46,17 @@ NEXT_TO_SURFACE = 1e-6
 class Target:
     """What to decode: ``resolution`` cells along the longest side, or cells of side ``voxel``.
 
-    The latter in the mesh's own units. Without either, :data:`RESOLUTION` cells.
+    The latter in the mesh's own units. Without either, :data:`RESOLUTION` cells. ``faces`` are the
+    most that the result may have; with ``tolerance``, it has as few as are within that mean
+    distance, in % of the box diagonal, from the surface in all of the grid's faces. Without
+    ``resolution``, ``voxel`` and these, :data:`DESERVED` of the distance between the field and the
+    original is the tolerance, where the facts say that distance.
     """
 
     resolution: int | None = None
     voxel: float | None = None
+    faces: int | None = None
+    tolerance: float | None = None
 
 
 def accepts(data: bytes, suffix: str = "") -> bool:
@@ -61,11 +73,12 @@ def read(
         MediaError: as :func:`.read_triangles`, and if the surface encloses nothing.
     """
     vertices, faces, notes = read_triangles(data, suffix, limits)
-    box = fit_box(vertices, faces)
-    vertices = np.ascontiguousarray((vertices - box.centre) / box.unit)
-    notes += _check_thickness(vertices, faces)
+    box = fit_box(vertices)
+    surface = Surface((vertices - box.centre) / box.unit, faces)
+    notes += _check_thickness(surface)
     rng = np.random.default_rng(seed)
-    samples = draw_pool(vertices, faces, box.extent, count=pool, rng=rng)
+    samples = draw_pool(surface, box.extent, count=pool, rng=rng)
+    clamp = 100 * CLAMP * box.unit / box.diagonal
     facts = {
         "centre": box.centre.tolist(),
         "unit": box.unit,
@@ -75,37 +88,39 @@ def read(
     }
 
     def measure_distance(evaluate: Evaluate) -> float:
-        around_origin = facts | {"centre": [0.0] * 3, "unit": 1.0}
+        on_surface = evaluate(samples.surface_points)
+        estimate = clamp * float(np.abs(on_surface).mean())
+        around_origin = facts | {"centre": [0.0] * 3, "unit": 1.0, "mean_distance": estimate}
         try:
             decoded = render(evaluate, around_origin, Target(), limits=limits)
         except MediaError:  # no surface
             return 100.0
-        found = np.asarray(decoded.vertices), np.asarray(decoded.faces)
-        return compare_surfaces(*found, vertices, faces)[0]
+        found = Surface(np.asarray(decoded.vertices), np.asarray(decoded.faces))
+        return compare_surfaces(found, surface, points=COMPARED_POINTS).mean
 
     return DistanceSamples(
         *samples,
-        clamp=100 * CLAMP * box.unit / box.diagonal,
+        clamp=clamp,
         measure_distance=measure_distance,
         facts=facts,
         notes=(*notes, NOT_KEPT),
     )
 
 
-def _check_thickness(vertices: Array, faces: Faces) -> list[str]:
+def _check_thickness(surface: Surface) -> list[str]:
     """A note where much of a surface is thinner than the cells it will be decoded in.
 
     Raises:
         MediaError: if most of it is thinner than the finest ones.
     """
-    thin = measure_thin_part(vertices, faces, 2 / MAX_RESOLUTION)
+    thin = measure_thin_part(surface, 2 / MAX_RESOLUTION)
     # an open surface has nothing below it at any depth: that is another fault
-    if thin > MOST_THIN and measure_thin_part(vertices, faces, NEXT_TO_SURFACE) <= MOST_THIN:
+    if thin > MOST_THIN and measure_thin_part(surface, NEXT_TO_SURFACE) <= MOST_THIN:
         raise MediaError(
             f"too thin to come back: {100 * thin:.0f} % of its surface belongs to parts thinner "
             f"than 1/{MAX_RESOLUTION} of its size"
         )
-    thin = measure_thin_part(vertices, faces, 2 / RESOLUTION)
+    thin = measure_thin_part(surface, 2 / RESOLUTION)
     if thin <= UNSEEN:
         return []
     return [
@@ -161,17 +176,55 @@ def render(
 
     ``metadata["fragments"]`` counts small pieces that were removed; ``metadata["unseen"]`` is about
     the share of the surface that is too thin for the cells. Where that is large, the native
-    resolution is refined.
+    resolution is refined. ``metadata["grid_faces"]`` are those before simplifying, and
+    ``metadata["deviation"]`` is the mean distance from them, in % of the box diagonal.
 
     Raises:
         UsageError: if the resolution is out of range.
         MediaError: if the field has no surface, or one larger than allowed.
     """
     vertices, faces, unseen = _extract(evaluate, facts, target, limits)
-    vertices = vertices * facts["unit"] + np.array(facts["centre"])
     mesh = remove_fragments(trimesh.Trimesh(vertices, faces, process=False))
-    mesh.metadata["unseen"] = unseen
-    return mesh
+    simplified = _simplify(
+        Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces)), facts, target
+    )
+    vertices = simplified.surface.vertices * facts["unit"] + np.array(facts["centre"])
+    result = trimesh.Trimesh(vertices, simplified.surface.faces, process=False)
+    result.metadata.update(
+        fragments=mesh.metadata["fragments"],
+        unseen=unseen,
+        grid_faces=len(mesh.faces),
+        deviation=simplified.deviation,
+    )
+    return result
+
+
+class _Simplified(NamedTuple):
+    """A surface, and its mean distance from that in all faces, in % of the box diagonal."""
+
+    surface: Surface
+    deviation: float
+
+
+def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simplified:
+    """A surface in the field's coordinates with as many faces as the target asks for."""
+    percent = 100 / _diagonal(facts)
+    if target.faces is not None:
+        found = simplify(surface, target.faces)
+        return _Simplified(found, percent * measure_deviation(found, surface))
+    tolerance = target.tolerance
+    if tolerance is None and target.resolution is None and target.voxel is None:
+        tolerance = DESERVED * facts.get("mean_distance", 0.0)
+    if not tolerance:
+        return _Simplified(surface, 0.0)
+    found, deviation = simplify_within(surface, tolerance / percent)
+    return _Simplified(found, percent * deviation)
+
+
+def _diagonal(facts: dict[str, Any]) -> float:
+    """The diagonal of a surface's box without its padding, in the field's coordinates."""
+    padding = 1 - 1 / (1 + 2 * PADDING)
+    return float(2 * np.linalg.norm(np.maximum(np.array(facts["extent"]) - padding, 0)))
 
 
 def _extract(
@@ -212,29 +265,30 @@ def compare_with(
     """Read the original; the result takes a mesh to its IoU and distances.
 
     IoU of the two bodies, by winding number at 2^17 uniform points of the original's padded box;
-    ``mean_distance`` and ``max_distance`` as in :func:`.compare_surfaces`.
+    the others as in :func:`.compare_surfaces`, and the number of ``faces`` that were compared.
 
     Raises:
         MediaError: if the original cannot be read.
     """
     vertices, faces, _ = read_triangles(data, suffix, limits)
     centre, size = measure_box(vertices)
-    vertices = (vertices - centre) / size
+    original = Surface((vertices - centre) / size, faces)
 
     def compare(decoded: trimesh.Trimesh) -> dict[str, float | None]:
-        others = (np.asarray(decoded.vertices) - centre) / size
-        triangles = np.asarray(decoded.faces)
+        other = Surface((np.asarray(decoded.vertices) - centre) / size, np.asarray(decoded.faces))
         rng = np.random.default_rng(1)
-        low, high = vertices.min(axis=0), vertices.max(axis=0)
+        low, high = original.vertices.min(axis=0), original.vertices.max(axis=0)
         padding = PADDING * (high - low).max()
         points = rng.uniform(low - padding, high + padding, (COMPARED_POINTS, 3))
-        inside = find_inside(points, vertices, faces)
-        decoded_inside = find_inside(points, others, triangles)
-        mean, greatest = compare_surfaces(others, triangles, vertices, faces)
+        inside, decoded_inside = original.find_inside(points), other.find_inside(points)
+        found = compare_surfaces(other, original, points=COMPARED_POINTS)
         return {
             "iou": metrics.iou(inside, decoded_inside),
-            "mean_distance": mean,
-            "max_distance": greatest,
+            "mean_distance": found.mean,
+            "max_distance": found.greatest,
+            "normal_error": found.normal_error,
+            "f_score": found.f_score,
+            "faces": len(other.faces),
         }
 
     return compare
@@ -243,8 +297,11 @@ def compare_with(
 def describe(
     mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target, *, written: bytes = b""
 ) -> str:
-    """Number of faces, in a phrase."""
-    return f"{len(mesh.faces)} faces"
+    """Number of faces, in a phrase; where it was simplified, how far that moved the surface."""
+    if not mesh.metadata.get("deviation"):
+        return f"{len(mesh.faces)} faces"
+    moved = f"{mesh.metadata['deviation']:.2g} % of the diagonal"
+    return f"{len(mesh.faces)} faces, within {moved} of the grid's {mesh.metadata['grid_faces']}"
 
 
 def check_format(suffix: str) -> str:
@@ -275,7 +332,20 @@ def write(
     if unseen > UNSEEN:
         thin = f"about {100 * unseen:.0f} % of the surface is thinner than a cell and missing"
         notes = (*notes, f"{thin}: try a higher --resolution")
-    return data, notes
+    return data, (*notes, *_note_faces(mesh, facts, target))
+
+
+def _note_faces(mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target) -> Iterator[str]:
+    """Notes where there are more faces than in the original, or so few that the surface suffers."""
+    originally, count = count_samples(facts), len(mesh.faces)
+    if 0 < originally < count:
+        yield f"{count} faces, the original had {originally}: --faces {originally} gives as many"
+    moved, distance = mesh.metadata.get("deviation", 0.0), facts.get("mean_distance")
+    if distance is not None and moved > distance:
+        yield (
+            f"so few faces lie {moved:.2g} % of the diagonal from the field's surface, which is "
+            f"itself within {distance:.2g} % of the original"
+        )
 
 
 def draw_selection(signal: DistanceSamples, indices: NDArray[np.int64]) -> tuple[bytes, str]:

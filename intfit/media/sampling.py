@@ -11,15 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from .triangles import (
-    Array,
-    Faces,
-    draw_on_surface,
-    draw_with_faces,
-    measure_box,
-    measure_distances,
-)
-from .winding import compute_normals, find_inside
+from .surface.search import Surface
+from .triangles import Array, measure_box
 
 #: The box is padded on every side by this share of its longest side.
 PADDING = 0.05
@@ -57,7 +50,7 @@ class Pool(NamedTuple):
     surface_points: NDArray[np.float32]
 
 
-def fit_box(vertices: Array, faces: Faces) -> Box:
+def fit_box(vertices: Array) -> Box:
     """The padded box of a surface. Its numbers are rounded, so that a header holds them exactly.
 
     Raises:
@@ -76,48 +69,45 @@ def _round_to(value: float, size: float) -> float:
     return round(float(value), 6 - math.floor(math.log10(size)))
 
 
-def draw_pool(
-    vertices: Array, faces: Faces, extent: Array, *, count: int, rng: np.random.Generator
-) -> Pool:
+def draw_pool(surface: Surface, extent: Array, *, count: int, rng: np.random.Generator) -> Pool:
     """Draw a pool of ``count`` signed distances from a surface in its :class:`Box`.
 
     Raises:
         MediaError: if the surface encloses nothing.
     """
     held_out = rng.uniform(-extent, extent, (EVALUATION_POINTS, 3))
-    occupied = find_inside(held_out, vertices, faces)
     uniform = count // UNIFORM_PART
-    near = _draw_near_surface(vertices, faces, count - uniform, rng)
+    near = _draw_near_surface(surface, count - uniform, rng)
     points = np.concatenate([near, rng.uniform(-extent, extent, (uniform, 3))])
-    inside = find_inside(points, vertices, faces)
+    occupied, inside = np.split(
+        surface.find_inside(np.concatenate([held_out, points])), [len(held_out)]
+    )
     if np.count_nonzero(inside[: len(near)]) < len(near) / 1000:
         raise MediaError("encloses nothing: an open surface has no inside to fit")
-    distances = measure_distances(points, vertices, faces) / CLAMP
-    targets = np.minimum(distances, 1) * np.where(inside, -1, 1)
+    distances = surface.measure_distances(points, most=CLAMP) / CLAMP
+    targets = distances * np.where(inside, -1, 1)
     occupancy = np.where(occupied, -1.0, 1.0)
     return Pool(
         points.astype(np.float32),
         targets[:, None].astype(np.float32),
         held_out.astype(np.float32),
         occupancy[:, None].astype(np.float32),
-        draw_on_surface(vertices, faces, SURFACE_POINTS, rng).astype(np.float32),
+        surface.draw_points(SURFACE_POINTS, rng)[1].astype(np.float32),
     )
 
 
-def measure_thin_part(vertices: Array, faces: Faces, depth: float) -> float:
+def measure_thin_part(surface: Surface, depth: float) -> float:
     """The share of a surface's area with no body at ``depth`` below it, on neither side."""
     rng = np.random.default_rng(2)
-    chosen, points = draw_with_faces(vertices, faces, SURFACE_POINTS, rng)
-    normals = compute_normals(vertices[faces[chosen]])
+    chosen, points = surface.draw_points(SURFACE_POINTS, rng)
+    normals = surface.normals[chosen]
     steps = depth * normals / np.linalg.norm(normals, axis=1, keepdims=True)
-    below = find_inside(np.concatenate([points - steps, points + steps]), vertices, faces)
+    below = surface.find_inside(np.concatenate([points - steps, points + steps]))
     return 1 - float(np.count_nonzero(below.reshape(2, -1).any(axis=0))) / len(points)
 
 
-def _draw_near_surface(
-    vertices: Array, faces: Faces, count: int, rng: np.random.Generator
-) -> Array:
+def _draw_near_surface(surface: Surface, count: int, rng: np.random.Generator) -> Array:
     """``count`` points ``[count, 3]`` spread around the surface by Laplace noise."""
     scale = np.repeat(NOISE, [count - count // 2, count // 2])[:, None]
     noise = rng.laplace(size=(count, 3)) * scale
-    return np.asarray(draw_on_surface(vertices, faces, count, rng) + noise)
+    return np.asarray(surface.draw_points(count, rng)[1] + noise)

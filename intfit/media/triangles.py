@@ -1,9 +1,8 @@
-"""Triangles: read from mesh files, sampled, and measured.
+"""Triangles: read from mesh files, and checked.
 
 A mesh is ``vertices`` ``[V, 3]`` and ``faces`` ``[F, 3]``, the indices of each triangle's corners.
 """
 
-import igl
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +11,6 @@ from ..limits import USUAL, Limits
 from .formats import read_file
 from .winding import compute_normals, number_places, orient_faces
 
-#: Points that two surfaces are compared at, on each of them.
-COMPARED_POINTS = 1 << 17
 #: Triangles that are looked at once.
 CHUNK = 1 << 18
 #: Bounds on half of a box's longest side: a double holds what is computed from it.
@@ -96,50 +93,3 @@ def measure_box(vertices: Array) -> tuple[Array, float]:
     if not SMALLEST < half < LARGEST:
         raise MediaError("its box has no size, or one too large to compute with")
     return low / 2 + high / 2, half
-
-
-def measure_distances(points: Array, vertices: Array, faces: Faces) -> Array:
-    """Unsigned distances ``[B]`` of points ``[B, 3]`` from the nearest triangle."""
-    squared = igl.point_mesh_squared_distance(points, vertices, faces)[0]
-    return np.asarray(np.sqrt(squared), np.float64)
-
-
-def draw_on_surface(vertices: Array, faces: Faces, count: int, rng: np.random.Generator) -> Array:
-    """``count`` points ``[count, 3]`` drawn uniformly over the area of the surface."""
-    return draw_with_faces(vertices, faces, count, rng)[1]
-
-
-def draw_with_faces(
-    vertices: Array, faces: Faces, count: int, rng: np.random.Generator
-) -> tuple[Faces, Array]:
-    """The same, and before them the face of each, ``[count]``."""
-    corners = vertices[faces]
-    area = np.linalg.norm(compute_normals(corners), axis=1)
-    chosen = rng.choice(len(faces), count, p=area / area.sum())
-    drawn = corners[chosen]
-    # Uniform over a triangle: half of the unit square is folded onto the other along its diagonal.
-    weights = rng.uniform(size=(count, 2, 1))
-    weights = np.where(weights.sum(axis=1, keepdims=True) > 1, 1 - weights, weights)
-    edges = drawn[:, 1:] - drawn[:, :1]
-    return chosen, np.asarray(drawn[:, 0] + (weights * edges).sum(axis=1))
-
-
-def compare_surfaces(
-    others: Array, triangles: Faces, vertices: Array, faces: Faces
-) -> tuple[float, float]:
-    """Mean and maximal distance between a decoded surface (``others``) and the original.
-
-    From points on either surface to the other one: the mean of the two means, the larger of the
-    two maxima; in % of the diagonal of the original's bounding box. Both surfaces lie around the
-    origin and measure about 1: elsewhere the search for the nearest triangle is slow and inexact.
-    """
-    rng = np.random.default_rng(1)
-    on_decoded = draw_on_surface(others, triangles, COMPARED_POINTS, rng)
-    to_original = measure_distances(on_decoded, vertices, faces)
-    on_original = draw_on_surface(vertices, faces, COMPARED_POINTS, rng)
-    to_decoded = measure_distances(on_original, others, triangles)
-    diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
-    return (
-        100 * float(to_original.mean() + to_decoded.mean()) / 2 / diagonal,
-        100 * float(max(to_original.max(), to_decoded.max())) / diagonal,
-    )

@@ -39,15 +39,6 @@ def find_winding(points: Array, vertices: Array, faces: Faces) -> Array:
     return np.asarray(igl.fast_winding_number(vertices, faces, points), np.float64)
 
 
-def find_inside(points: Array, vertices: Array, faces: Faces) -> Marks:
-    """Which of the points ``[B, 3]`` lie inside the surface, ``[B]``.
-
-    By the winding number, which copes with holes and with triangles that share no vertices. Its
-    absolute value counts, so that a surface turned inside out gives the same.
-    """
-    return np.asarray(np.abs(find_winding(points, vertices, faces)) > 0.5)
-
-
 def number_places(vertices: Array) -> Faces:
     """A number for each vertex ``[V]``, the same for all that lie at the same place."""
     order = np.lexsort(vertices.T)

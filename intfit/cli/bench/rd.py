@@ -70,8 +70,8 @@ def rd(
         option(
             "--against",
             panel=FIT,
-            text="jpeg,webp,avif,jxl; mp3,vorbis,opus,aac; draco (all that fit the medium); also "
-            "avif444,avif-psnr.",
+            text="jpeg,webp,avif,jxl; mp3,vorbis,opus,aac; draco,draco-whole (all that fit the "
+            "medium); also avif444,avif-psnr.",
             metavar="CODECS",
         ),
     ] = None,
@@ -146,7 +146,7 @@ def rd(
                     points.append(point)
                     figures = "  ".join(format_metric(*pair) for pair in point.distortion.items())
                     print(
-                        f"  {point.codec:8}{point.setting:>9}{point.size:>9} B"
+                        f"  {point.codec:11}{point.setting:>9}{point.size:>9} B"
                         f"{point.rate:>9.3f} {RATES[point.unit]}  {figures}",
                         flush=True,
                     )

@@ -21,6 +21,8 @@ from .packing import unpack
 #: The share of the bytes allowed that parameters may take by their estimated bits, which may be a
 #: little too few.
 BIT_MARGIN = 0.995
+#: Points on a surface that a field's distance from it is estimated at.
+ESTIMATE = 1 << 14
 
 
 def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
@@ -59,7 +61,20 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     if plan.goal is not None:
         metric = plan.goal.metric
         reached = measure(network, examples, count=MEASURE, generator=generator, metric=metric)
-    data = assemble(prepared, prepared.config, stored, steps=progress.step, distortion=distortion)
+    measured = {}
+    if examples.metric == "iou":
+        near = measure(
+            network, examples, count=ESTIMATE, generator=generator, metric="mean_distance"
+        )
+        measured["mean_distance"] = min(float(f"{near:.4g}"), 100.0)
+    data = assemble(
+        prepared,
+        prepared.config,
+        stored,
+        steps=progress.step,
+        distortion=distortion,
+        measured=measured,
+    )
     return Encoding(
         data=data,
         config=prepared.config,

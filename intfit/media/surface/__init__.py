@@ -1,0 +1,1 @@
+"""Operations on triangles: searched, simplified, compared, coloured."""
