@@ -12,6 +12,7 @@ from .export import export
 from .fit import fit
 from .inspect import info, verify
 from .options import Sectioned
+from .view import view
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -20,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 app.add_typer(bench, name="bench")
-for command in (encode, fit, decode, info, verify, export):
+for command in (encode, fit, decode, info, verify, view, export):
     app.command(cls=Sectioned, no_args_is_help=True)(command)
 
 
