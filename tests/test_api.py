@@ -441,7 +441,8 @@ def test_the_code_in_the_how_to_for_python_works(capsys):
             exec(block, names)
     assert names["pixels"].shape == (240, 320, 3)
     assert not has_imageio or names["corner"].shape == (256, 256, 3)
-    assert Image.open("small.png").size == (128, 85)
+    with Image.open("small.png") as small:
+        assert small.size == (128, 85)
     assert names["mesh"].is_watertight
     assert (names["wave"].shape, names["rate"]) == ((4000, 2), 16000)
     assert names["samples"].shape == (4000, 1)
