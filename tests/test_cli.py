@@ -259,7 +259,7 @@ def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, mon
 
 
 def test_info_reads_headers_and_verify_measures(intfit, encoded):
-    assert "48 x 32, mode RGB" in intfit("info", encoded).out
+    assert "48 x 32 pixels, mode RGB" in intfit("info", encoded).out
     told = lines(intfit("info", encoded, "--json").out)[0]
     assert tuple(told) == INFO_KEYS
     measured = lines(intfit("verify", encoded, "--against", "photo.png", "--json").out)[0]

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError
+from ..jobs import interrupts
 from ..jobs.files import (
     STREAM,
     Job,
@@ -110,6 +111,8 @@ def run(
                 runner.finish(position, outcome)
     except KeyboardInterrupt:
         runner.output.flush()
+        if len(jobs) > 1:
+            interrupts.note_interruption(f"{runner.written} of {len(jobs)} written")
         raise
     if runner.exit_code:
         raise typer.Exit(runner.exit_code)
@@ -132,6 +135,8 @@ class _Runner:
         self._display, self._keep_map = display, keep_map
         self.output = OrderedOutput()
         self.exit_code = 0
+        #: Outputs that have been written.
+        self.written = 0
         #: Jobs whose output is there and empty, and so may be overwritten.
         self._empty: set[int] = set()
 
@@ -198,6 +203,7 @@ class _Runner:
             if outcome.data is not None:
                 force = self._options.force or position in self._empty
                 write_output(job, outcome.data, force=force)
+                self.written += 1
         except OutputExistsError as error:
             if self._options.skip_existing:
                 self._skip(position)
@@ -241,16 +247,20 @@ def plan_jobs(
     renamed_apart: Callable[[Path], Path] | None = None,
     as_json: bool,
     dry_run: bool = False,
+    expand: Callable[[Sequence[str]], list[str]] | None = None,
 ) -> list[Job]:
     """A job for each input, with the place where its output goes.
 
     ``renamed`` names an output after its input, and beside it; ``renamed_apart`` those that would
-    collide. In a dry run stdout may be a terminal.
+    collide; ``expand`` puts the files of folders in their places. In a dry run stdout may be a
+    terminal.
 
     Raises:
         UsageError: if the options contradict each other, or two outputs collide.
     """
     names = collect_inputs(files, files_from)
+    if expand is not None:
+        names = expand(names)
     if output is not None and output_dir is not None:
         raise UsageError("-o and --output-dir both say where to write: give one")
     if output is not None and (len(names) != 1 or files_from is not None):

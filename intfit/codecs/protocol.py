@@ -35,6 +35,9 @@ class Config(Protocol):
     def count(self) -> int:
         """Number of weights or latents."""
 
+    def count_weights(self) -> int:
+        """Number of weights and biases of the networks that were fitted to the medium."""
+
     def header_entries(self) -> dict[str, Any]:
         """The values of a file's header, by the names in :data:`.header.FIELDS`."""
 

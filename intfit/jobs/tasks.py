@@ -96,7 +96,7 @@ def encode(
         values = {
             "kind": prepared.kind,
             "bytes_in": len(data),
-            "parameters": prepared.config.count(),
+            "parameters": prepared.config.count_weights(),
             "device": prepared.device,
         }
         return Product(None, values, plan=describe_plan(prepared))

@@ -1,0 +1,175 @@
+"""What people expect of a command line: folders, checks of files, completion, messages."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import photo, tone
+
+import intfit as library
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden"
+FAST = ("-e", "1", "-q", "20")
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree() -> None:
+    """``in``, a folder with pictures and other files in it and below it."""
+    for name in ("in/b.png", "in/deep/a.PNG", "in/deep/c.jpg", "in/.hidden/d.png", "in/.e.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        photo(9, 7).save(name)
+    for name in ("in/notes.txt", "in/old.png.safetensors"):
+        Path(name).write_text("nothing")
+    Path("in/loop").symlink_to("..")
+
+
+def test_the_media_in_a_folder_are_encoded_in_order(intfit, tree):
+    run = intfit("encode", "-r", "in", "--output-dir", "out", "--json", *FAST)
+    assert run.code == 0, run.err
+    names = [json.loads(line)["input"] for line in run.out.splitlines()]
+    assert names == ["in/b.png", "in/deep/a.PNG", "in/deep/c.jpg"]
+    assert Path("out/in/deep/c.jpg.safetensors").is_file()
+
+
+def test_files_of_a_folder_are_chosen_by_their_names(intfit, tree):
+    run = intfit("encode", "-r", "in", "in/b.png", "--include", "*.png", "--json", *FAST)
+    names = [json.loads(line)["input"] for line in run.out.splitlines()]
+    assert names == ["in/b.png", "in/deep/a.PNG"]  # each once
+    for arguments, words in (
+        (("-r", "in", "--include", "*.bmp"), "has no files named *.bmp"),
+        (("in/b.png", "--include", "*.png"), "give --recursive"),
+    ):
+        run = intfit("encode", *arguments)
+        assert run.code == 2
+        assert words in run.err
+    run = intfit("encode", "in")
+    assert run.code == 1
+    assert "--recursive" in run.err
+
+
+# --- a file is whole -----------------------------------------------------------------------------
+
+
+def test_files_are_tested_without_their_originals(intfit):
+    names = ("latent", "correction", "bank", "image", "audio", "mesh")
+    for name in names:
+        shutil.copy(GOLDEN / f"{name}.safetensors", ".")
+    files = [f"{name}.safetensors" for name in names]
+    run = intfit("test", *files)
+    assert run.code == 0, run.err
+    assert [line.split(":")[0] for line in run.out.splitlines()] == files
+    whole = Path("latent.safetensors").read_bytes()
+    for damaged, words in (
+        (whole[:-1], "truncated"),
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "checksum"),
+        (b"nothing", "not an intfit file"),
+    ):
+        Path("bad.safetensors").write_bytes(damaged)
+        run = intfit("test", "bad.safetensors", "image.safetensors", "--json")
+        assert run.code == 1
+        first, second = map(json.loads, run.out.splitlines())
+        assert words in first["error"]
+        assert (first["ok"], second["ok"], second["bytes"]) == (False, True, 724)
+    assert intfit("test", "-", stdin=whole).out.startswith("-: ok, image")
+    assert intfit("test", *files, "--quiet").out == ""
+
+
+# --- what is in a file ---------------------------------------------------------------------------
+
+
+def test_info_is_in_plain_words_and_counts_weights_apart_from_latents(intfit):
+    told = {}
+    for name in ("latent", "correction", "bank", "image"):
+        file = GOLDEN / f"{name}.safetensors"
+        found = json.loads(intfit("info", file, "--json").out)
+        told[name] = found["parameters"], found["latents"]
+    assert told == {
+        "latent": (0, 9045), "correction": (371, 90000), "bank": (0, 15360), "image": (643, 0),
+    }  # fmt: skip
+    page = intfit("info", "-v", GOLDEN / "correction.safetensors").out
+    for words in (
+        "200 x 150 pixels", "2.19 bits a pixel", "PSNR 34.2 dB", "371 weights",
+        "drawn in proportion to their error", "intfit export", "levels 7452 B",
+    ):  # fmt: skip
+        assert words in page, words
+    made = library.encode(tone(), library.Settings(effort=1), rate=8000)
+    assert made.parameters == 0
+
+
+# --- messages ------------------------------------------------------------------------------------
+
+
+def test_an_output_named_like_a_medium_is_refused(intfit, picture):
+    run = intfit("encode", picture, "-o", "small.jpg")
+    assert run.code == 2
+    assert "-o small.jpg.safetensors" in run.err
+    assert not Path("small.jpg").exists()
+    assert intfit("encode", picture, "-o", "plain", *FAST).code == 0
+
+
+def test_an_interrupt_says_how_many_were_written(picture):
+    for name in "abc":
+        shutil.copy(picture, f"{name}.png")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "intfit", "encode", "a.png", "b.png", "c.png", "--field", "siren",
+         "--max-time", "2"],
+        stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    first = Path("a.png.safetensors")
+    deadline = time.monotonic() + 90
+    while not first.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert said.splitlines()[-1] == "intfit: interrupted: 1 of 3 written"
+
+
+# --- completion ----------------------------------------------------------------------------------
+
+
+def complete(*words: str) -> list[str]:
+    """What the shell is told to offer for the last of the words of a command."""
+    environment = os.environ | {
+        "_INTFIT_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+        "PYTHONPATH": str(ROOT),
+    }
+    code = "import sys; sys.argv[0] = 'intfit'; from intfit.__main__ import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    return run.stdout.split()
+
+
+def test_the_shell_completes_commands_options_and_choices_and_leaves_files_to_itself():
+    assert {"encode", "decode", "view", "test"} <= set(complete("intfit", ""))
+    assert complete("intfit", "enc") == ["encode"]
+    assert complete("intfit", "encode", "--teacher", "") == [
+        "full",
+        "uniform",
+        "int",
+        "evos",
+        "nint",
+    ]
+    assert "--target-size" in complete("intfit", "encode", "--targ")
+    assert complete("intfit", "encode", "ph") == []  # so that bash, by -o default, offers files
+    environment = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "PYTHONPATH": str(ROOT)}
+    code = "from intfit.cli import app; app(['--show-completion', 'bash'], prog_name='intfit')"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True,
+        check=False,
+    ).stdout  # fmt: skip
+    assert "complete -o default -F _intfit_completion intfit" in shown
