@@ -1,5 +1,6 @@
 """What people expect of a command line: folders, checks of files, completion, messages."""
 
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ import pytest
 from conftest import photo, tone
 
 import intfit as library
+from intfit.cli import app, report
+from intfit.training import loop
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -134,6 +137,66 @@ def test_an_interrupt_says_how_many_were_written(picture):
     _, said = child.communicate(timeout=60)
     assert child.returncode == 130
     assert said.splitlines()[-1] == "intfit: interrupted: 1 of 3 written"
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+def test_a_display_fits_any_width_and_its_clock_moves_while_nothing_is_told(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(report.time, "monotonic", lambda: now)
+    display = report.Display(total=12, several=True, height=lambda: 5)
+    display.begin(0, "a-picture-with-a-long-name-of-2026.png")
+    display.begin(1, "b.png")
+    assert [line.split("  ")[1] for line in display.lines(80)[1:]] == ["reading 0:00"] * 2
+    display.enter(0, "fitting")
+    display.update(0, 0.37, ("31.4 dB", "1:05 left", "450 steps/s", "ratio 0.20"))
+    display.enter(1, "coding")
+    now += 7
+    wide, eighty, fifty = (display.lines(width) for width in (120, 80, 50))
+    assert wide[0].startswith("0 of 12 files  0:07")
+    assert wide[1].endswith("37 %  31.4 dB  1:05 left  450 steps/s  ratio 0.20")
+    assert "fitting 0:07" in fifty[1]
+    assert fifty[1].endswith("37 %  31.4 dB")
+    assert eighty[2] == "2/12 b.png  coding 0:07"
+    for width in range(20, 200):
+        assert all(len(line) <= width for line in display.lines(width))
+    display.enter(0, "rounding")
+    assert "37 %" in display.lines(80)[1]  # of the same fit
+    display.enter(0, "coding")
+    assert "%" not in display.lines(80)[1]
+    for position in range(2, 9):
+        display.begin(position, f"{position}.png")
+    assert len(display.lines(80)) == 3  # of five lines, one is the shell's and one is spare
+    display.end(0)
+    assert display.lines(80)[0].startswith("1 of 12 files")
+
+
+def test_encoding_and_decoding_show_their_stages(monkeypatch):
+    told = []
+    monkeypatch.setattr(report.Display, "enter", lambda self, at, stage: told.append(stage))
+    run_on_terminal(monkeypatch, "decode", GOLDEN / "latent.safetensors", "-o", "a.png")
+    assert told == ["decoding", "rendering"]
+    told.clear()
+    photo().save("b.png")
+    run_on_terminal(monkeypatch, "encode", "b.png", "-e", "1", "-o", "c")
+    assert told == ["transform", "coding"]
+    told.clear()
+    run_on_terminal(monkeypatch, "encode", "b.png", "--field", "siren", "--steps", "40")
+    assert list(dict.fromkeys(told)) == ["fitting", "rounding", "coding"]
+
+
+def run_on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    """Run the command line as on a terminal."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        stream = io.StringIO()
+        stream.isatty = lambda: True
+        patch.setattr(sys, "stderr", stream)
+        with pytest.raises(SystemExit) as ended:
+            app([str(argument) for argument in arguments])
+    assert not ended.value.code, stream.getvalue()
 
 
 # --- completion ----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from ..jobs.files import (
 from ..jobs.parallelism import ONE_AT_A_TIME, Parallelism
 from ..jobs.phrases import printable
 from ..jobs.pool import Failed, Task, WorkerLost
-from ..jobs.tasks import FitBegins, FitProgress, Product, SelectionMap, Work
+from ..jobs.tasks import FitBegins, FitProgress, Product, SelectionMap, Stage, Work
 from .errors import explain
 from .report import Display, Reporter
 
@@ -176,7 +176,7 @@ class _Runner:
         self._end(position, {"skipped": True})
 
     def hear(
-        self, position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost
+        self, position: int, event: FitBegins | Stage | FitProgress | SelectionMap | WorkerLost
     ) -> None:
         """Show an event of a job while it is worked on, or keep its map."""
         job = self._jobs[position]
@@ -188,8 +188,9 @@ class _Runner:
             self.output.say(position, partial(self._report.say, message))
         elif isinstance(event, FitBegins):
             self.output.say(position, partial(self._report.detail, event.line))
+        elif isinstance(event, Stage):
             if self._display is not None:
-                self._display.update(position, 0.0, "fitting")
+                self._display.enter(position, event.name)
         elif self._display is not None:
             self._display.update(position, event.fraction, event.figures)
 

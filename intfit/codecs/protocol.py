@@ -95,7 +95,8 @@ class WrapTeacher(Protocol):
 class Hooks:
     """Functions that are called while an input is encoded.
 
-    ``fit_begins`` is called before every fit, ``progress`` now and then in it. ``wrap_teacher``
+    ``fit_begins`` is called before every fit, ``progress`` now and then in it, ``stage`` with the
+    name of what is done from then on (``transform``, ``fitting``, ``coding``). ``wrap_teacher``
     returns the teacher to use in place of the one it is given; its ``places`` ``[n]`` are the
     indices of the examples in the signal, None where they are all samples in order.
     """
@@ -103,6 +104,12 @@ class Hooks:
     fit_begins: Callable[[Prepared], None] | None = None
     progress: "Callable[[Progress], None] | None" = None
     wrap_teacher: "WrapTeacher | None" = None
+    stage: Callable[[str], None] | None = None
+
+    def enter(self, stage: str) -> None:
+        """Tell whoever listens what is done from now on."""
+        if self.stage is not None:
+            self.stage(stage)
 
 
 class Codec(Protocol):

@@ -80,13 +80,18 @@ def describe_plan(prepared: "Prepared") -> str:
     return f"  {prepared.kind}, {prepared.signal.n} examples; {field}"
 
 
-def describe_progress(progress: "Progress", metric: str) -> str:
-    """The progress of a fit whose distortion is in ``metric``: time, speed, distortion, ratio."""
+def describe_progress(progress: "Progress", metric: str) -> tuple[str, ...]:
+    """Figures of a fit whose distortion is in ``metric``, from the most important to the least.
+
+    Distortion, time left, speed, and the teacher's ratio.
+    """
     left = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
     rate = progress.step / max(progress.seconds, 1e-9)
     return (
-        f"{format_clock(progress.seconds)} <{format_clock(left)} {rate:.0f} steps/s "
-        f"{format_metric(metric, progress.distortion)} ratio {progress.ratio:.2f}"
+        format_metric(metric, progress.distortion),
+        f"{format_clock(left)} left",
+        f"{rate:.0f} steps/s",
+        f"ratio {progress.ratio:.2f}",
     )
 
 
