@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 from conftest import photo, tone
 
 import intfit as library
 from intfit.cli import app, report
+from intfit.jobs import forecast
 from intfit.training import loop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,6 +109,33 @@ def test_info_is_in_plain_words_and_counts_weights_apart_from_latents(intfit):
         assert words in page, words
     made = library.encode(tone(), library.Settings(effort=1), rate=8000)
     assert made.parameters == 0
+
+
+# --- forecasts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [("-e", "1"), ("--field", "siren", "--steps", "60")])
+def test_a_dry_run_forecasts_bytes_and_time(intfit, options, monkeypatch):
+    photo(200, 160).save("a.png")
+    soundfile.write("b.wav", tone(seconds=2), 8000)
+    monkeypatch.setattr(forecast, "PART_PIXELS", 100**2)
+    monkeypatch.setattr(forecast, "PART_SAMPLES", 8000)
+    told = intfit("encode", "a.png", "b.wav", *options, "--dry-run", "--json")
+    assert told.code == 0, told.err
+    assert "in about" in told.err
+    assert not list(Path().glob("*.safetensors"))
+    made = intfit("encode", "a.png", "b.wav", *options, "--json")
+    for before, after in zip(told.out.splitlines(), made.out.splitlines(), strict=True):
+        foretold, found = json.loads(before), json.loads(after)
+        assert 0.25 < foretold["bytes_out"] / found["bytes_out"] < 4
+        assert foretold["seconds"] > 0
+
+
+def test_what_a_search_will_take_is_not_known(intfit, picture):
+    run = intfit("encode", picture, "--field", "siren", "--target-psnr", "30", "--dry-run")
+    assert "bytes as the goal needs" in run.err
+    run = intfit("encode", picture, "--target-size", "900", "--dry-run")
+    assert "about 900 B" in run.err
 
 
 # --- messages ------------------------------------------------------------------------------------

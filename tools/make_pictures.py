@@ -53,7 +53,8 @@ def on_terminal(arguments: list[str], folder: Path) -> list[str]:
     others = [frame for frame in frames if "steps/s" not in frame and "photo.png \x1b" not in frame]
     kept = [re.sub(r"\x1b\[\??[\d;]*[A-Zhl]", "", line) for line in others]
     kept = [line for line in kept if Text.from_ansi(line).plain.strip()]
-    kept = [line for line in kept if not re.search("reading|fitting", line)]
+    stage = "(reading|transform|fitting|rounding|coding|decoding|rendering) [0-9]+:"
+    kept = [line for line in kept if not re.search(stage, line)]
     return progress[len(progress) * 2 // 3 :][:1] + kept
 
 

@@ -81,7 +81,12 @@ def encode(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, option("--dry-run", panel=OUTPUT, text="Say what would be done; write nothing.")
+        bool,
+        option(
+            "--dry-run",
+            panel=OUTPUT,
+            text="Say what would be done, and forecast bytes and time; write nothing.",
+        ),
     ] = False,
     kind: Annotated[
         options.Kind | None,

@@ -80,6 +80,14 @@ def describe_plan(prepared: "Prepared") -> str:
     return f"  {prepared.kind}, {prepared.signal.n} examples; {field}"
 
 
+def describe_forecast(size: int | None, seconds: float | None) -> str:
+    """About what a file will take; None where that is not known."""
+    taken = "bytes as the goal needs" if size is None else f"about {format_size(size)}"
+    if seconds is None:
+        return f"{taken}, in as long as a search takes"
+    return f"{taken}, in about {format_duration(seconds)}"
+
+
 def describe_progress(progress: "Progress", metric: str) -> tuple[str, ...]:
     """Figures of a fit whose distortion is in ``metric``, from the most important to the least.
 

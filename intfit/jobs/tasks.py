@@ -93,13 +93,14 @@ def encode(
 ) -> Product:
     """Encode a medium; ``suffix`` is the input's, ``maps`` asks for maps of the selection.
 
-    A dry run (``dry_run``) only says what would be done.
+    A dry run (``dry_run``) only says what would be done, and forecasts its bytes and seconds.
 
     Raises:
         IntfitError: as `api.encode`.
     """
     from .. import api
-    from .phrases import describe_plan, describe_progress
+    from .forecast import forecast
+    from .phrases import describe_forecast, describe_plan, describe_progress
 
     if dry_run:
         prepared = api.prepare(data, settings, suffix=suffix, kind=kind)
@@ -109,7 +110,13 @@ def encode(
             "parameters": prepared.config.count_weights(),
             "device": prepared.device,
         }
-        return Product(None, values, plan=describe_plan(prepared))
+        found = forecast(prepared)
+        values |= {
+            "bytes_out": found.size,
+            "seconds": found.seconds and round(found.seconds, 3),
+        }
+        plan = f"{describe_plan(prepared)}\n  {describe_forecast(found.size, found.seconds)}"
+        return Product(None, values, plan=plan)
     metric, rounds = "", settings.profile == "packed"
 
     def fit_begins(prepared: "Prepared") -> None:
