@@ -16,6 +16,7 @@ from conftest import photo, tone
 
 import intfit as library
 from intfit.cli import app, report
+from intfit.cli.bench import tables
 from intfit.jobs import forecast
 from intfit.training import loop
 
@@ -265,3 +266,20 @@ def test_the_shell_completes_commands_options_and_choices_and_leaves_files_to_it
         check=False,
     ).stdout  # fmt: skip
     assert "complete -o default -F _intfit_completion intfit" in shown
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def test_tables_of_benches_are_in_columns_or_in_markdown(capsys, intfit, picture):
+    rows = [["teacher", "dB"], ["a|b", "9.5"], ["uniform", "31.25"]]
+    tables.print_table(rows)
+    assert capsys.readouterr().out == "  teacher     dB\n  a|b        9.5\n  uniform  31.25\n"
+    run = intfit("bench", "teachers", picture, "--teachers", "uniform", "--steps", "5", "--width",
+                 "8", "--depth", "2", "--markdown")  # fmt: skip
+    assert run.code == 0, run.err
+    head, line, row = run.out.strip().splitlines()[-3:]
+    assert head.startswith("| teacher | PSNR, dB | steps |")
+    assert line == "|---|" + "---:|" * (head.count("|") - 2)
+    assert row.startswith("| uniform |")
+    assert row.count("|") == head.count("|")
