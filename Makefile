@@ -20,12 +20,18 @@ $(TOOLS): $(READY)
 
 demo: $(READY)
 	@mkdir -p demo
-	$(BIN)/intfit encode samples/photo.png -o demo/photo.png.safetensors --force
-	$(BIN)/intfit decode demo/photo.png.safetensors -o demo/photo.2x.png --scale 2 --force
-	$(BIN)/intfit info demo/photo.png.safetensors
+	$(BIN)/intfit encode samples/photo.png -e 3 -o demo/photo.safetensors --force
+	$(BIN)/intfit encode samples/photo.png --field siren -e 2 -o demo/siren.safetensors --force
+	$(BIN)/intfit encode samples/music.wav -o demo/music.safetensors --force
+	$(BIN)/intfit encode samples/shape.obj -e 1 -o demo/shape.safetensors --force
+	$(BIN)/intfit decode demo/photo.safetensors --scale 2 -o demo/photo.2x.png --force
+	$(BIN)/intfit view demo/photo.safetensors --against samples/photo.png \
+	  demo/siren.safetensors --against samples/photo.png \
+	  demo/music.safetensors --against samples/music.wav \
+	  demo/shape.safetensors --against samples/shape.obj -o demo/index.html --force
 	@echo
-	@echo "samples/photo.png is now a network in demo/photo.png.safetensors,"
-	@echo "and that network, rendered at twice the size, is demo/photo.2x.png"
+	@echo "A picture, a sound and a surface became four small files in demo/."
+	@echo "Open demo/index.html in a browser: it shows each beside its original."
 
 test: $(TOOLS)
 	$(BIN)/python -m pytest -n auto

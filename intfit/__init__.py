@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from .field import Field
     from .inspection import info
     from .settings import Settings
+    from .sound import open_audio
 
 __version__ = "0.1.0"
 __all__ = [
     "Decoded", "Encoded", "Field", "Hooks", "IntfitError", "Settings", "__version__", "decode",
-    "encode", "export", "info", "load", "verify",
+    "encode", "export", "info", "load", "open_audio", "verify",
 ]  # fmt: skip
 
 #: Where each name comes from. It is imported on first use: `import intfit` takes no time, and
@@ -33,6 +34,7 @@ _MODULES = dict.fromkeys(
     "IntfitError": "errors",
     "Settings": "settings",
     "info": "inspection",
+    "open_audio": "sound",
 }
 
 

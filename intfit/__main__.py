@@ -15,11 +15,12 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     interrupts = sys.modules.get(f"{__package__}.interrupts")
+    done = "".join(f": {text}" for text in interrupts.done) if interrupts is not None else ""
     if interrupts is not None and (number := interrupts.TerminatedError.number) is not None:
-        print("intfit: terminated", file=sys.stderr)
+        print(f"intfit: terminated{done}", file=sys.stderr)
         interrupts.die_of(number)
     if code == 130:
-        print("intfit: interrupted", file=sys.stderr)
+        print(f"intfit: interrupted{done}", file=sys.stderr)
     sys.exit(_flush() or code)  # type: ignore[arg-type]
 
 

@@ -47,9 +47,10 @@ class Encoded:
 
     ``samples`` counts pixels, samples of each channel, or faces, which take ``raw_size`` bytes
     uncompressed; ``rate`` is in the unit that ``rate_name`` names (``bpp``, ``kbps``,
-    ``bytes_per_1000_faces``). ``network`` describes the field and its training. ``distortion`` is
-    in dB or, for ``iou``, a share; ``reached`` is the value in the goal's metric where there is a
-    goal; ``seconds`` are those of the fit, or of all fits of a search.
+    ``bytes_per_1000_faces``). ``parameters`` counts the weights and biases that were fitted.
+    ``network`` describes the field and its training. ``distortion`` is in dB or, for ``iou``, a
+    share; ``reached`` is the value in the goal's metric where there is a goal; ``seconds`` are
+    those of the fit, or of all fits of a search.
     """
 
     data: bytes
@@ -136,7 +137,7 @@ def encode(
         raw_size=module.raw_size(signal.facts),
         rate_name=rate_name,
         rate=rate_reached,
-        parameters=encoding.config.count(),
+        parameters=encoding.config.count_weights(),
         network=encoding.network,
         metric=signal.metric,
         distortion=encoding.distortion,

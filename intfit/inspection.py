@@ -14,7 +14,8 @@ def info(file: File, *, sizes: bool = False) -> dict[str, Any]:
     """What is in a file, as ``intfit info --json`` says it; reads the header only.
 
     ``bytes``; ``kind`` and ``facts`` of the medium; ``field`` (its kind and architecture), ``fit``
-    (distortion, steps, teacher, seed), number of ``parameters``, ``network`` in a phrase;
+    (distortion, steps, teacher, seed), ``parameters`` (weights
+    and biases of the networks fitted to it) and ``latents``, counted; ``network`` in a phrase;
     ``profile`` (``packed``, ``open``) and ``types`` of the tensors. With ``sizes``, for which all
     of the file is read, also the bytes that each part takes, under that name.
 
@@ -35,7 +36,8 @@ def info(file: File, *, sizes: bool = False) -> dict[str, Any]:
         "facts": header.facts,
         "field": {"kind": header.field, **header.network},
         "fit": header.fit,
-        "parameters": config.count(),
+        "parameters": config.count_weights(),
+        "latents": config.count() if header.field == "latent" else 0,
         "network": config.describe(),
         "profile": "packed" if layout.packed else "open",
         "types": sorted({dtype for dtype, *_ in layout.tensors.values()}),

@@ -20,6 +20,15 @@ class TerminatedError(KeyboardInterrupt):
     number: int | None = None
 
 
+#: What had been done when the program was interrupted, in words.
+done: list[str] = []
+
+
+def note_interruption(text: str) -> None:
+    """Keep what had been done, for the message with which the program ends."""
+    done[:] = [text]
+
+
 def raise_on_termination() -> None:
     """Have SIGTERM and SIGHUP raise :class:`TerminatedError`, as SIGINT raises KeyboardInterrupt.
 

@@ -260,7 +260,7 @@ def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, mon
 
 
 def test_info_reads_headers_and_verify_measures(intfit, encoded):
-    assert "48 x 32, mode RGB" in intfit("info", encoded).out
+    assert "48 x 32 pixels, mode RGB" in intfit("info", encoded).out
     told = lines(intfit("info", encoded, "--json").out)[0]
     assert tuple(told) == INFO_KEYS
     measured = lines(intfit("verify", encoded, "--against", "photo.png", "--json").out)[0]
@@ -339,7 +339,7 @@ def on_terminal(monkeypatch) -> Callable[..., str]:
 
     def show_at_once(self: Display, *what: object) -> None:  # not when a thread gets its turn
         show(self, *what)
-        self._live.refresh()
+        self.refresh()
 
     monkeypatch.setattr(Display, "update", show_at_once)
 
@@ -357,7 +357,7 @@ def on_terminal(monkeypatch) -> Callable[..., str]:
 def test_progress_is_shown_on_a_terminal_only(intfit, picture, on_terminal):
     seen = on_terminal("encode", picture, *FAST)
     assert "steps/s" in seen
-    assert re.search(r"ratio 0\.\d\d", seen)
+    assert re.search(r"(fitting|rounding) 0:\d\d  [━─]+ +\d+ %  -?\d+\.\d dB  0:\d\d left", seen)
     assert "steps/s" not in intfit("encode", picture, *FAST, "-f", env={"FORCE_COLOR": "1"}).err
     assert on_terminal("encode", picture, *FAST, "-f", "--quiet") == ""
 

@@ -121,7 +121,7 @@ def test_the_command_line_reference_is_what_the_help_says():
     assert written == now, "run python tools/make_reference.py"
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info", "verify", "export"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "verify", "test", "export"])
 def test_json_keys_are_documented(command, intfit):
     more = ("--against", "nothing.png") if command == "verify" else ()
     keys = json.loads(intfit(command, "nothing.safetensors", *more, "--json").out)

@@ -1,8 +1,8 @@
 """Make the README's pictures from real runs: python tools/make_pictures.py
 
 docs/terminal.svg: the commands of the quick start on a terminal of 80 columns, exported by Rich.
-docs/sample.png: samples/photo.png, the same decoded at native size, and a part of it at 4x beside
-the same part enlarged by bicubic interpolation.
+docs/sample.png: samples/photo.png, and what is left of it in equally many bytes of JPEG, WebP and
+intfit.
 """
 
 import io
@@ -14,13 +14,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.text import Text
+
+import intfit
+from intfit import metrics
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SAMPLES = DOCS.parent / "samples"
 COLUMNS = 88
+#: The bytes of each file in sample.png; the height of a label, and the space between tiles.
+BYTES, LABEL, GAP = 5500, 26, 8
 
 
 def on_terminal(arguments: list[str], folder: Path) -> list[str]:
@@ -47,7 +53,8 @@ def on_terminal(arguments: list[str], folder: Path) -> list[str]:
     others = [frame for frame in frames if "steps/s" not in frame and "photo.png \x1b" not in frame]
     kept = [re.sub(r"\x1b\[\??[\d;]*[A-Zhl]", "", line) for line in others]
     kept = [line for line in kept if Text.from_ansi(line).plain.strip()]
-    kept = [line for line in kept if not re.search("reading|fitting", line)]
+    stage = "(reading|transform|fitting|rounding|coding|decoding|rendering) [0-9]+:"
+    kept = [line for line in kept if not re.search(stage, line)]
     return progress[len(progress) * 2 // 3 :][:1] + kept
 
 
@@ -67,28 +74,54 @@ def terminal(folder: Path) -> None:
     console.save_svg(str(DOCS / "terminal.svg"), title="intfit")
 
 
+def within(image: Image.Image, name: str, most: int, **options: object) -> bytes:
+    """The file of the best quality of a format of Pillow's that has ``most`` bytes at most."""
+    best = b""
+    low, high = 0, 100
+    while low <= high:
+        quality = (low + high) // 2
+        buffer = io.BytesIO()
+        image.save(buffer, name, quality=quality, **options)
+        if len(buffer.getvalue()) <= most:
+            best, low = buffer.getvalue(), quality + 1
+        else:
+            high = quality - 1
+    return best
+
+
+def labelled(image: Image.Image, text: str) -> Image.Image:
+    """An image above a line of text."""
+    tile = Image.new("RGB", (image.width, image.height + LABEL), "white")
+    tile.paste(image)
+    ImageDraw.Draw(tile).text((2, image.height + 4), text, "black", ImageFont.load_default(15))
+    return tile
+
+
 def sample(folder: Path) -> None:
     """Write sample.png."""
     with Image.open(SAMPLES / "photo.png") as image:
         original = image.convert("RGB")
-    subprocess.run(
-        [sys.executable, "-m", "intfit", "decode", "photo.png.safetensors", "--quiet"],
-        cwd=folder,
-        check=True,
-    )
-    with Image.open(folder / "photo.decoded.png") as image:
-        decoded = image.convert("RGB")
-    with Image.open(folder / "big.png") as image:
-        large = image.convert("RGB")
-    width, height = original.size
-    box = (width // 4, 0, width // 2, height // 4)
-    part = original.crop(box).resize((width, height), Image.Resampling.BICUBIC)
-    ours = large.crop(tuple(4 * edge for edge in box))
-    sheet = Image.new("RGB", (2 * width + 8, 2 * height + 8), "white")
-    places = [(0, 0), (width + 8, 0), (0, height + 8), (width + 8, height + 8)]
-    for tile, place in zip((original, decoded, part, ours), places, strict=True):
-        sheet.paste(tile, place)
-    sheet.save(DOCS / "sample.png")
+    command = [sys.executable, "-m", "intfit", "encode", "photo.png", "--target-size", str(BYTES)]
+    subprocess.run([*command, "-o", "small.safetensors", "--quiet"], cwd=folder, check=True)
+    ours = (folder / "small.safetensors").read_bytes()
+    files = {
+        "JPEG": within(original, "JPEG", len(ours), optimize=True, progressive=True),
+        "WebP": within(original, "WEBP", len(ours), method=6),
+        "intfit": ours,
+    }
+    size = (SAMPLES / "photo.png").stat().st_size
+    tiles = [labelled(original, f"original: PNG, {size / 1000:.0f} kB")]
+    for name, data in files.items():
+        png = intfit.decode(data, suffix=".png").data if name == "intfit" else data
+        with Image.open(io.BytesIO(png)) as image:
+            decoded = image.convert("RGB")
+        psnr = metrics.psnr(np.asarray(original), np.asarray(decoded), peak=255)
+        tiles.append(labelled(decoded, f"{name}: {len(data) / 1000:.1f} kB, {psnr:.1f} dB"))
+    width, height = tiles[0].size
+    sheet = Image.new("RGB", (2 * width + GAP, 2 * height + GAP), "white")
+    for number, tile in enumerate(tiles):
+        sheet.paste(tile, (number % 2 * (width + GAP), number // 2 * (height + GAP)))
+    sheet.save(DOCS / "sample.png", optimize=True)
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from intfit.cli import app
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 COMMANDS = (
-    "", "encode", "fit", "decode", "info", "verify", "export", "bench", "bench teachers",
-    "bench paper", "bench speed", "bench rd",
+    "", "encode", "fit", "decode", "info", "verify", "test", "view", "export", "bench",
+    "bench teachers", "bench paper", "bench speed", "bench rd",
 )  # fmt: skip
 INTRODUCTION = """\
 # Command line

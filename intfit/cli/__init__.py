@@ -11,7 +11,9 @@ from .encode import encode
 from .export import export
 from .fit import fit
 from .inspect import info, verify
+from .integrity import check
 from .options import Sectioned
+from .view import view
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -20,8 +22,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 app.add_typer(bench, name="bench")
-for command in (encode, fit, decode, info, verify, export):
-    app.command(cls=Sectioned, no_args_is_help=True)(command)
+for command in (encode, fit, decode, info, verify, check, view, export):
+    name = "test" if command is check else command.__name__
+    app.command(name, cls=Sectioned, no_args_is_help=True)(command)
 
 
 def show_version(wanted: bool) -> None:

@@ -179,21 +179,23 @@ def decode(
             )
             report.notes(line["notes"])
 
-        run(
-            jobs,
-            partial(
-                tasks.decode,
-                asked=asked,
+        with report.progress(show=True, total=len(jobs), several=parallelism.several) as display:
+            run(
+                jobs,
+                partial(
+                    tasks.decode,
+                    asked=asked,
+                    device=device,
+                    threads=parallelism.threads,
+                    limit=limit,
+                ),
+                RunOptions(report, DECODED_KEYS, force, keep_going, skip_existing, debug),
+                suffix=lambda job: suffix or (job.target.suffix if job.target else ""),
+                summarise=summarise,
+                parallelism=parallelism,
                 device=device,
-                threads=parallelism.threads,
-                limit=limit,
-            ),
-            RunOptions(report, DECODED_KEYS, force, keep_going, skip_existing, debug),
-            suffix=lambda job: suffix or (job.target.suffix if job.target else ""),
-            summarise=summarise,
-            parallelism=parallelism,
-            device=device,
-        )
+                display=display,
+            )
 
 
 def choose_native_suffix(source: Path) -> str:

@@ -9,7 +9,15 @@ import typer
 
 from ..errors import UsageError
 from ..jobs import tasks
-from ..jobs.files import Job, encoded_name, place_output, refuse_collisions, write_output
+from ..jobs.files import (
+    MEDIA_SUFFIXES,
+    Job,
+    encoded_name,
+    expand_folders,
+    place_output,
+    refuse_collisions,
+    write_output,
+)
 from ..jobs.parallelism import Parallelism
 from ..jobs.phrases import printable
 from ..jobs.tasks import Product, SelectionMap
@@ -35,6 +43,19 @@ def encode(
     output: options.Output = None,
     output_dir: options.OutputDir = None,
     files_from: options.FilesFrom = None,
+    recursive: Annotated[
+        bool,
+        option("-r", "--recursive", panel=OUTPUT, text="Of a folder, take the files in it."),
+    ] = False,
+    include: Annotated[
+        list[str] | None,
+        option(
+            "--include",
+            panel=OUTPUT,
+            text="With -r: files of such names only, '*.png'; may be given several times.",
+            metavar="PATTERN",
+        ),
+    ] = None,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
     keep_going: options.KeepGoing = True,
@@ -60,7 +81,12 @@ def encode(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, option("--dry-run", panel=OUTPUT, text="Say what would be done; write nothing.")
+        bool,
+        option(
+            "--dry-run",
+            panel=OUTPUT,
+            text="Say what would be done, and forecast bytes and time; write nothing.",
+        ),
     ] = False,
     kind: Annotated[
         options.Kind | None,
@@ -214,6 +240,7 @@ def encode(
       intfit encode photo.png                    -> photo.png.safetensors
       intfit encode *.wav --output-dir out/ --json
       intfit encode *.png --jobs auto            a file a core at once
+      intfit encode -r photos/ --include '*.jpg' --output-dir out/
       find . -name '*.obj' | intfit encode --files-from - --effort 3
       intfit encode photo.png -q 70              better, bigger
       intfit encode photo.png --target-size 20kB
@@ -240,6 +267,9 @@ def encode(
         check_settings(settings)
         if save_selection and searches_size(settings):
             raise UsageError("--save-selection is for one fit, not a search: give --width or -q")
+        if include and not recursive:
+            raise UsageError("--include is for the files in folders: give --recursive, too")
+        check_output_name(output)
         jobs = plan_jobs(
             files or [],
             files_from,
@@ -248,6 +278,7 @@ def encode(
             renamed=encoded_name,
             as_json=as_json,
             dry_run=dry_run,
+            expand=partial(expand_folders, patterns=include or ()) if recursive else None,
         )
         maps = [make_map_job(job, save_selection) for job in jobs] if save_selection else []
         refuse_collisions(maps)
@@ -284,6 +315,16 @@ def encode(
                 display=display,
                 keep_map=keep_map,
             )
+
+
+def check_output_name(output: str | None) -> None:
+    """Raise UsageError where an output has the name of a medium, which encode does not write."""
+    suffix = Path(output or "").suffix
+    if suffix.lower() in MEDIA_SUFFIXES:
+        raise UsageError(
+            f"encode writes safetensors, and {output!r} is named like a medium: "
+            f"-o {output}.safetensors; 'intfit decode' then makes a {suffix} of it"
+        )
 
 
 def parse_size(text: str) -> int:

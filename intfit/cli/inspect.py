@@ -5,12 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from ..coding.header import KINDS
 from ..errors import IntfitError, UsageError
 from ..inspection import info as describe_file
 from ..jobs.files import Job, read_input
-from ..jobs.phrases import METRICS, format_metric, format_size, printable
-from ..metrics.perceptual import list_missing
+from ..jobs.phrases import (
+    METRICS,
+    describe_medium,
+    describe_quality,
+    describe_rate,
+    describe_teacher,
+    format_metric,
+    format_size,
+    printable,
+)
 from . import options
 from .errors import explain, report_errors
 from .options import MESSAGES, option
@@ -26,6 +33,7 @@ INFO_KEYS = (
     "field",
     "fit",
     "parameters",
+    "latents",
     "network",
     "profile",
     "types",
@@ -35,20 +43,6 @@ INFO_KEYS = (
 
 VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed", "missing")
 """The keys of `verify --json`: every metric, null where it is not one of the medium."""
-
-
-def describe_facts(facts: dict[str, Any], kind: str) -> str:
-    """A medium's facts in a phrase."""
-    get = facts.get
-    if kind == "image":
-        return f"{get('width')} x {get('height')}, mode {get('mode')}"
-    if kind == "audio":
-        return (
-            f"{get('frames')} samples of {get('channels')} channel(s) at {get('sample_rate')} Hz, "
-            f"{get('subtype')}"
-        )
-    near = f", mean distance {get('mean_distance')} %" if get("mean_distance") is not None else ""
-    return f"from {get('faces')} faces, {get('vertices')} vertices{near}"
 
 
 def info(
@@ -89,27 +83,38 @@ def info(
 
 def format_page(line: dict[str, Any]) -> str:
     """The text that `info` prints of one file, from the values of its JSON line."""
-    fit, reached = line["fit"], line["fit"].get("distortion")
-    quality = "unknown distortion"
-    if isinstance(reached, int | float):
-        quality = format_metric(KINDS[line["kind"]].metric, reached)
-    taken = 8 * line["bytes"] / line["parameters"]
-    count = f"{line['parameters']}, {line['profile']} as {', '.join(line['types'])}"
-    if line["field"]["kind"] == "latent":
-        count += f", in steps of index {line['field'].get('step')}"
+    kind, facts, fit = line["kind"], line["facts"], line["fit"]
+    text = [f"{printable(line['input'])}  {format_size(line['bytes'])}"]
     rows = {
-        line["kind"]: describe_facts(line["facts"], line["kind"]),
-        "field": line["network"],
-        "weights" if line["field"]["kind"] == "siren" else "latents": f"{count}: {taken:.3g} bits "
-        "each, all told",
-        "fit": f"{quality}, {fit.get('steps')} steps, teacher {fit.get('teacher')}, "
-        f"seed {fit.get('seed')}",
+        kind: describe_medium(kind, facts),
+        "rate": describe_rate(kind, facts, line["bytes"]),
+        "quality": describe_quality(kind, fit),
+        "field": _describe_field(line),
+        "teacher": describe_teacher(fit),
+        "profile": _describe_profile(line),
     }
     if line["sizes"] is not None:
-        rows["sizes"] = ", ".join(f"{name} {taken:g}" for name, taken in line["sizes"].items())
-    text = [f"{printable(line['input'])}  {format_size(line['bytes'])}"]
+        rows["parts"] = ", ".join(f"{name} {taken:g} B" for name, taken in line["sizes"].items())
     text += [f"  {name:8} {printable(row)}" for name, row in rows.items()]
     return "\n".join(text)
+
+
+def _describe_field(line: dict[str, Any]) -> str:
+    """The field and its numbers of weights and latents in words."""
+    counts = []
+    if line["latents"]:
+        counts.append(f"{line['latents']} latents in steps of index {line['field'].get('step')}")
+    if line["parameters"]:
+        counts.append(f"{line['parameters']} weights")
+    bits = 8 * line["bytes"] / max(1, line["latents"] or line["parameters"])
+    return f"{line['network']}: {', '.join(counts)}, {bits:.3g} bits each, all told"
+
+
+def _describe_profile(line: dict[str, Any]) -> str:
+    """What other programs can read of a file."""
+    if line["profile"] == "packed":
+        return "packed: small, and for intfit alone ('intfit export' opens it)"
+    return f"open: named {', '.join(line['types'])} tensors, for any safetensors reader"
 
 
 def make_bound_option(metric: str, *, lowest: bool) -> Any:
@@ -199,6 +204,8 @@ def verify(
     failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
     if not as_json:
         print("  ".join(format_metric(metric, number) for metric, number in distortions.items()))
+    from ..metrics.perceptual import list_missing
+
     if missing := list_missing(distortions):
         names = " and ".join(METRICS[metric][0] for metric in missing)
         report.say(f"note: {names}: pip install 'intfit[bench]'")
@@ -237,6 +244,8 @@ def measure_distortions(
         if metric not in medium(loaded.kind).METRICS:
             name = METRICS[metric][0]
             raise UsageError(f"a limit on the {name} was given, but the file holds {loaded.kind}")
+    from ..metrics.perceptual import list_missing
+
     if missing := list_missing(given):
         name = METRICS[missing[0]][0]
         raise UsageError(f"a limit on the {name} was given: it needs pip install 'intfit[bench]'")

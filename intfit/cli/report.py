@@ -6,8 +6,9 @@ Messages and progress go to standard error; standard output carries only data.
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ..jobs.phrases import (
@@ -21,6 +22,10 @@ from ..jobs.phrases import (
 
 #: The most characters of a name in the progress display.
 NAME_WIDTH = 24
+#: The fewest and the most columns of a bar; how many figures are more important than a bar.
+SHORTEST_BAR, LONGEST_BAR, BEFORE_BAR = 6, 40, 2
+#: What stands for a display's other characters where there is only ASCII.
+IN_ASCII = str.maketrans("━─…", "#-~")
 #: The most characters of a message.
 LONGEST_MESSAGE = 350
 
@@ -103,71 +108,123 @@ class Reporter:
             yield None
             return
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
+        from rich.live import Live
 
         console = Console(stderr=True)
         if console.is_dumb_terminal:
             yield None
             return
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[figures]}", markup=False),
-        )
-        with RichProgress(*columns, console=console, transient=True, expand=True) as live:
+        plain = not (console.encoding or "").lower().startswith("utf")
+        display = Display(total=total, several=several, height=lambda: console.height, plain=plain)
+        with Live(display, console=console, transient=True, refresh_per_second=5) as live:
             self._live = live
+            display.refresh = live.refresh
             try:
-                most = console.height - 2
-                yield Display(live, total=total, several=several, most=most)
+                yield display
             finally:
                 self._live = None
 
 
-class Display:
-    """A line for each file that is being worked on, redrawn a few times a second.
+@dataclass
+class Row:
+    """What is shown of a file that is worked on: ``began`` is when its ``stage`` did."""
 
-    Where ``several`` files may be worked on at once, a line above them counts all ``total`` files.
-    There are never more lines than ``most``: further files are shown once others have ended.
+    name: str
+    began: float
+    stage: str = "reading"
+    fraction: float | None = None
+    figures: tuple[str, ...] = ()
+
+
+class Display:
+    """A line for each file that is being worked on: its stage, a clock, and figures that fit.
+
+    It is drawn some times a second, whatever is told of the files meanwhile, at the width that the
+    terminal has then. Where ``several`` files may be worked on at once, a line above them counts
+    all ``total`` files. There are never more lines than the terminal's ``height`` has room for:
+    further files are shown once others have ended. A ``plain`` terminal has no characters beyond
+    ASCII.
     """
 
-    def __init__(self, live: Any, *, total: int, several: bool, most: int) -> None:
-        self._live, self._total, self._most = live, total, max(1, most - several)
-        self._rows: dict[int, Any] = {}
-        self._all = live.add_task("", total=total, figures="") if several else None
+    def __init__(
+        self, *, total: int, several: bool, height: Callable[[], int], plain: bool = False
+    ) -> None:
+        self._total, self._several, self._height, self._plain = total, several, height, plain
+        self._rows: dict[int, Row] = {}
         self._start, self._ended = time.monotonic(), 0
-        self._update_count()
-
-    def _update_count(self) -> None:
-        if self._all is not None:
-            elapsed = format_clock(time.monotonic() - self._start)
-            count = f"{self._ended} of {self._total} files"
-            self._live.update(self._all, completed=self._ended, description=count, figures=elapsed)
-
-    def _update_visibility(self) -> None:
-        for place, row in enumerate(self._rows.values()):
-            self._live.update(row, visible=place < self._most)
+        self.refresh: Callable[[], None] = lambda: None
 
     def begin(self, position: int, name: str) -> None:
         """Add a line for a file: the one at ``position`` among the inputs, counted from 0."""
-        name = printable(name)
-        if len(name) > NAME_WIDTH:
-            name = "…" + name[1 - NAME_WIDTH :]
         count = f"{position + 1}/{self._total} " if self._total > 1 else ""
-        row = self._live.add_task(f"{count}{name}", total=None, figures="reading")
-        self._rows[position] = row
-        self._update_visibility()
+        self._rows[position] = Row(count + printable(name), time.monotonic())
 
-    def update(self, position: int, fraction: float, figures: str) -> None:
-        """Show how far a file has got: ``fraction`` in [0, 1], and its figures."""
+    def enter(self, position: int, stage: str) -> None:
+        """Name what is done of a file from now on."""
         row = self._rows[position]
-        self._live.update(row, total=1.0, completed=fraction, figures=figures)
-        self._update_count()
+        if row.stage != stage:
+            row.stage, row.began = stage, time.monotonic()
+            if stage == "fitting":
+                row.fraction, row.figures = None, ()
+
+    def update(self, position: int, fraction: float, figures: tuple[str, ...]) -> None:
+        """Show how far a fit has got: ``fraction`` in [0, 1], and its figures."""
+        row = self._rows[position]
+        row.fraction, row.figures = fraction, figures
 
     def end(self, position: int) -> None:
         """Remove the line of a file that is done or has failed."""
-        if position in self._rows:
-            self._live.remove_task(self._rows.pop(position))
-            self._update_visibility()
+        self._rows.pop(position, None)
         self._ended += 1
-        self._update_count()
+
+    def lines(self, width: int) -> list[str]:
+        """The lines as they are now, each of ``width`` columns at most."""
+        now = time.monotonic()
+        found = []
+        if self._several:
+            done = f"{self._ended} of {self._total} files"
+            found.append(
+                _fit_line(
+                    done, format_clock(now - self._start), self._ended / self._total, (), width
+                )
+            )
+        for row in list(self._rows.values())[: max(1, self._height() - 2 - len(found))]:
+            stage = f"{row.stage} {format_clock(now - row.began)}"
+            fits = row.stage in ("fitting", "rounding")
+            found.append(
+                _fit_line(
+                    row.name, stage, row.fraction if fits else None, row.figures if fits else (),
+                    width,
+                )
+            )  # fmt: skip
+        return found
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        """What Rich draws."""
+        from rich.text import Text
+
+        for line in self.lines(options.max_width):
+            shown = line.translate(IN_ASCII) if self._plain else line
+            yield Text(shown, no_wrap=True, overflow="crop")
+
+
+def _fit_line(
+    name: str, stage: str, fraction: float | None, figures: tuple[str, ...], width: int
+) -> str:
+    """A line of ``width`` columns at most; where it is narrow, the last figures are left out."""
+    room = width - len(stage) - 2
+    shortest = min(len(name), NAME_WIDTH, max(8, room // 3))
+    shown = [] if fraction is None else [f"{100 * fraction:3.0f} %"]
+    for place, figure in enumerate(figures):
+        for_bar = SHORTEST_BAR + 2 if place >= BEFORE_BAR else 0
+        if shortest + for_bar + sum(len(each) + 2 for each in [*shown, figure]) <= room:
+            shown.append(figure)
+    left = room - sum(len(each) + 2 for each in shown)
+    if len(name) > max(shortest, min(left, NAME_WIDTH)):
+        name = "…" + name[1 - max(shortest, min(left, NAME_WIDTH)) :]
+    bar = min(LONGEST_BAR, left - len(name) - 2)
+    parts = [name, stage]
+    if fraction is not None and bar >= SHORTEST_BAR:
+        full = round(bar * fraction)
+        parts.append("━" * full + "─" * (bar - full))
+    return "  ".join(parts + shown)[:width]

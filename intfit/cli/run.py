@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from .. import interrupts
 from ..errors import UsageError
 from ..jobs.files import (
     STREAM,
@@ -27,7 +28,7 @@ from ..jobs.files import (
 from ..jobs.parallelism import ONE_AT_A_TIME, Parallelism
 from ..jobs.phrases import printable
 from ..jobs.pool import Failed, Task, WorkerLost
-from ..jobs.tasks import FitBegins, FitProgress, Product, SelectionMap, Work
+from ..jobs.tasks import FitBegins, FitProgress, Product, SelectionMap, Stage, Work
 from .errors import explain
 from .report import Display, Reporter
 
@@ -110,6 +111,8 @@ def run(
                 runner.finish(position, outcome)
     except KeyboardInterrupt:
         runner.output.flush()
+        if len(jobs) > 1:
+            interrupts.note_interruption(f"{runner.written} of {len(jobs)} written")
         raise
     if runner.exit_code:
         raise typer.Exit(runner.exit_code)
@@ -132,6 +135,8 @@ class _Runner:
         self._display, self._keep_map = display, keep_map
         self.output = OrderedOutput()
         self.exit_code = 0
+        #: Outputs that have been written.
+        self.written = 0
         #: Jobs whose output is there and empty, and so may be overwritten.
         self._empty: set[int] = set()
 
@@ -171,7 +176,7 @@ class _Runner:
         self._end(position, {"skipped": True})
 
     def hear(
-        self, position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost
+        self, position: int, event: FitBegins | Stage | FitProgress | SelectionMap | WorkerLost
     ) -> None:
         """Show an event of a job while it is worked on, or keep its map."""
         job = self._jobs[position]
@@ -183,8 +188,9 @@ class _Runner:
             self.output.say(position, partial(self._report.say, message))
         elif isinstance(event, FitBegins):
             self.output.say(position, partial(self._report.detail, event.line))
+        elif isinstance(event, Stage):
             if self._display is not None:
-                self._display.update(position, 0.0, "fitting")
+                self._display.enter(position, event.name)
         elif self._display is not None:
             self._display.update(position, event.fraction, event.figures)
 
@@ -198,6 +204,7 @@ class _Runner:
             if outcome.data is not None:
                 force = self._options.force or position in self._empty
                 write_output(job, outcome.data, force=force)
+                self.written += 1
         except OutputExistsError as error:
             if self._options.skip_existing:
                 self._skip(position)
@@ -241,16 +248,20 @@ def plan_jobs(
     renamed_apart: Callable[[Path], Path] | None = None,
     as_json: bool,
     dry_run: bool = False,
+    expand: Callable[[Sequence[str]], list[str]] | None = None,
 ) -> list[Job]:
     """A job for each input, with the place where its output goes.
 
     ``renamed`` names an output after its input, and beside it; ``renamed_apart`` those that would
-    collide. In a dry run stdout may be a terminal.
+    collide; ``expand`` puts the files of folders in their places. In a dry run stdout may be a
+    terminal.
 
     Raises:
         UsageError: if the options contradict each other, or two outputs collide.
     """
     names = collect_inputs(files, files_from)
+    if expand is not None:
+        names = expand(names)
     if output is not None and output_dir is not None:
         raise UsageError("-o and --output-dir both say where to write: give one")
     if output is not None and (len(names) != 1 or files_from is not None):

@@ -35,6 +35,9 @@ class Config(Protocol):
     def count(self) -> int:
         """Number of weights or latents."""
 
+    def count_weights(self) -> int:
+        """Number of weights and biases of the networks that were fitted to the medium."""
+
     def header_entries(self) -> dict[str, Any]:
         """The values of a file's header, by the names in :data:`.header.FIELDS`."""
 
@@ -92,7 +95,8 @@ class WrapTeacher(Protocol):
 class Hooks:
     """Functions that are called while an input is encoded.
 
-    ``fit_begins`` is called before every fit, ``progress`` now and then in it. ``wrap_teacher``
+    ``fit_begins`` is called before every fit, ``progress`` now and then in it, ``stage`` with the
+    name of what is done from then on (``transform``, ``fitting``, ``coding``). ``wrap_teacher``
     returns the teacher to use in place of the one it is given; its ``places`` ``[n]`` are the
     indices of the examples in the signal, None where they are all samples in order.
     """
@@ -100,6 +104,12 @@ class Hooks:
     fit_begins: Callable[[Prepared], None] | None = None
     progress: "Callable[[Progress], None] | None" = None
     wrap_teacher: "WrapTeacher | None" = None
+    stage: Callable[[str], None] | None = None
+
+    def enter(self, stage: str) -> None:
+        """Tell whoever listens what is done from now on."""
+        if self.stage is not None:
+            self.stage(stage)
 
 
 class Codec(Protocol):

@@ -1,5 +1,6 @@
 """Which inputs, where each output goes, and how a file is written: all of it or none."""
 
+import fnmatch
 import os
 import sys
 import tempfile
@@ -12,6 +13,12 @@ from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
 from ..writing import write_whole
 
+#: Suffixes of the media that are usually meant: of files in folders, and of outputs that are none.
+MEDIA_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".ppm"),
+    *(".pgm", ".qoi", ".tga", ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff"),
+    *(".au", ".caf", ".w64", ".rf64", ".obj", ".ply", ".stl", ".off", ".glb", ".gltf"),
+)
 #: The name of standard input and standard output on the command line.
 STREAM = "-"
 #: The most bytes that are read of a pipe or a device.
@@ -67,6 +74,36 @@ def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
             return []
         raise UsageError("no input: name files, or give a list with --files-from LIST")
     return list(dict.fromkeys(names))
+
+
+def expand_folders(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """The inputs, with every folder replaced by the files below it, sorted, each once.
+
+    ``patterns`` are those of their names (``*.png``), whatever their case; without any, all files
+    whose suffix is one of :data:`MEDIA_SUFFIXES`. What is hidden is passed over, and so are links
+    to folders.
+
+    Raises:
+        UsageError: if a folder holds no such file.
+    """
+    found: list[str] = []
+    wanted = [pattern.lower() for pattern in patterns or (f"*{each}" for each in MEDIA_SUFFIXES)]
+    for name in names:
+        if name == STREAM or not Path(name).is_dir():
+            found.append(name)
+            continue
+        inside = []
+        for folder, folders, files in os.walk(name):
+            folders[:] = [each for each in folders if not each.startswith(".")]
+            for file in files:
+                matches = any(fnmatch.fnmatch(file.lower(), pattern) for pattern in wanted)
+                if matches and not file.startswith("."):
+                    inside.append(str(Path(folder) / file))
+        if not inside:
+            what = "named " + " or ".join(patterns) if patterns else "of a kind that is read"
+            raise UsageError(f"{name!r} has no files {what}: --include names others")
+        found += sorted(inside)
+    return list(dict.fromkeys(found))
 
 
 class OutputExistsError(IntfitError):
@@ -150,7 +187,8 @@ def read_input(job: Job) -> bytes:
                 return _read_stream(stream)
         if job.source.is_dir():
             raise IntfitError(
-                "a folder, not a file: list its files with 'find ... | intfit ... --files-from -'"
+                "a folder, not a file: 'intfit encode --recursive' takes those in it, and "
+                "'find ... | intfit ... --files-from -' any others"
             )
         return job.source.read_bytes()
     except OSError as error:

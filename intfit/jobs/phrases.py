@@ -1,6 +1,8 @@
 """Text for people: sizes, durations, distortions, plans, and the progress of a fit."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ..coding.header import KINDS
 
 if TYPE_CHECKING:
     from ..codecs.protocol import Prepared
@@ -26,6 +28,18 @@ METRICS = {
 DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3}
 #: The unit of each rate.
 RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
+
+
+#: What the names of teachers stand for.
+TEACHERS = {
+    "none": "none, nothing was trained",
+    "int-top": "INT, the worst examples",
+    "int-proportional": "INT, examples drawn in proportion to their error",
+    "evos": "EVOS",
+    "nint": "NINT",
+    "uniform": "examples drawn at random",
+    "full": "all examples at every step",
+}
 
 
 def printable(name: str) -> str:
@@ -77,11 +91,69 @@ def describe_plan(prepared: "Prepared") -> str:
     return f"  {prepared.kind}, {prepared.signal.n} examples; {field}"
 
 
-def describe_progress(progress: "Progress", metric: str) -> str:
-    """The progress of a fit whose distortion is in ``metric``: time, speed, distortion, ratio."""
+def describe_forecast(size: int | None, seconds: float | None) -> str:
+    """About what a file will take; None where that is not known."""
+    taken = "bytes as the goal needs" if size is None else f"about {format_size(size)}"
+    if seconds is None:
+        return f"{taken}, in as long as a search takes"
+    return f"{taken}, in about {format_duration(seconds)}"
+
+
+def describe_progress(progress: "Progress", metric: str) -> tuple[str, ...]:
+    """Figures of a fit whose distortion is in ``metric``, from the most important to the least.
+
+    Distortion, time left, speed, and the teacher's ratio.
+    """
     left = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
     rate = progress.step / max(progress.seconds, 1e-9)
     return (
-        f"{format_clock(progress.seconds)} <{format_clock(left)} {rate:.0f} steps/s "
-        f"{format_metric(metric, progress.distortion)} ratio {progress.ratio:.2f}"
+        format_metric(metric, progress.distortion),
+        f"{format_clock(left)} left",
+        f"{rate:.0f} steps/s",
+        f"ratio {progress.ratio:.2f}",
     )
+
+
+def describe_medium(kind: str, facts: dict[str, Any]) -> str:
+    """A medium's size in words, from the facts that a file's header keeps."""
+    if kind == "image":
+        return f"{facts['width']} x {facts['height']} pixels, mode {facts['mode']}"
+    if kind == "mesh":
+        near = facts.get("mean_distance")
+        return f"from {facts.get('faces', '?')} faces, {facts.get('vertices', '?')} vertices" + (
+            "" if near is None else f", mean distance {near} %"
+        )
+    channels = {1: "mono", 2: "stereo"}.get(facts["channels"], f"{facts['channels']} channels")
+    seconds = facts["frames"] / facts["sample_rate"]
+    return (
+        f"{seconds:.1f} s, {channels}, {facts['sample_rate']} Hz, {facts['frames']} samples, "
+        f"{facts['subtype']}"
+    )
+
+
+def describe_rate(kind: str, facts: dict[str, Any], size: int) -> str:
+    """The rate of a file of ``size`` bytes: bits a pixel, kilobits a second, bytes for faces."""
+    if kind == "image":
+        return f"{8 * size / (facts['width'] * facts['height']):.3g} bits a pixel (bpp)"
+    if kind == "audio":
+        seconds = facts["frames"] / facts["sample_rate"]
+        return f"{8 * size / seconds / 1000:.3g} kilobits a second (kbps)"
+    return f"{1000 * size / max(1, facts.get('faces', 1)):.3g} bytes for a thousand faces"
+
+
+def describe_quality(kind: str, fit: dict[str, Any]) -> str:
+    """The quality that a file says it reached, in words."""
+    reached = fit.get("distortion")
+    if not isinstance(reached, int | float):
+        return "not known: 'intfit verify' measures it against the original"
+    metric = KINDS[kind].metric
+    name = METRICS[metric][0]
+    text = format_metric(metric, reached)
+    return f"{text if text.startswith(name) else f'{name} {text}'}, when it was encoded"
+
+
+def describe_teacher(fit: dict[str, Any]) -> str:
+    """Who chose the examples of the fit, in words."""
+    teacher, steps = fit.get("teacher"), fit.get("steps")
+    name = TEACHERS.get(teacher, teacher[:40]) if isinstance(teacher, str) else "not known"
+    return f"{name}; {steps} steps, seed {fit.get('seed')}" if steps else name

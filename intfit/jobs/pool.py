@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from ..errors import IntfitError, UsageError
 from ..interrupts import ENDING, hold_interrupts
 from .memory import keep_freed_memory
-from .tasks import FitBegins, FitProgress, Product, SelectionMap, Work
+from .tasks import FitBegins, FitProgress, Product, SelectionMap, Stage, Work
 
 #: The largest number of ``--jobs``.
 MAX_JOBS = 1024
@@ -48,14 +48,14 @@ class WorkerLost:
     reason: str
 
 
-Event = FitBegins | FitProgress | SelectionMap | Product | Failed | WorkerLost
+Event = FitBegins | Stage | FitProgress | SelectionMap | Product | Failed | WorkerLost
 
 
 class Listener(Protocol):
     """Called with the events of the task at a position, but for its outcome."""
 
     def __call__(
-        self, position: int, event: FitBegins | FitProgress | SelectionMap | WorkerLost
+        self, position: int, event: FitBegins | Stage | FitProgress | SelectionMap | WorkerLost
     ) -> None: ...
 
 

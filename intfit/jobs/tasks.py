@@ -36,11 +36,21 @@ class FitBegins:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What is done from now on, in a word."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class FitProgress:
-    """Where a fit stands: the share done, in [0, 1], and its figures as a person reads them."""
+    """Where a fit stands: the share done, in [0, 1], and its figures as a person reads them.
+
+    The most important figure comes first.
+    """
 
     fraction: float
-    figures: str
+    figures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class Product:
 
 
 #: Called with every event of a task while it runs.
-Tell = Callable[[FitBegins | FitProgress | SelectionMap], None]
+Tell = Callable[[FitBegins | Stage | FitProgress | SelectionMap], None]
 #: What is done for one file, given its bytes, the suffix that hints at a format, and a ``Tell``.
 Work = Callable[[bytes, str, Tell], Product]
 
@@ -83,24 +93,31 @@ def encode(
 ) -> Product:
     """Encode a medium; ``suffix`` is the input's, ``maps`` asks for maps of the selection.
 
-    A dry run (``dry_run``) only says what would be done.
+    A dry run (``dry_run``) only says what would be done, and forecasts its bytes and seconds.
 
     Raises:
         IntfitError: as `api.encode`.
     """
     from .. import api
-    from .phrases import describe_plan, describe_progress
+    from .forecast import forecast
+    from .phrases import describe_forecast, describe_plan, describe_progress
 
     if dry_run:
         prepared = api.prepare(data, settings, suffix=suffix, kind=kind)
         values = {
             "kind": prepared.kind,
             "bytes_in": len(data),
-            "parameters": prepared.config.count(),
+            "parameters": prepared.config.count_weights(),
             "device": prepared.device,
         }
-        return Product(None, values, plan=describe_plan(prepared))
-    metric = ""
+        found = forecast(prepared)
+        values |= {
+            "bytes_out": found.size,
+            "seconds": found.seconds and round(found.seconds, 3),
+        }
+        plan = f"{describe_plan(prepared)}\n  {describe_forecast(found.size, found.seconds)}"
+        return Product(None, values, plan=plan)
+    metric, rounds = "", settings.profile == "packed"
 
     def fit_begins(prepared: "Prepared") -> None:
         nonlocal metric
@@ -108,6 +125,10 @@ def encode(
         tell(FitBegins(describe_plan(prepared)))
 
     def report_progress(progress: "Progress") -> None:
+        from ..training.loop import FINISH  # which is there, as something is trained
+
+        if rounds and progress.fraction > 1 - FINISH:
+            tell(Stage("rounding"))
         tell(FitProgress(progress.fraction, describe_progress(progress, metric)))
 
     def draw_maps(
@@ -115,7 +136,12 @@ def encode(
     ) -> "Teacher":
         return observe_selection(teacher, prepared, places, tell)
 
-    hooks = Hooks(fit_begins, report_progress, draw_maps if maps else None)
+    hooks = Hooks(
+        fit_begins,
+        report_progress,
+        draw_maps if maps else None,
+        stage=lambda name: tell(Stage(name)),
+    )
     result = api.encode(data, settings, suffix=suffix, kind=kind, hooks=hooks)
     return Product(result.data, _list_values(len(data), result))
 
@@ -182,9 +208,11 @@ def decode(
     from ..media import medium
 
     began = time.monotonic()
+    tell(Stage("decoding"))
     if suffix:  # before the work
         medium(container.parse(data, len(data)).header.medium).check_format(suffix)
     field = api.load(data, device=device, threads=threads, limits=Limits(limit))
+    tell(Stage("rendering"))
     result = api.decode(field, suffix=suffix, **asked)
     values = {
         "kind": field.kind,

@@ -64,6 +64,10 @@ class SirenConfig:
         """Number of parameters."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
+    def count_weights(self) -> int:
+        """Number of weights and biases: all parameters are."""
+        return self.count()
+
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the network."""
         names = ("width", "depth", "omega_first", "omega")

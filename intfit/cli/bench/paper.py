@@ -14,7 +14,7 @@ from .. import options
 from ..errors import report_errors
 from ..options import FIT, OUTPUT, option
 from ..report import Reporter
-from . import use_threads
+from . import tables, use_threads
 
 if TYPE_CHECKING:
     from ...bench.teachers import Run
@@ -49,6 +49,7 @@ def paper(
     device: options.Device = "auto",
     threads: options.Threads = None,
     cpu_time: options.CpuTime = False,
+    markdown: tables.Markdown = False,
     debug: options.Debug = False,
 ) -> None:
     """Repeat the tables of the INT paper beside the published figures.
@@ -78,14 +79,15 @@ def paper(
         sources = bench.collect_inputs(given, size)
 
         ready = bench.prepare_input(sources["image"], "image", size, settings)
+        table = tables.Table([27, *[15] * 7], markdown=markdown)
         print(f"image: {_describe_input(sources['image'][0], ready)}")
-        _print_row("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
+        table.head("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
         runs: dict[str, Run] = {}
         for run in bench.run_schedules(ready, size, now=now):
             runs[run.teacher] = run
             published = bench.SCHEDULES.get(run.teacher)
             cells = [f"{published[0]:.1f}", f"{published[1]:.2f}"] if published else ["-", "-"]
-            _print_row(_name_run(run), f"{run.end.seconds:.1f}", f"{run.end.quality:.2f}", *cells)
+            table.row(_name_run(run), f"{run.end.seconds:.1f}", f"{run.end.quality:.2f}", *cells)
         runs_of = {"image": (runs["full"], runs[bench.INT], runs["uniform"])}
 
         print("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
@@ -93,13 +95,13 @@ def paper(
             ready = bench.prepare_input(sources[part], part, size, settings)
             print(f"  {part}: {_describe_input(sources[part][0], ready)}", flush=True)
             runs_of[part] = bench.run_modality(ready, part, size, now=now)
-        _print_row("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
+        table.head("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
         for part, (without, with_int, uniform) in runs_of.items():
             (slow, before), (fast, after) = bench.PUBLISHED[part]
             digits = 4 if part == "shape" else 2
             qualities = [f"{run.end.quality:.{digits}f}" for run in (without, with_int, uniform)]
             share = with_int.end.seconds / without.end.seconds
-            _print_row(
+            table.row(
                 part, qualities[0], qualities[1], f"x {share:.2f}", qualities[2],
                 f"{before:.{digits}f}", f"{after:.{digits}f}", f"x {fast / slow:.2f}",
             )  # fmt: skip
@@ -109,11 +111,11 @@ def paper(
         )
 
         print("\n1-D: by the network's parameters, by itself through its tangent kernel")
-        _print_row("step", "error left", "by itself", "apart")
+        table.head("step", "error left", "by itself", "apart")
         moments = list(toy.train_both(seed))
         for moment in moments:
             left = (moment.error(moment.by_parameters), moment.error(moment.by_function))
-            _print_row(str(moment.step), *(f"{error:.4f}" for error in (*left, moment.difference)))
+            table.row(str(moment.step), *(f"{error:.4f}" for error in (*left, moment.difference)))
         if plot is not None:
             plots.save_figure(plots.draw_toy(moments), plot)
 
@@ -131,8 +133,3 @@ def _name_run(run: "Run") -> str:
     """The first cell of a run's row."""
     names = {"full": "none (full batch)", "uniform": "uniform, equal time"}
     return names.get(run.teacher, run.teacher)
-
-
-def _print_row(first: str, *cells: str) -> None:
-    """Print a row of a table."""
-    print(f"  {first:27}" + "".join(f"{cell:>15}" for cell in cells), flush=True)

@@ -13,12 +13,19 @@ from .. import options
 from ..errors import report_errors
 from ..options import FIT, option
 from ..report import Reporter
-from . import use_threads
+from . import tables, use_threads
 
 if TYPE_CHECKING:
     from ...bench.speed import Cost
 
-#: The heading of the table whose rows :func:`_format_row` makes.
+#: The columns of the table, and how wide they are below :data:`HEADING`.
+COLUMNS = (
+    "network", "batch", "ms a step", "1000 examples a second", "G multiply-adds a second",
+    "% of the machine", "times plain", "matrix products, %", "sines, %", "draws, %",
+    "optimizer, %", "rest, %",
+)  # fmt: skip
+WIDTHS = (9, 6, 8, 10, 11, 9, 7, 4, 4, 4, 4, 4)
+#: The heading of the table on a terminal.
 HEADING = (
     "                     ms  1000 ex.  G m.-adds     % of  times  parts of a step, %\n"
     "network   batch  a step  a second   a second  machine  plain mat sin drw opt etc"
@@ -48,6 +55,7 @@ def speed(
     ] = 15.0,
     threads: options.Threads = None,
     as_json: options.Json = False,
+    markdown: tables.Markdown = False,
     debug: options.Debug = False,
 ) -> None:
     """Measure what a step of a fit costs on this CPU.
@@ -74,6 +82,7 @@ def speed(
         wanted = wanted or list(baseline) or list(bench.SHAPES)
         if baseline and (missing := [shape for shape in wanted if shape not in baseline]):
             raise UsageError(f"--compare: it has no {'x'.join(map(str, missing[0]))}")
+        table = tables.Table(WIDTHS, indent=0, markdown=markdown)
         slower, kind = False, None
         for index, shape in enumerate(wanted):
             cost = bench.measure_step(shape, seconds=seconds)
@@ -82,9 +91,11 @@ def speed(
                 if cost.kind != kind:
                     kind = cost.kind
                     print(_describe_machine(cost))
-                if not index:
+                if not index and markdown:
+                    table.head(*COLUMNS)
+                elif not index:
                     print(HEADING)
-                print(_format_row(cost), flush=True)
+                table.row(*_list_cells(cost))
             if not baseline:
                 continue
             for name, before, now in bench.compare_ratios(baseline[shape], cost):
@@ -129,12 +140,16 @@ def _describe_machine(cost: "Cost") -> str:
     return f"{threads}; large products of {cost.kind}: {rate}"
 
 
-def _format_row(cost: "Cost") -> str:
-    """A row of the table: what :data:`HEADING` names."""
+def _list_cells(cost: "Cost") -> list[str]:
+    """A row of the table, as :data:`COLUMNS` names it."""
     shares = (cost.matrix, cost.sine, cost.draw, cost.adam, cost.rest)
-    figures = "".join(f"{100 * share:>4.0f}" for share in shares)
-    return (
-        f"{f'{cost.width} x {cost.depth}':9}{cost.batch:>6}{1000 * cost.seconds:>8.2f}"
-        f"{cost.batch / cost.seconds / 1000:>10.0f}{cost.multiply_adds / 1e9:>11.1f}"
-        f"{100 * cost.of_matrix_rate:>9.0f}{cost.times_plain:>7.2f}{figures}"
-    )
+    return [
+        f"{cost.width} x {cost.depth}",
+        str(cost.batch),
+        f"{1000 * cost.seconds:.2f}",
+        f"{cost.batch / cost.seconds / 1000:.0f}",
+        f"{cost.multiply_adds / 1e9:.1f}",
+        f"{100 * cost.of_matrix_rate:.0f}",
+        f"{cost.times_plain:.2f}",
+        *(f"{100 * share:.0f}" for share in shares),
+    ]

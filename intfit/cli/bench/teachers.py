@@ -14,7 +14,7 @@ from .. import options
 from ..errors import report_errors
 from ..options import FIT, MESSAGES, OUTPUT, TEACHER, option
 from ..report import Reporter
-from . import parse_numbers, use_threads
+from . import parse_numbers, tables, use_threads
 
 if TYPE_CHECKING:
     from ...bench.teachers import Run, Summary
@@ -93,6 +93,7 @@ def teachers(
         bool,
         option("--json", panel=MESSAGES, text="One JSON object a point of a curve, on stdout."),
     ] = False,
+    markdown: tables.Markdown = False,
     debug: options.Debug = False,
 ) -> None:
     """Compare the teachers: same network, same weights to start from, same seconds.
@@ -163,7 +164,10 @@ def teachers(
                         report.record(about | line)
                 if not as_json:
                     rows = bench.summarise(runs, qualities=qualities)
-                    _print_table(rows, metric, qualities=qualities, seeds=seeds, shares=shares)
+                    _print_table(
+                        rows, metric, qualities=qualities, seeds=seeds, shares=shares,
+                        markdown=markdown,
+                    )  # fmt: skip
                 if plot is not None:
                     stem = plot.stem + (f"-{Path(name).stem}" if len(files) > 1 else "")
                     figure = plots.draw_comparison(ready, runs, Path(name).name)
@@ -228,6 +232,7 @@ def _print_table(
     qualities: list[float],
     seeds: int,
     shares: list[float],
+    markdown: bool,
 ) -> None:
     """Print a row for each teacher."""
     digits = 4 if metric == "iou" else 2
@@ -248,7 +253,4 @@ def _print_table(
         cells += [format_known(row.budget, ".2f")] if len(shares) > 1 else []
         cells += [format_known(each, ".1f") + (" s" if each else "") for each in row.reached]
         table.append([row.name, *cells, f"{100 * row.choosing:.1f} %"])
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    for line in table:
-        first, *others = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        print("  " + first.strip().ljust(widths[0]) + "  " + "  ".join(others), flush=True)
+    tables.print_table(table, markdown=markdown)

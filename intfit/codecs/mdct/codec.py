@@ -66,6 +66,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         raise UsageError(f"--save-selection is for --field siren: {NO_FIT}")
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
+    hooks.enter("transform")
     signal, plan, config = prepared.signal, prepared.plan, prepared.config
     assert isinstance(signal, Grid)
     targets = signal.targets()
@@ -81,6 +82,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         file = assemble(prepared, at_step, stored, steps=0, distortion=distortion)
         return Candidate(at_step, data, distortion, file)
 
+    hooks.enter("coding")
     search = StepSearch(encode_at, config.step)
     step = search.choose(goal=plan.goal, size=plan.target_size, bounded=plan.stops_at_goal)
     best = search.at(step)

@@ -59,6 +59,10 @@ class MdctConfig:
         """Number of latents."""
         return self.padded_frames() * self.channels
 
+    def count_weights(self) -> int:
+        """No network was fitted."""
+        return 0
+
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
         return {"step": self.step}

@@ -33,6 +33,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     """
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
+    hooks.enter("fitting")
     session = start_training(prepared, hooks.wrap_teacher)
     plan, network = prepared.plan, session.network
     if plan.profile == "packed":
@@ -41,6 +42,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
         steps, progress = train_quantised(
             session, plan, rd_lambda=plan.rd_lambda, max_bits=bits, on_progress=hooks.progress
         )
+        hooks.enter("coding")
         stored = _pack(network, steps, size, overhead)
     else:
         progress = train(session, plan, on_progress=hooks.progress)

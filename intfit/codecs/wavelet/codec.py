@@ -75,11 +75,13 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     start = time.monotonic()
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
+    hooks.enter("transform")
     signal = prepared.signal
     assert isinstance(signal, Grid)
     pixels = signal.targets().reshape(*signal.shape, -1)
     exact = analyse(pixels, prepared.config, principal_colours(pixels))
     encoder = _Encoder(prepared, hooks, pixels, exact, start)
+    hooks.enter("coding")
     best = encoder.encode()
     plan = prepared.plan
     reached = None if plan.goal is None else best.distortion
@@ -201,6 +203,7 @@ class _Encoder:
         from .postfilter_training import train_postfilter
 
         self.tried = True
+        self.hooks.enter("fitting")
         config = replace(plain.config, neurons=width)
         wrap_teacher = self.hooks.wrap_teacher
         trained = train_postfilter(
@@ -215,6 +218,7 @@ class _Encoder:
             else lambda teacher, places: wrap_teacher(teacher, self.prepared, places),
             on_progress=self.hooks.progress,
         )
+        self.hooks.enter("coding")
         if trained is None:
             return None
         data = payload.join(plain.payload, trained.payload)

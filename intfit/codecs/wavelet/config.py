@@ -1,5 +1,6 @@
 """The architecture of an image's latents: wavelet bands, and the post-filters behind them."""
 
+import math
 import reprlib
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +133,10 @@ class WaveletConfig:
     def count(self) -> int:
         """Number of latents."""
         return self.channels * self.height * self.width
+
+    def count_weights(self) -> int:
+        """Number of weights and biases of the picture's own post-filter."""
+        return sum(math.prod(shape) for shape in self.own_shapes().values())
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""

@@ -1,0 +1,77 @@
+"""``intfit test``: whether files are whole, without their originals."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from ..jobs.files import Job, collect_inputs, read_input
+from ..jobs.phrases import format_size, printable
+from ..limits import Limits
+from . import options
+from .errors import explain, report_errors
+from .report import Reporter
+
+TESTED_KEYS = ("input", "ok", "error", "bytes", "kind")
+"""The keys of `test --json`, in order."""
+
+
+def check(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files that encode wrote; - is stdin.")
+    ] = None,
+    files_from: options.FilesFrom = None,
+    limit: options.Limit = 1.0,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Check that each file is whole and can be decoded; needs no original.
+
+    Its sizes and its checksum are checked, all of its payload is decoded, and its field evaluated
+    at some points. Exits with 1 if a file is damaged.
+
+    \b
+    Example:
+      intfit test *.safetensors
+    """
+    report = Reporter(as_json=as_json, quiet=quiet)
+    exit_code = 0
+    with report_errors(report, debug):
+        names = collect_inputs(files or [], files_from)
+        if not names and files_from is None:
+            raise UsageError("no input: name files")
+        for name in names:
+            line: dict[str, Any] = dict.fromkeys(TESTED_KEYS) | {"input": name, "ok": True}
+            try:
+                kind, size = check_file(name, Limits(limit))
+            except Exception as error:
+                code, message = explain(error, debug=debug)
+                exit_code = max(exit_code, code)
+                line |= {"ok": False, "error": message}
+                report.error(f"{printable(name)}: {message}")
+            else:
+                line |= {"bytes": size, "kind": kind}
+                if not as_json and not quiet:
+                    print(f"{printable(name)}: ok, {kind}, {format_size(size)}", flush=True)
+            report.record(line)
+        if exit_code:
+            raise typer.Exit(exit_code)
+
+
+def check_file(name: str, limits: Limits) -> tuple[str, int]:
+    """The medium of a file that is whole, and its size in bytes.
+
+    Raises:
+        IntfitError: if it is not a sound intfit file.
+    """
+    import numpy as np
+
+    from .. import api
+
+    data = read_input(Job(None if name == "-" else Path(name), None))
+    field = api.load(data, device="cpu", limits=limits)
+    # a field checks that its values are numbers
+    field(np.linspace(-1, 1, 64)[:, None] * np.ones(field.in_features))
+    return field.kind, len(data)

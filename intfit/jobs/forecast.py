@@ -1,0 +1,92 @@
+"""What a file will take, in bytes and seconds, before it is encoded."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..defaults import TENSOR_BYTES, USUAL_BITS, step_seconds
+
+if TYPE_CHECKING:
+    from ..codecs.protocol import Prepared
+    from ..signals import Grid
+
+#: Pixels, and samples of each channel, of the part that is encoded on trial.
+PART_PIXELS, PART_SAMPLES = 1 << 18, 1 << 18
+#: Bytes of a float in the open profile, by its precision.
+FLOAT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+#: Bytes that a file takes for each tensor of the open profile, besides its numbers.
+ENTRY_BYTES = 80
+#: Sizes of the network beside a picture's latents.
+POSTFILTER_WIDTH, POSTFILTER_DEPTH = 16, 2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """About how many bytes a file will have, and how many seconds its encoding will take.
+
+    None where that is not known before it is tried: where a network is searched for.
+    """
+
+    size: int | None
+    seconds: float | None
+
+
+def forecast(prepared: "Prepared") -> Forecast:
+    """About what a file will take.
+
+    Of a SIREN it follows from its sizes. Latents of a part from the middle are made on trial, with
+    no network beside them.
+    """
+    return _forecast_siren(prepared) if prepared.field == "siren" else _forecast_latents(prepared)
+
+
+def _forecast_siren(prepared: "Prepared") -> Forecast:
+    from ..codecs.assemble import overhead_bytes
+
+    plan, count = prepared.plan, prepared.config.count()
+    seconds = plan.max_time
+    if seconds is None and plan.steps is not None:
+        seconds = plan.steps * step_seconds(plan.width, plan.depth, plan.batch)
+    if plan.goal is not None and not plan.stops_at_goal:
+        return Forecast(None, None)
+    overhead, tensors = overhead_bytes(prepared.kind, prepared.signal.facts), 2 * (plan.depth + 1)
+    if plan.profile == "open":
+        numbers = count * FLOAT_BYTES[plan.precision]
+        return Forecast(numbers + overhead + ENTRY_BYTES * tensors, seconds)
+    size = round(count * USUAL_BITS / 8) + TENSOR_BYTES * tensors + overhead
+    return Forecast(min(size, plan.target_size or size), seconds)
+
+
+def _forecast_latents(prepared: "Prepared") -> Forecast:
+    from ..codecs import codec_of
+    from ..codecs.protocol import Hooks
+    from ..signals import Grid
+
+    signal, plan = prepared.signal, prepared.plan
+    assert isinstance(signal, Grid)
+    part = crop(signal)
+    share = part.n / signal.n
+    codec = codec_of(prepared.field, prepared.kind)
+    trial = replace(plan, steps=0, max_time=None, target_size=None)
+    config = codec.configure(part, trial, prepared.settings)
+    began = time.monotonic()
+    encoding = codec.encode(replace(prepared, signal=part, plan=trial, config=config), Hooks())
+    seconds = (time.monotonic() - began) / share
+    if codec.trains(plan):
+        steps = plan.steps or 0
+        each = step_seconds(POSTFILTER_WIDTH, POSTFILTER_DEPTH, plan.batch)
+        seconds += plan.max_time if plan.max_time is not None else steps * each
+    size = round(len(encoding.data) / share) if plan.target_size is None else plan.target_size
+    return Forecast(size, seconds)
+
+
+def crop(signal: "Grid") -> "Grid":
+    """The middle of a picture or a recording, of :data:`PART_PIXELS` or :data:`PART_SAMPLES`."""
+    most = PART_SAMPLES if len(signal.shape) == 1 else round(PART_PIXELS**0.5)
+    sides = [min(side, most) for side in signal.shape]
+    firsts = [(side - kept) // 2 for side, kept in zip(signal.shape, sides, strict=True)]
+    places = tuple(slice(a, a + kept) for a, kept in zip(firsts, sides, strict=True))
+    values = signal.values.reshape(*signal.shape, -1)[places].reshape(-1, signal.out_features)
+    names = ("frames",) if len(sides) == 1 else ("height", "width")
+    facts = signal.facts | dict(zip(names, sides, strict=True))
+    return replace(signal, shape=tuple(sides), values=values, facts=facts)

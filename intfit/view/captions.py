@@ -1,0 +1,38 @@
+"""A caption: bytes, rate, quality, field, network and teacher in words."""
+
+from typing import Any
+
+from ..jobs.phrases import (
+    describe_medium,
+    describe_quality,
+    describe_rate,
+    describe_teacher,
+    format_metric,
+    format_size,
+)
+from ..media import medium
+
+#: What a page calls each kind of medium.
+NAMES = {"image": "picture", "audio": "recording", "mesh": "surface"}
+
+
+def make_caption(
+    found: dict[str, Any], measured: dict[str, float | None] | None
+) -> list[tuple[str, str]]:
+    """Rows of a term and a text, from what :func:`.info` found and :func:`.verify` measured."""
+    kind, facts, fit = found["kind"], found["facts"], found["fit"]
+    size = found["bytes"]
+    raw = medium(kind).raw_size(facts)
+    quality = describe_quality(kind, fit)
+    if measured is not None:
+        figures = [format_metric(metric, value) for metric, value in measured.items()]
+        quality = ", ".join(figures) + ", measured against the original"
+    return [
+        (NAMES[kind], describe_medium(kind, facts)),
+        ("bytes", f"{format_size(size)}, {raw / size:.3g} times less than uncompressed"),
+        ("rate", describe_rate(kind, facts, size)),
+        ("quality", quality),
+        ("field", "a SIREN" if found["field"]["kind"] == "siren" else "latents"),
+        ("network", found["network"]),
+        ("teacher", describe_teacher(fit)),
+    ]

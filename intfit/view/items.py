@@ -1,0 +1,69 @@
+"""What a page shows of a file: its field as the browser can evaluate it, and a caption."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import api
+from ..field import Field
+from ..inputs import read_file
+from ..inspection import info
+from ..limits import USUAL, Limits
+from . import captions, pictures, recordings, surfaces
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a page shows of one file; its JSON is what the page's scripts read.
+
+    ``caption`` is rows of a term and a text, ``notes`` say what the page leaves out. Of
+    ``picture``, ``recording`` and ``surface``, the one of its ``kind`` is there.
+    """
+
+    name: str
+    kind: str
+    caption: list[tuple[str, str]]
+    notes: list[str]
+    picture: dict[str, Any] | None = None
+    recording: dict[str, Any] | None = None
+    surface: dict[str, Any] | None = None
+
+
+#: What each kind of medium is called in an :class:`Item`, and what makes that: the field, its info
+#: and the original to values for the page, and notes.
+Maker = Callable[
+    [Field, dict[str, Any], bytes | None, str, Limits], tuple[dict[str, Any], list[str]]
+]
+MAKERS: dict[str, tuple[str, Maker]] = {
+    "image": ("picture", pictures.describe),
+    "audio": ("recording", recordings.describe),
+    "mesh": ("surface", surfaces.describe),
+}
+
+
+def make_item(
+    file: "str | os.PathLike[str]",
+    against: "str | os.PathLike[str] | None" = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    limits: Limits = USUAL,
+) -> Item:
+    """What a page shows of a ``file``, beside the original ``against`` if that is given.
+
+    Raises:
+        IntfitError: if one of them cannot be read, or they do not belong together.
+        OSError: likewise.
+    """
+    data = read_file(file)
+    found = info(data)
+    field = api.load(data, device=device, threads=threads, limits=limits)
+    original = None if against is None else read_file(against)
+    suffix = "" if against is None else Path(against).suffix
+    measured = None if original is None else api.verify(field, original, suffix=suffix)
+    key, make = MAKERS[field.kind]
+    values, notes = make(field, found, original, suffix, limits)
+    caption = captions.make_caption(found, measured)
+    return Item(Path(file).name, field.kind, caption, notes, **{key: values})
