@@ -35,6 +35,7 @@ from .settings import (
     SelectionName,
     Settings,
     TeacherName,
+    TuneName,
     check_settings,
     goal_of,
     searches_size,
@@ -81,6 +82,7 @@ class Plan:
     precision: Precision
     rd_lambda: float
     target_size: int | None
+    tune: TuneName | None = None
 
     @property
     def teacher_name(self) -> str:
@@ -161,6 +163,7 @@ def make_plan(
         precision=settings.precision or "float32",
         rd_lambda=defaults.rd_lambda,
         target_size=size,
+        tune=settings.tune,
     )
 
 

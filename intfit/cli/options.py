@@ -56,6 +56,13 @@ class FieldChoice(StrEnum):
     latent = "latent"
 
 
+class TuneChoice(StrEnum):
+    """The choices of ``--tune``."""
+
+    visual = "visual"
+    psnr = "psnr"
+
+
 def name_field(choice: FieldChoice) -> FieldName | None:
     """The settings' name of a field; None for ``auto``."""
     names: dict[str, FieldName | None] = {"auto": None, "siren": "siren", "latent": "latent"}

@@ -24,6 +24,9 @@ MIDDLE_SHARE = 0.35
 #: The rate-distortion lambda of latents, in squared quantisation steps a bit: the squared error
 #: that a bit must save.
 RD_LAMBDA = 0.11
+#: The same of a picture that is tuned for the eye, which minds faint detail that is gone more than
+#: its squared error says.
+VISUAL_RD_LAMBDA = 0.05
 
 ConfigT = TypeVar("ConfigT")
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import FileFormatError
 
 #: The version of the file format that this program writes, and those that it reads. The checksum of
-#: version 3 covers the table of tensors, too; version 4 has more values in its lists.
+#: version 3 covers the table of tensors, too; version 4 adds what the file format's page lists.
 VERSION, READABLE = 4, (2, 3, 4)
 
 
@@ -35,7 +35,7 @@ KINDS = {
 #: The fields, and the names of the values that describe their architecture.
 FIELDS = {
     "siren": ("width", "depth", "omega_first", "omega"),
-    "latent": ("step", "neurons", "common"),
+    "latent": ("step", "neurons", "common", "bands"),
 }
 #: The names of the values that describe the fit.
 FIT = ("distortion", "steps", "teacher", "seed")

@@ -82,6 +82,9 @@ def rd(
     field: Annotated[
         options.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
     ] = options.FieldChoice.auto,
+    tune: Annotated[
+        options.TuneChoice | None, option("--tune", panel=FIT, text="Of intfit, as in encode.")
+    ] = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
         Path | None, option("--plot", panel=OUTPUT, text="Draw the curves: .png, .svg, .pdf.")
@@ -122,6 +125,7 @@ def rd(
         settings = Settings(
             effort=effort,
             field=options.name_field(field),
+            tune=tune.value if tune else None,
             seed=seed,
             device=device,
             threads=threads,

@@ -1,8 +1,8 @@
 """Quantised wavelet coefficients as a field, for images, with post-filters.
 
-The transform gives the exact latents; rate-distortion optimised quantisation rounds them. A
-picture's own post-filter, a SIREN, is then trained on the error that is left, and is kept where it
-is worth its bytes.
+The transform gives the exact latents; rate-distortion optimised quantisation rounds them. Tuned for
+PSNR, a picture's own post-filter, a SIREN, is then trained on the error that is left, and is kept
+where it is worth its bytes. Tuned for the eye, bands have different steps, and latents are refined.
 """
 
 import math
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from ...coding.container import Stored
 from ...coding.header import Header
-from ...coding.steps import COARSEST_LATENT_STEP
+from ...coding.integers import Integers
+from ...coding.steps import COARSEST_LATENT_STEP, FINEST_LATENT_STEP
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
+from ...defaults import refinement_steps
 from ...errors import UsageError
 from ...plan import Plan
 from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Goal, Settings, flag, refuse_settings
@@ -23,7 +25,8 @@ from ..assemble import assemble
 from ..latent_steps import RD_LAMBDA, Candidate, StepSearch, step_index
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
-from .config import MAX_OWN_WIDTH, NEWEST_SHARED, WaveletConfig
+from .config import MAX_OWN_WIDTH, NEWEST_BANDS, NEWEST_SHARED, WaveletConfig
+from .context_model import Level
 from .interpolation import CubicInterpolation
 from .postfilter import synthesise_filtered
 from .transform import analyse, principal_colours, synthesise
@@ -40,6 +43,12 @@ OWN_BYTES = {None: 0, 8: 250, 16: 650, 24: 1000, 32: 1400}
 LEAST_OF_OWN_BYTES = 0.65
 #: The fewest seconds of training for which it is begun at all.
 MIN_TRAINING_SECONDS = 0.3
+#: Modes of pictures that are no photographs, and always tuned for PSNR.
+NOT_FOR_EYES = frozenset({"1", "I;16", "F"})
+#: Where a file's size is bounded, the first try has one of so many shares of the steps.
+FIRST_TRY = 4
+#: How much of the bytes that refinement is expected to save is used at once.
+REFINED_ROOM = 0.985
 #: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
@@ -58,11 +67,13 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
         )
     height, width = signal.shape
     config = WaveletConfig(signal.out_features, height, width, step_index(settings.quality))
+    if plan.tune == "visual" and signal.facts["mode"] not in NOT_FOR_EYES:
+        config = replace(config, bands=NEWEST_BANDS)
     return replace(config, common=NEWEST_SHARED) if config.can_share_postfilter() else config
 
 
 def trains(plan: Plan) -> bool:
-    """Whether the effort has steps for an own post-filter."""
+    """Whether the effort has steps for an own post-filter, or to refine latents."""
     return bool(plan.steps)
 
 
@@ -86,7 +97,9 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     plan = prepared.plan
     reached = None if plan.goal is None else best.distortion
     network = best.config.describe()
-    if best.steps:
+    if encoder.refined:
+        network += f", refined in {encoder.refined} steps"
+    elif best.steps:
         network += f", {best.steps} steps"
     elif encoder.tried:
         network += ", SIREN not worth its bytes"
@@ -94,6 +107,8 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     if hooks.wrap_teacher is not None and not encoder.tried:
         notes += ("no network was trained: there are no maps of a selection",)
     vain = [] if encoder.tried else prepared.settings.changed(TRAINING_SETTINGS)
+    if encoder.refined and "steps" in vain:
+        vain.remove("steps")
     if vain:
         names = ", ".join(map(flag, vain))
         notes += (f"no SIREN was trained: {names} changed nothing without --field siren",)
@@ -122,8 +137,8 @@ class _Encoder:
         self.prepared, self.hooks = prepared, hooks
         self.pixels, self.exact = pixels, exact
         self._start = start
-        #: Whether an own post-filter was tried.
-        self.tried = False
+        #: Whether an own post-filter was tried, and the steps in which latents were refined.
+        self.tried, self.refined = False, 0
 
     def encode(self) -> Candidate[WaveletConfig]:
         """The file that the plan asks for."""
@@ -131,6 +146,8 @@ class _Encoder:
         search = StepSearch(self._encode_at, self.prepared.config.step)
         goal, size = plan.goal, plan.target_size
         plain = search.at(search.choose(goal=goal, size=size, bounded=plan.stops_at_goal))
+        if plain.config.bands is not None:
+            return plain if goal is not None else self._refine_within(size, plain, search)
         if goal is not None and goal.margin(plain.distortion) >= 0:
             return self._search_coarser(plain, goal, search)
         if size is None:
@@ -147,10 +164,64 @@ class _Encoder:
     def _encode_at(self, step: int) -> Candidate[WaveletConfig]:
         """The file at a step, without an own post-filter, and with the shared one if it helps."""
         config = replace(self.prepared.config, step=step)
-        data = payload.pack(self.exact, config)
+        return self._pack(config, *payload.quantise(self.exact, config))
+
+    def _pack(
+        self, config: WaveletConfig, coarsest: Integers, levels: list[Level]
+    ) -> Candidate[WaveletConfig]:
+        """The file of integer latents."""
+        data = payload.pack(self.exact["colours"], coarsest, levels)
         if config.common is None:
             return self._make_candidate(data, config)
         return self._make_candidate(data, config, replace(config, common=None))
+
+    def _refine_within(
+        self, size: int | None, plain: Candidate[WaveletConfig], search: StepSearch[WaveletConfig]
+    ) -> Candidate[WaveletConfig]:
+        """``plain`` with refined latents; where its size is bounded, at as fine a step as fits.
+
+        Refined latents take fewer bytes. By how much is seen at the step of ``plain``.
+        """
+        refined = self._refine(plain) if size is None else self._refine(plain, 1 / FIRST_TRY)
+        if refined is None:
+            return plain
+        if size is None:
+            return refined
+        if len(refined.data) > size:
+            return plain
+        room = round(size * len(plain.data) / len(refined.data) * REFINED_ROOM)
+        finer = search.at(min(search.find_finest_within(room), FINEST_LATENT_STEP))
+        if finer.config.step <= plain.config.step:
+            return refined
+        again = self._refine(finer)
+        return refined if again is None or len(again.data) > size else again
+
+    def _refine(
+        self, candidate: Candidate[WaveletConfig], share: float = 1.0
+    ) -> Candidate[WaveletConfig] | None:
+        """``candidate`` with latents that were refined for the eye; None where none are.
+
+        In this ``share`` of the steps, and of the time where that is bounded.
+        """
+        prepared, plan = self.prepared, self._plan_training(round(1 / share))
+        signal, settings = prepared.signal, prepared.settings
+        if plan is None:
+            return None
+        from .refinement import can_refine, refine
+
+        steps = settings.steps or refinement_steps(settings.effort, signal.n)
+        config = replace(candidate.config, common=prepared.config.common)
+        if not steps or not can_refine(config):
+            return None
+        steps = math.ceil(steps * share)
+        coarsest, levels = payload.quantise(self.exact, config)
+        colours = payload.unpack(candidate.payload, candidate.config)["colours"]
+        found = refine(
+            self.exact, colours, coarsest, levels, config, self.pixels,
+            steps=steps, seconds=plan.max_time, on_progress=self.hooks.progress,
+        )  # fmt: skip
+        self.refined = found.steps
+        return self._pack(config, coarsest, found.levels)
 
     def _make_candidate(
         self, data: bytes, *configs: WaveletConfig, steps: int = 0

@@ -25,6 +25,12 @@ NEIGHBOURS = (
 OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
 #: The shared post-filter: the channels of pictures it is for, its newest version, width and depth.
 SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 1, 32, 2
+#: The steps of bands by the version of their table, in sixteenths of the file's step: those of the
+#: levels from the finest on; coarser levels and the coarsest picture are as the last. Without a
+#: table all are 16. In version 1, fine detail is rounded more coarsely, and coarse detail less: the
+#: eye minds that less than an even error.
+BAND_STEPS: dict[int, tuple[int, ...]] = {1: (27, 18, 13, 11)}
+NEWEST_BANDS = 1
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class WaveletConfig:
 
     ``step`` is the index of the quantisation step. ``neurons`` is the width of the picture's own
     post-filter, a SIREN, and ``common`` the version of the shared one, whose output is added to it;
-    None where there is none. (These names are those of a file's header.)
+    None where there is none. ``bands`` is the version of :data:`BAND_STEPS`. (These names are those
+    of a file's header.)
 
     Raises:
         FileFormatError: if the picture cannot have them.
@@ -45,9 +52,12 @@ class WaveletConfig:
     step: int
     neurons: int | None = None
     common: int | None = None
+    bands: int | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step, "a pyramid")
+        if self.bands is not None and (type(self.bands) is not int or self.bands not in BAND_STEPS):
+            raise FileFormatError("its bands have steps that this version does not know")
         if self.common is not None:
             if type(self.common) is not int or not 1 <= self.common <= NEWEST_SHARED:
                 raise FileFormatError("it is corrected by a network this version does not have")
@@ -65,6 +75,17 @@ class WaveletConfig:
     def step_size(self) -> float:
         """The quantisation step, in the unit of values that lie in [-1, 1]."""
         return step_size(self.step, LATENT_STEPS_PER_OCTAVE)
+
+    def band_step(self, level: int) -> float:
+        """The quantisation step of the bands of a level; 0 is the finest."""
+        if self.bands is None:
+            return self.step_size
+        steps = BAND_STEPS[self.bands]
+        return self.step_size * steps[min(level, len(steps) - 1)] / 16
+
+    def coarsest_step(self) -> float:
+        """The quantisation step of the coarsest picture."""
+        return self.step_size if self.bands is None else self.band_step(self.levels())
 
     def levels(self) -> int:
         """The number of levels: sides are halved while the shorter one has 16 pixels or more."""
@@ -140,7 +161,8 @@ class WaveletConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        return {"step": self.step, "neurons": self.neurons, "common": self.common}
+        names = ("step", "neurons", "common", "bands")
+        return {name: getattr(self, name) for name in names}
 
     def describe(self) -> str:
         """The field in a phrase."""

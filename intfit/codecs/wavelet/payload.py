@@ -6,7 +6,7 @@ latents of all levels. A picture's own post-filter comes before all that: the le
 (two bytes), and this payload.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from ...coding.tensors import Tensors
 from ...errors import FileFormatError
 from ...signals import Floats
 from ..channels import read_axes, store_axes
-from ..latent_steps import RD_LAMBDA
+from ..latent_steps import RD_LAMBDA, VISUAL_RD_LAMBDA
 from . import context_model
-from .config import WaveletConfig
+from .config import ORIENTATIONS, WaveletConfig
+from .context_model import Level
 from .postfilter import shared_parameters
 
 #: Bytes of the length of the coarsest picture, and of a post-filter.
@@ -30,22 +31,35 @@ def _round(tensor: Floats, step: float) -> Integers:
     return (tensor / np.float32(step)).round().clip(-LARGEST, LARGEST).astype(np.int32)
 
 
-def pack(exact: Mapping[str, Floats], config: WaveletConfig) -> bytes:
-    """The payload of exact latents, quantised at the step of ``config``. Without a post-filter."""
-    step = config.step_size
-    coarsest = _round(exact["coarsest"], step)
+def quantise(exact: Mapping[str, Floats], config: WaveletConfig) -> tuple[Integers, list[Level]]:
+    """The coarsest picture and the levels of exact latents, as integers at ``config``'s steps.
+
+    Rate-distortion optimised; levels are listed from the finest on.
+    """
+    coarsest = _round(exact["coarsest"], config.coarsest_step())
+    levels = [
+        [
+            (exact[f"levels.{level}.{name}"] / np.float32(config.band_step(level))).clip(
+                -LARGEST, LARGEST
+            )
+            for name in ORIENTATIONS
+        ]
+        for level in range(config.levels())
+    ]
+    rd_lambda = RD_LAMBDA if config.bands is None else VISUAL_RD_LAMBDA
+    return coarsest, context_model.quantise(levels, rd_lambda)[0]
+
+
+def pack(colours: Floats, coarsest: Integers, levels: Sequence[Level]) -> bytes:
+    """The payload of integer latents, and of the axes of their colours. Without a post-filter."""
     # each less its left neighbour; the first column less the one above
     changes = np.diff(coarsest, axis=2, prepend=0)
     changes[:, 1:, 0] = np.diff(coarsest[:, :, 0], axis=1)
     runs = [(channel, integers.fit_model(channel)[0]) for channel in changes]
     first = integers.encode(runs)
-    names = [name for name in config.shapes() if name.startswith("levels.")]
-    bands = [(exact[name] / np.float32(step)).clip(-LARGEST, LARGEST) for name in names]
-    levels = [bands[i : i + 3] for i in range(0, len(bands), 3)]
-    latents, _ = context_model.quantise(levels, RD_LAMBDA)
     models = b"".join(model.to_bytes() for _, model in runs)
-    head = store_axes(exact["colours"]) + models + len(first).to_bytes(LENGTH_SIZE, "little")
-    return head + first + context_model.encode(latents)
+    head = store_axes(colours) + models + len(first).to_bytes(LENGTH_SIZE, "little")
+    return head + first + context_model.encode(levels)
 
 
 def join(latents: bytes, postfilter: bytes) -> bytes:
@@ -101,15 +115,14 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
     levels = context_model.decode(payload[end:], config.band_shapes())
-    step = np.float32(config.step_size)
     tensors = {
         "colours": read_axes(payload[:start], channels),
-        "coarsest": coarsest.astype(np.float32) * step,
+        "coarsest": coarsest.astype(np.float32) * np.float32(config.coarsest_step()),
     }
-    bands = (band for level in levels for band in level)
-    names = (name for name in config.shapes() if name.startswith("levels."))
-    for name, band in zip(names, bands, strict=True):
-        tensors[name] = band.astype(np.float32) * step
+    for level, bands in enumerate(levels):
+        step = np.float32(config.band_step(level))
+        for name, band in zip(ORIENTATIONS, bands, strict=True):
+            tensors[f"levels.{level}.{name}"] = band.astype(np.float32) * step
     for name, parameter in own.items():
         tensors[f"correction.{name}"] = parameter.dequantise()
     return tensors | shared_parameters(config)

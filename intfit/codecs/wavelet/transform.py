@@ -20,8 +20,8 @@ from .config import ORIENTATIONS, WaveletConfig
 Bands = tuple[Floats, Floats, Floats]
 
 #: The lifting steps (Daubechies and Sweldens 1998), and the scale that makes bands orthonormal.
-_LIFTING_STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
-_SCALE = 1.1496043988602418
+LIFTING_STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
+SCALE = 1.1496043988602418
 #: The norm of the picture that a single coefficient of 1 stands for, by level from the finest on:
 #: of detail one way, and both ways. Coarser levels are as the last.
 NORMS = ((1.0113, 1.0404), (0.9984, 0.9672), (1.0458, 1.0396), (1.0668, 1.0751), (1.0729, 1.0859))
@@ -45,22 +45,22 @@ def _lift(target: Floats, source: Floats, offset: int, step: float) -> None:
 def _split(values: Floats) -> tuple[Floats, Floats]:
     """The low and the high band of ``[n, ...]`` along the first axis; n is 2 at least."""
     even, odd = values[0::2].copy(), values[1::2].copy()
-    _lift(odd, even, 0, _LIFTING_STEPS[0])
-    _lift(even, odd, -1, _LIFTING_STEPS[1])
-    _lift(odd, even, 0, _LIFTING_STEPS[2])
-    _lift(even, odd, -1, _LIFTING_STEPS[3])
-    even *= np.float32(_SCALE)
-    odd /= np.float32(_SCALE)
+    _lift(odd, even, 0, LIFTING_STEPS[0])
+    _lift(even, odd, -1, LIFTING_STEPS[1])
+    _lift(odd, even, 0, LIFTING_STEPS[2])
+    _lift(even, odd, -1, LIFTING_STEPS[3])
+    even *= np.float32(SCALE)
+    odd /= np.float32(SCALE)
     return even, odd
 
 
 def _merge(low: Floats, high: Floats) -> Floats:
     """The values of a low and a high band: undoes :func:`_split`."""
-    even, odd = low / np.float32(_SCALE), high * np.float32(_SCALE)
-    _lift(even, odd, -1, -_LIFTING_STEPS[3])
-    _lift(odd, even, 0, -_LIFTING_STEPS[2])
-    _lift(even, odd, -1, -_LIFTING_STEPS[1])
-    _lift(odd, even, 0, -_LIFTING_STEPS[0])
+    even, odd = low / np.float32(SCALE), high * np.float32(SCALE)
+    _lift(even, odd, -1, -LIFTING_STEPS[3])
+    _lift(odd, even, 0, -LIFTING_STEPS[2])
+    _lift(even, odd, -1, -LIFTING_STEPS[1])
+    _lift(odd, even, 0, -LIFTING_STEPS[0])
     values = np.empty((len(even) + len(odd), *even.shape[1:]), np.float32)
     values[0::2], values[1::2] = even, odd
     return values

@@ -1,0 +1,220 @@
+"""Latents moved so that the picture looks more like the original, in fewer bits: by gradients.
+
+The encoder's work alone: what decodes a file knows nothing of it. Latents start where
+rate-distortion optimised quantisation put them. Adam then lowers the visual distance of the picture
+from the original, plus the bits that the context model takes for them, through a rounding that is
+soft at first and nearly hard in the end (soft rounding: Agustsson and Theis 2020).
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...coding.integers import Integers
+from ...coding.tensors import Tensors
+from ...signals import Floats
+from ...training.loop import Progress
+from ...training.visual_distance import SMALLEST_SIDE, VisualDistance
+from . import context_model
+from .config import ORIENTATIONS, WaveletConfig
+from .context_model import PASSES, Latents, Level
+from .transform import LIFTING_STEPS, NORMS, SCALE
+
+#: What bits and the squared error weigh, relative to the visual distance, each as a share of what
+#: it is at the start: the relative change of the distance that a relative change of the bits buys.
+BITS_WEIGHT, ERROR_WEIGHT = 1.2, 0.15
+#: Adam's learning rate at the start, in steps of quantisation, and as a share of it at the end.
+LEARNING_RATE, LAST_RATE = 0.06, 0.1
+#: How soft rounding is at the start and at the end: the width of the slope between two integers.
+FIRST_WIDTH, LAST_WIDTH = 0.43, 0.08
+#: Steps after which the context model looks again at what surrounds each latent.
+REFRESH = 6
+#: How far from their integer latents may start, in steps.
+MARGIN = 0.45
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Integer latents by level, the finest first, after so many steps."""
+
+    levels: list[Level]
+    steps: int
+
+
+def can_refine(config: WaveletConfig) -> bool:
+    """Whether a picture is one that eyes compare: grey or RGB, and large enough."""
+    sides = min(config.height, config.width)
+    return config.channels in (1, 3) and config.levels() > 0 and sides >= SMALLEST_SIDE
+
+
+def _lift(target: Tensor, source: Tensor, offset: int, step: float) -> Tensor:
+    """``target`` plus ``step`` times its two neighbours in ``source``, along the last axis but one.
+
+    As in :mod:`.transform`, but differentiable.
+    """
+    first = torch.arange(target.shape[-2]) + offset
+    last = source.shape[-2] - 1
+    one, two = first.clamp(0, last), (first + 1).clamp(0, last)
+    return target + step * (source.index_select(-2, one) + source.index_select(-2, two))
+
+
+def _merge(low: Tensor, high: Tensor) -> Tensor:
+    """The values of a low and a high band, along the last axis but one."""
+    even, odd = low / SCALE, high * SCALE
+    even = _lift(even, odd, -1, -LIFTING_STEPS[3])
+    odd = _lift(odd, even, 0, -LIFTING_STEPS[2])
+    even = _lift(even, odd, -1, -LIFTING_STEPS[1])
+    odd = _lift(odd, even, 0, -LIFTING_STEPS[0])
+    count, width = even.shape[-2] + odd.shape[-2], even.shape[-1]
+    if even.shape[-2] > odd.shape[-2]:
+        odd = torch.cat((odd, odd[..., -1:, :]), dim=-2)
+    values = torch.stack((even, odd), dim=-2).reshape(*even.shape[:-2], -1, width)
+    return values[..., :count, :]
+
+
+def synthesise_differentiably(coarsest: Tensor, levels: Sequence[Sequence[Tensor]]) -> Tensor:
+    """The picture ``[C, H, W]``, in decorrelated colours, of latents in the unit of its values.
+
+    What :func:`.transform.synthesise_decorrelated` gives. ``levels`` are listed from the finest on.
+    """
+    values = coarsest
+    for level in reversed(range(len(levels))):
+        norms = NORMS[min(level, len(NORMS) - 1)]
+        across, down, both = (band / norms[index == 2] for index, band in enumerate(levels[level]))
+        low, high = _merge(values, down), _merge(across, both)
+        values = _merge(low.mT, high.mT).mT
+    return values
+
+
+class RateModel:
+    """The bits of latents under the context model, given those around them as they are now."""
+
+    def __init__(self, levels: Sequence[Sequence[Integers]]) -> None:
+        """``levels`` are integer latents, from the finest on."""
+        classes: list[tuple[Integers, Integers]] = []
+
+        def keep(zero: Integers, scale: Integers, values: Latents) -> Latents:
+            classes.append((zero, scale))
+            return values
+
+        context_model.code_latents([list(level) for level in levels], keep)
+        found = iter(classes)
+        #: By level and orientation: bits of a zero, of a one and of each more, ``[3, C, h, w]``.
+        self._bits = [[torch.empty(3, *band.shape) for band in level] for level in levels]
+        for bands in reversed(self._bits):
+            for channel in range(bands[0].shape[1]):
+                for bits in bands:
+                    for row, column in PASSES:
+                        part = bits[:, channel, row::2, column::2]
+                        if part.numel():
+                            needed = context_model.estimate_bits(*next(found))
+                            part.copy_(torch.from_numpy(needed).view(part.shape))
+
+    def __call__(self, levels: Sequence[Sequence[Tensor]]) -> Tensor:
+        """The bits of all latents, linear between integers."""
+        total = torch.zeros(())
+        for bands, own in zip(levels, self._bits, strict=True):
+            for band, (zero, one, more) in zip(bands, own, strict=True):
+                size = band.abs()
+                total = total + (zero + (one - zero) * size.clamp(max=1)).sum()
+                total = total + (more * (size - 1).clamp(min=0)).sum()
+        return total
+
+
+def _round_softly(latents: Tensor, width: float) -> Tensor:
+    """Latents drawn to the nearest integers, the more the smaller ``width``."""
+    middle = latents.detach().floor() + 0.5
+    return middle + torch.tanh((latents - middle) / width) / (2 * math.tanh(0.5 / width))
+
+
+def refine(
+    exact: Tensors,
+    colours: Floats,
+    coarsest: Integers,
+    rounded: Sequence[Sequence[Integers]],
+    config: WaveletConfig,
+    pixels: Floats,
+    *,
+    steps: int,
+    seconds: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Refined:
+    """Integer latents that look better than ``rounded`` at equal bits.
+
+    ``exact`` are the latents that were rounded, in the unit of the values of ``pixels``
+    ``[H, W, C]``; ``coarsest`` ``[C, h, w]`` and ``rounded`` are integers; ``colours`` ``[C, C]``
+    are the axes as the file has them. Ends after ``steps``, or ``seconds``.
+    """
+    start = time.monotonic()
+    units = [config.band_step(level) for level in range(config.levels())]
+    names = [
+        [f"levels.{level}.{name}" for name in ORIENTATIONS] for level in range(config.levels())
+    ]
+    low = torch.from_numpy(coarsest.astype(np.float32) * np.float32(config.coarsest_step()))
+    axes = torch.from_numpy(colours)
+    original = torch.from_numpy(pixels).permute(2, 0, 1)
+    distance = VisualDistance(_as_seen(original))
+    rate = RateModel(rounded)
+    latents = [
+        [
+            _start_latents(band, exact[name] / np.float32(unit))
+            for band, name in zip(*pair, strict=True)
+        ]
+        for pair, unit in zip(zip(rounded, names, strict=True), units, strict=True)
+    ]
+    optimizer = torch.optim.Adam(
+        [band for level in latents for band in level], lr=LEARNING_RATE, betas=(0.9, 0.95)
+    )
+
+    def assess(levels: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+        """The visual distance, the bits and the squared error of latents, in steps."""
+        scaled = [[b * u for b in level] for level, u in zip(levels, units, strict=True)]
+        picture = torch.einsum("chw,cd->dhw", synthesise_differentiably(low, scaled), axes)
+        error = (picture - original).square().mean()
+        return distance(_as_seen(picture)).squeeze(0), rate(levels), error
+
+    with torch.no_grad():
+        first = [[torch.from_numpy(band.astype(np.float32)) for band in level] for level in rounded]
+        scales = [max(value.item(), 1e-9) for value in assess(first)]
+    done = 0
+    for step in range(steps):
+        if step and step % REFRESH == 0:
+            rate = RateModel(_round(latents))
+        elapsed = time.monotonic() - start
+        fraction = step / steps if seconds is None else max(step / steps, elapsed / seconds)
+        if fraction >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * (1 + (LAST_RATE - 1) * fraction)
+        width = FIRST_WIDTH + (LAST_WIDTH - FIRST_WIDTH) * fraction
+        seen, bits, error = assess([[_round_softly(b, width) for b in level] for level in latents])
+        loss = seen / scales[0] + BITS_WEIGHT * bits / scales[1] + ERROR_WEIGHT * error / scales[2]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        done += 1
+        if on_progress is not None:
+            psnr = 10 * math.log10(4 / max(error.item(), 1e-12))
+            on_progress(Progress(done, done / steps, time.monotonic() - start, psnr, 1.0))
+    return Refined(_round(latents), done)
+
+
+def _round(latents: Sequence[Sequence[Tensor]]) -> list[Level]:
+    """Latents rounded to nearest."""
+    return [[band.detach().round().numpy().astype(np.int32) for band in level] for level in latents]
+
+
+def _as_seen(picture: Tensor) -> Tensor:
+    """``[1, 3, H, W]`` in 0..1 of a grey or RGB picture ``[C, H, W]`` in -1..1."""
+    return ((picture + 1) / 2).expand(3, -1, -1)[None]
+
+
+def _start_latents(rounded: Integers, exact: Floats) -> Tensor:
+    """Latents as near to ``exact`` as they can be while they still belong to ``rounded``."""
+    start = np.clip(exact, rounded - MARGIN, rounded + MARGIN).astype(np.float32)
+    return torch.from_numpy(start).requires_grad_()
