@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from intfit import api, metrics
 from intfit.codecs import read_config
-from intfit.codecs.wavelet import payload, postfilter
+from intfit.codecs.wavelet import codec, payload, postfilter
 from intfit.codecs.wavelet.config import NEWEST_SHARED as NEWEST
 from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.coding import container, weights
@@ -89,8 +89,9 @@ def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(filtered, in
 def test_info_says_what_the_postfilter_takes(filtered, intfit):
     Path("a.safetensors").write_bytes(filtered.data)
     run = intfit("info", "-v", "a.safetensors")
-    assert "latents + shared post-filter + SIREN 8 x 2" in run.out
+    assert "latents + decoder network (adapted) + SIREN 8 x 2" in run.out
     assert "network" in run.out
+    assert "adaptation" in run.out
 
 
 def test_numpy_evaluates_the_network_that_torch_has_trained():
@@ -185,20 +186,24 @@ def test_a_header_with_an_unknown_shared_postfilter_is_refused(version):
         api.load(container.dump(layout.header, stored), device="cpu")
 
 
-def test_the_shared_postfilter_gains_on_a_photograph():
+def test_the_shared_networks_and_their_adaptation_gain_on_a_photograph():
     data = (SAMPLES / "photo.png").read_bytes()
     encoding = api.encode(data, replace(FAST, effort=1))
     layout, stored = container.load(encoding.data)
-    assert layout.header.network == {"step": 51, "common": NEWEST}
+    assert layout.header.network == {"step": 51, "common": NEWEST, "adapted": True}
     original = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    config = read_config(layout.header)
+    tensors = codec.unpack(stored, config)
     reached = []
-    for version in (NEWEST, None):
-        layout.header.network["common"] = version
-        loaded = api.load(container.dump(layout.header, stored), device="cpu")
-        decoded = api.render(loaded, image.Target())
+    for common, adapted in ((None, None), (1, None), (NEWEST, None), (NEWEST, True)):
+        less = replace(config, common=common, adapted=adapted)
+        kept = {name: tensors[name] for name in less.shapes()}
+        decoded = ((codec.reconstruct(kept, less) + 1) * 127.5).round().clip(0, 255)
         reached.append(metrics.psnr(original, decoded, peak=255.0))
-    assert reached[0] > reached[1] + 0.03
-    assert reached[0] == pytest.approx(encoding.distortion, abs=0.1)
+    assert reached == sorted(reached)
+    assert reached[1] > reached[0] + 0.03
+    assert reached[3] > reached[1] + 0.03
+    assert reached[3] == pytest.approx(encoding.distortion, abs=0.1)
 
 
 def test_a_shared_postfilter_for_a_picture_that_it_is_not_for_is_refused():

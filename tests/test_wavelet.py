@@ -133,7 +133,7 @@ def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, 
         values = ((values + 1) / 2 * peak).round().astype(dtype) / (peak / 2) - 1
     values = values.astype(np.float32)
     config = WaveletConfig(channels, height, width, step)
-    if config.can_share_postfilter():
+    if config.can_share_network():
         config = replace(config, common=1)
     exact = transform.analyse(values, config, transform.principal_colours(values))
     tensors = payload.unpack(payload.pack(exact, config), config)

@@ -108,6 +108,10 @@ MEDIA = {
         drawing(), ".png",
         intfit.Settings(field="latent", steps=3000, quality=20, device="cpu", threads=1),
     ),
+    "latent-decoder": (
+        photo((20, 40, 117, 141)), ".png",
+        intfit.Settings(field="latent", effort=2, quality=30, device="cpu"),
+    ),
     "siren-version-3": (
         photo((60, 40, 72, 52)), ".png",
         intfit.Settings(field="siren", width=8, depth=2, steps=200, device="cpu", seed=1),

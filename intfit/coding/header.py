@@ -35,7 +35,7 @@ KINDS = {
 #: The fields, and the names of the values that describe their architecture.
 FIELDS = {
     "siren": ("width", "depth", "omega_first", "omega"),
-    "latent": ("step", "neurons", "common", "bands"),
+    "latent": ("step", "neurons", "common", "bands", "adapted"),
 }
 #: The names of the values that describe the fit.
 FIT = ("distortion", "steps", "teacher", "seed")

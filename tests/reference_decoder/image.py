@@ -209,10 +209,10 @@ def merge(low, high):
     return signal
 
 
-def synthesise(coarsest, levels, step, finest=0):
-    """The picture ``[H, W, C]``, without levels below ``finest``."""
+def synthesise(coarsest, levels, step, finest=0, last=0):
+    """The picture ``[H, W, C]``, without levels below ``finest``, or before level ``last``."""
     picture = np.moveaxis(coarsest * step, 0, -1)
-    for level in reversed(range(len(levels))):
+    for level in reversed(range(last, len(levels))):
         across, down, both = (
             np.moveaxis(band * (step if level >= finest else 0.0), 0, -1)
             / NORMS[min(level, 4)][orientation == 2]
@@ -274,18 +274,64 @@ def image_latents(payload, header, channels, network):
     return colours / 127, coarsest, levels, own, integers
 
 
-def image_samples(header, colours, coarsest, levels, own, common):
-    """Values ``[H, W, C]`` at the pixels."""
-    step = 2.0 ** (-header["latent"][0] / 24)
+CORNERS = [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def decoder_inputs(coarsest, levels, index, filtered):
+    """What the decoder network sees at each block of 2 x 2 pixels, ``[h, w, F]``."""
+    step = 2.0 ** (-index / 24)
+    low = synthesise(coarsest, levels, step, last=1) / 2
+    rows, columns, _ = low.shape
+
+    def corners(picture):
+        y, x = np.arange(2 * rows), np.arange(2 * columns)
+        whole = picture[np.minimum(y, len(picture) - 1)][:, np.minimum(x, picture.shape[1] - 1)]
+        return [whole[down::2, right::2] for down, right in CORNERS]
+
+    added = filtered - synthesise(coarsest, levels, step)
+    found = [np.clip((corner - low) / step, -16, 16) for corner in corners(filtered)]
+    for level in (0, 1):
+        for band in levels[level]:
+            grow = double if level else fit
+            each = [grow(channel, (rows, columns)) for channel in band]
+            found.append(np.clip(np.stack(each, axis=-1), -16, 16))
+    found += [np.clip(corner / step, -16, 16) for corner in corners(added[..., :1])]
+    found += [np.clip(low, -8, 8), np.full((rows, columns, 1), -index / 48)]
+    return np.concatenate(found, axis=-1)
+
+
+def convolutions(network, inputs):
+    """Three layers, ``[h, w, F]`` to ``[h, w, 4 C]``."""
+    x = np.pad(inputs, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    for layer, side in enumerate((3, 3, 1)):
+        weight, bias = network[f"blocks.{layer}.weight"], network[f"blocks.{layer}.bias"]
+        rows, columns = x.shape[0] - side + 1, x.shape[1] - side + 1
+        v = bias + sum(
+            x[i : i + rows, j : j + columns] @ weight[:, :, i, j].T
+            for i in range(side)
+            for j in range(side)
+        )
+        if layer < 2:
+            v = np.where(v > 0, v, 0.1 * v) + (x[1:-1, 1:-1] if layer == 1 else 0)
+        x = v
+    return x
+
+
+def image_samples(header, colours, coarsest, levels, own, shipped):
+    """Values ``[H, W, C]`` at the pixels; ``shipped`` are the shipped networks, in order."""
+    index = header["latent"][0]
+    step = 2.0 ** (-index / 24)
     picture = synthesise(coarsest, levels, step)
-    if own or common:
-        features = postfilter_features(coarsest, levels, step)
-        for parameters, bend in (
-            (common, lambda _, z: np.maximum(z, 0)),
-            (own, lambda _, z: np.sin(z)),
-        ):
-            if parameters:
-                picture = picture + step * perceptron(parameters, features, bend)
+    features = postfilter_features(coarsest, levels, step)
+    if shipped:
+        picture = picture + step * perceptron(shipped[0], features, lambda _, z: np.maximum(z, 0))
+    if len(shipped) > 1:
+        added = convolutions(shipped[1], decoder_inputs(coarsest, levels, index, picture))
+        for (down, right), part in zip(CORNERS, np.split(added, 4, axis=-1), strict=True):
+            place = picture[down::2, right::2]
+            place += step * part[: place.shape[0], : place.shape[1]]
+    if own:
+        picture = picture + step * perceptron(own, features, lambda _, z: np.sin(z))
     return picture @ colours
 
 

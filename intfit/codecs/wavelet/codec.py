@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...coding import weights
 from ...coding.container import Stored
 from ...coding.header import Header
 from ...coding.integers import Integers
@@ -22,13 +23,16 @@ from ...plan import Plan
 from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Goal, Settings, flag, refuse_settings
 from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
+from ..channels import invert_axes
 from ..latent_steps import RD_LAMBDA, Candidate, StepSearch, step_index
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
+from .adaptation import fit_adaptation
 from .config import MAX_OWN_WIDTH, NEWEST_BANDS, NEWEST_SHARED, WaveletConfig
 from .context_model import Level
+from .decoder_network import Inputs, apply_postfilter, correct_blocks, synthesise_filtered
 from .interpolation import CubicInterpolation
-from .postfilter import synthesise_filtered
+from .postfilter import Features
 from .transform import analyse, principal_colours, synthesise
 
 if TYPE_CHECKING:
@@ -69,7 +73,7 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
     config = WaveletConfig(signal.out_features, height, width, step_index(settings.quality))
     if plan.tune == "visual" and signal.facts["mode"] not in NOT_FOR_EYES:
         config = replace(config, bands=NEWEST_BANDS)
-    return replace(config, common=NEWEST_SHARED) if config.can_share_postfilter() else config
+    return replace(config, common=NEWEST_SHARED) if config.can_share_network() else config
 
 
 def trains(plan: Plan) -> bool:
@@ -162,7 +166,7 @@ class _Encoder:
         return plain if filtered.distortion < plain.distortion else filtered
 
     def _encode_at(self, step: int) -> Candidate[WaveletConfig]:
-        """The file at a step, without an own post-filter, and with the shared one if it helps."""
+        """The file at a step, without an own post-filter; with the shared networks if they help."""
         config = replace(self.prepared.config, step=step)
         return self._pack(config, *payload.quantise(self.exact, config))
 
@@ -173,7 +177,26 @@ class _Encoder:
         data = payload.pack(self.exact["colours"], coarsest, levels)
         if config.common is None:
             return self._make_candidate(data, config)
-        return self._make_candidate(data, config, replace(config, common=None))
+        tensors = payload.unpack(data, config)
+        colours = tensors["colours"]
+        features = Features(tensors, config)
+        filtered = apply_postfilter(tensors, config, features)
+        inputs = Inputs(tensors, config, features.picture, filtered)
+        change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
+        candidates = [
+            (data, replace(config, common=None), tensors, features.picture),
+            (data, config, tensors, correct_blocks(inputs, tensors)),
+        ]
+        if change is not None:
+            packed = payload.join(data, weights.pack({"adaptation": change}))
+            adapted = tensors | {"adaptation": change.dequantise()}
+            picture = correct_blocks(inputs, adapted)
+            candidates.append((packed, replace(config, adapted=True), adapted, picture))
+        made = [
+            self._assemble_candidate(packed, its_config, its_tensors, picture @ colours)
+            for packed, its_config, its_tensors, picture in candidates
+        ]
+        return min(made, key=self._compute_cost)
 
     def _refine_within(
         self, size: int | None, plain: Candidate[WaveletConfig], search: StepSearch[WaveletConfig]
@@ -224,23 +247,29 @@ class _Encoder:
         return self._pack(config, coarsest, found.levels)
 
     def _make_candidate(
-        self, data: bytes, *configs: WaveletConfig, steps: int = 0
+        self, data: bytes, config: WaveletConfig, steps: int = 0
     ) -> Candidate[WaveletConfig]:
-        """The file of a payload, with the one of ``configs`` by which it is decoded best.
+        """The file of a payload, into which ``steps`` of training went."""
+        tensors = payload.unpack(data, config)
+        return self._assemble_candidate(data, config, tensors, reconstruct(tensors, config), steps)
 
-        The first of them has all tensors that the others need. ``steps`` of training went into it.
-        """
+    def _assemble_candidate(
+        self, data: bytes, config: WaveletConfig, tensors: Tensors, picture: Floats, steps: int = 0
+    ) -> Candidate[WaveletConfig]:
+        """The file of a payload, whose ``tensors`` and ``picture`` ``[H, W, C]`` these are."""
         prepared = self.prepared
-        tensors = payload.unpack(data, configs[0])
-        distortions = [
-            (self._measure_quality(reconstruct(tensors, config)), config) for config in configs
-        ]
-        distortion, config = max(distortions, key=lambda pair: pair[0])
+        distortion = self._measure_quality(picture)
         stored = store_payload(data)
         if prepared.plan.profile == "open":
             stored = store_open({name: tensors[name] for name in config.shapes()})
         file = assemble(prepared, config, stored, steps=steps, distortion=distortion)
         return Candidate(config, data, distortion, file, steps)
+
+    def _compute_cost(self, candidate: Candidate[WaveletConfig]) -> float:
+        """Squared error and bits of a file, in squared quantisation steps."""
+        bits = 8 * len(candidate.payload)
+        step = candidate.config.step_size
+        return self._compute_squared_error(candidate) / step**2 + RD_LAMBDA * bits
 
     def _measure_quality(self, picture: Floats) -> float:
         """The PSNR, in dB, of a decoded picture ``[H, W, C]`` once it is written to a file."""
@@ -294,9 +323,7 @@ class _Encoder:
             return None
         data = payload.join(plain.payload, trained.payload)
         filtered = self._make_candidate(data, config, steps=trained.steps)
-        saved = self._compute_squared_error(plain) - self._compute_squared_error(filtered)
-        bits = 8 * (len(filtered.payload) - len(plain.payload))
-        return filtered if saved / config.step_size**2 > RD_LAMBDA * bits else None
+        return filtered if self._compute_cost(filtered) < self._compute_cost(plain) else None
 
     def _compute_squared_error(self, candidate: Candidate[WaveletConfig]) -> float:
         """The sum of squared errors of all values of a picture, from its PSNR."""

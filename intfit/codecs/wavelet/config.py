@@ -23,8 +23,11 @@ NEIGHBOURS = (
 #: A picture's own post-filter: its number of sine layers, their frequency (omega), and the largest
 #: width (neurons).
 OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
-#: The shared post-filter: the channels of pictures it is for, its newest version, width and depth.
-SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 1, 32, 2
+#: The shared networks: the channels of pictures they are for, and the newest version. Version 1 is
+#: a post-filter of this width and depth; version 2 has the decoder network behind it.
+SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 2, 32, 2
+#: The decoder network: its number of hidden layers, and their width.
+DECODER_LAYERS, DECODER_WIDTH = 2, 40
 #: The steps of bands by the version of their table, in sixteenths of the file's step: those of the
 #: levels from the finest on; coarser levels and the coarsest picture are as the last. Without a
 #: table all are 16. In version 1, fine detail is rounded more coarsely, and coarse detail less: the
@@ -38,9 +41,10 @@ class WaveletConfig:
     """The latents of a picture of ``channels`` x ``height`` x ``width``.
 
     ``step`` is the index of the quantisation step. ``neurons`` is the width of the picture's own
-    post-filter, a SIREN, and ``common`` the version of the shared one, whose output is added to it;
-    None where there is none. ``bands`` is the version of :data:`BAND_STEPS`. (These names are those
-    of a file's header.)
+    post-filter, a SIREN, and ``common`` the version of the shared networks, to whose output its own
+    is added; None where there is none. ``bands`` is the version of :data:`BAND_STEPS`. ``adapted``
+    says whether the file changes the last layer of the decoder network. (These names are those of a
+    file's header.)
 
     Raises:
         FileFormatError: if the picture cannot have them.
@@ -53,6 +57,7 @@ class WaveletConfig:
     neurons: int | None = None
     common: int | None = None
     bands: int | None = None
+    adapted: bool | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step, "a pyramid")
@@ -61,8 +66,10 @@ class WaveletConfig:
         if self.common is not None:
             if type(self.common) is not int or not 1 <= self.common <= NEWEST_SHARED:
                 raise FileFormatError("it is corrected by a network this version does not have")
-            if not self.can_share_postfilter():
+            if not self.can_share_network():
                 raise FileFormatError("damaged: a network that is for other pictures")
+        if self.adapted is not None and (self.adapted is not True or not self.decoder_shapes()):
+            raise FileFormatError("damaged: it changes a network that is not there")
         if self.neurons is not None:
             if type(self.neurons) is not int or not 1 <= self.neurons <= MAX_OWN_WIDTH:
                 raise FileFormatError(
@@ -110,8 +117,8 @@ class WaveletConfig:
             height, width = tall, wide
         return shapes
 
-    def can_share_postfilter(self) -> bool:
-        """Whether the shared post-filter is for this picture: three channels, 64 pixels a side."""
+    def can_share_network(self) -> bool:
+        """Whether the shared networks are for this picture: three channels, 64 pixels a side."""
         return self.channels == SHARED_CHANNELS and self.levels() >= FEATURE_LEVELS
 
     def own_network(self) -> SirenConfig | None:
@@ -124,6 +131,10 @@ class WaveletConfig:
         return {} if network is None else network.shapes_with_skip()
 
     def shared_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of the shared network, where one is used."""
+        return self.shared_postfilter_shapes() | self.decoder_shapes()
+
+    def shared_postfilter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of the shared post-filter, where it is used.
 
         Its layers are those of the own one, with rectifiers in place of sines.
@@ -131,6 +142,25 @@ class WaveletConfig:
         if self.common is None:
             return {}
         return self._postfilter(SHARED_WIDTH, SHARED_DEPTH).shapes_with_skip()
+
+    def decoder_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of the decoder network, where it is used."""
+        if self.common is None or self.common == 1:
+            return {}
+        inputs = 11 * self.channels + 5
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(DECODER_LAYERS):
+            before = DECODER_WIDTH if layer else inputs
+            shapes[f"blocks.{layer}.weight"] = (DECODER_WIDTH, before, 3, 3)
+            shapes[f"blocks.{layer}.bias"] = (DECODER_WIDTH,)
+        seen = DECODER_WIDTH + inputs + 1
+        shapes["last.weight"] = (4 * self.channels, seen)
+        shapes["last.scale"] = (seen,)
+        return shapes
+
+    def adaptation_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the change of the decoder network's last layer, if there is one."""
+        return {"adaptation": self.decoder_shapes()["last.weight"]} if self.adapted else {}
 
     def _postfilter(self, width: int, depth: int) -> SirenConfig:
         """A network whose inputs are the features of :class:`.postfilter.Features`."""
@@ -149,7 +179,7 @@ class WaveletConfig:
         networks = (("common", self.shared_shapes()), ("correction", self.own_shapes()))
         for network, parameters in networks:
             shapes |= {f"{network}.{name}": shape for name, shape in parameters.items()}
-        return shapes
+        return shapes | self.adaptation_shapes()
 
     def count(self) -> int:
         """Number of latents."""
@@ -161,14 +191,16 @@ class WaveletConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        names = ("step", "neurons", "common", "bands")
+        names = ("step", "neurons", "common", "bands", "adapted")
         return {name: getattr(self, name) for name in names}
 
     def describe(self) -> str:
         """The field in a phrase."""
         phrase = "latents"
         if self.common:
-            phrase += " + shared post-filter"
+            phrase += " + shared post-filter" if self.common == 1 else " + decoder network"
+        if self.adapted:
+            phrase += " (adapted)"
         if self.neurons:
             phrase += f" + SIREN {self.neurons} x {OWN_DEPTH}"
         return phrase

@@ -2,8 +2,8 @@
 
 It is, in order: the axes of the colours (a signed byte an entry), the model of each channel of the
 coarsest picture (three bytes), the length of their integers (three bytes), these integers, and the
-latents of all levels. A picture's own post-filter comes before all that: the length of its payload
-(two bytes), and this payload.
+latents of all levels. A picture's own post-filter and its change of the decoder network, in this
+order, come before all that: for each, the length of its payload (two bytes), and this payload.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ from .config import ORIENTATIONS, WaveletConfig
 from .context_model import Level
 from .postfilter import shared_parameters
 
-#: Bytes of the length of the coarsest picture, and of a post-filter.
-LENGTH_SIZE, POSTFILTER_LENGTH_SIZE = 3, 2
+#: Bytes of the length of the coarsest picture, and of a network.
+LENGTH_SIZE, NETWORK_LENGTH_SIZE = 3, 2
 
 
 def _round(tensor: Floats, step: float) -> Integers:
@@ -62,17 +62,19 @@ def pack(colours: Floats, coarsest: Integers, levels: Sequence[Level]) -> bytes:
     return head + first + context_model.encode(levels)
 
 
-def join(latents: bytes, postfilter: bytes) -> bytes:
-    """The payload of latents and of the picture's own post-filter."""
-    return len(postfilter).to_bytes(POSTFILTER_LENGTH_SIZE, "little") + postfilter + latents
+def join(latents: bytes, network: bytes) -> bytes:
+    """The payload of latents (and networks), and of another network before them."""
+    return len(network).to_bytes(NETWORK_LENGTH_SIZE, "little") + network + latents
 
 
-def _split(data: bytes, config: WaveletConfig) -> tuple[bytes, bytes]:
-    """The payload of the post-filter, empty where there is none, and that of the latents."""
-    if config.neurons is None:
-        return b"", data
-    end = POSTFILTER_LENGTH_SIZE + int.from_bytes(data[:POSTFILTER_LENGTH_SIZE], "little")
-    return data[POSTFILTER_LENGTH_SIZE:end], data[end:]
+def _split(data: bytes, config: WaveletConfig) -> tuple[dict[str, bytes], bytes]:
+    """The payloads of the networks that there are, by name, and that of the latents."""
+    networks = {}
+    for name, there in (("network", config.own_shapes()), ("adaptation", config.adapted)):
+        if there:
+            end = NETWORK_LENGTH_SIZE + int.from_bytes(data[:NETWORK_LENGTH_SIZE], "little")
+            networks[name], data = data[NETWORK_LENGTH_SIZE:end], data[end:]
+    return networks, data
 
 
 def _head_size(config: WaveletConfig) -> int:
@@ -81,14 +83,12 @@ def _head_size(config: WaveletConfig) -> int:
 
 
 def parts(data: bytes, config: WaveletConfig) -> dict[str, int]:
-    """Bytes of a payload: up to the end of the coarsest picture, of levels and of a post-filter."""
-    postfilter, payload = _split(data, config)
+    """Bytes of a payload: up to the end of the coarsest picture, of levels and of networks."""
+    networks, payload = _split(data, config)
     head = _head_size(config)
     first = head + int.from_bytes(payload[head - LENGTH_SIZE : head], "little")
     sizes = {"coarsest": first, "levels": len(payload) - first}
-    if config.neurons is not None:
-        sizes["network"] = POSTFILTER_LENGTH_SIZE + len(postfilter)
-    return sizes
+    return sizes | {name: NETWORK_LENGTH_SIZE + len(part) for name, part in networks.items()}
 
 
 def unpack(data: bytes, config: WaveletConfig) -> Tensors:
@@ -99,8 +99,9 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     Raises:
         FileFormatError: if it does not hold them.
     """
-    postfilter, payload = _split(data, config)
-    own = weights.unpack(postfilter, config.own_shapes())
+    networks, payload = _split(data, config)
+    own = weights.unpack(networks.get("network", b""), config.own_shapes())
+    change = weights.unpack(networks.get("adaptation", b""), config.adaptation_shapes())
     channels, tall, wide = config.coarsest_shape()
     start, head = channels**2, _head_size(config)
     if len(payload) < head:
@@ -125,4 +126,5 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
             tensors[f"levels.{level}.{name}"] = band.astype(np.float32) * step
     for name, parameter in own.items():
         tensors[f"correction.{name}"] = parameter.dequantise()
+    tensors |= {name: parameter.dequantise() for name, parameter in change.items()}
     return tensors | shared_parameters(config)

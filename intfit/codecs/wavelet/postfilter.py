@@ -2,13 +2,14 @@
 
 They see what surrounds a pixel, level by level and in the picture itself, where errors have their
 marks: edges ring, faint texture is missing. The shared post-filter comes with the program and was
-trained on photographs. A picture's own one, a SIREN, is trained on the error that is then left in
-this picture, and is stored in its file.
+trained on photographs; newer files have the decoder network in its place. A picture's own one, a
+SIREN, is trained on the error that is then left in this picture, and is stored in its file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,8 @@ MAX_FEATURE = 8.0
 #: The low-pass picture is clipped to this magnitude, which no sound file comes near: float16 holds
 #: up to 65504.
 MAX_LOW_PASS = 1000.0
+#: The shared post-filter, and the picture's own one, as :meth:`.WaveletConfig.shapes` names them.
+Which = Literal["common", "correction"]
 
 
 class Features:
@@ -55,6 +58,14 @@ class Features:
         self._reach = max(max(map(abs, place)) for place in NEIGHBOURS)
         self._padded = np.pad(self.picture[..., 0], self._reach, mode="edge")
 
+    def split(self, picture: Floats) -> Iterator[tuple[Floats, Floats]]:
+        """A few rows ``[h, W, C]`` of a picture after the other, and their features [h, W, F]."""
+        height, width, _ = self.picture.shape
+        rows = max(1, CHUNK // width)
+        for first in range(0, height, rows):
+            last = min(first + rows, height)
+            yield picture[first:last], self.at(first, last).reshape(last - first, width, -1)
+
     def at(self, first: int, last: int) -> Floats:
         """Features ``[(last - first) * W, F]`` of the pixels in rows ``first`` to ``last``."""
         width, reach = self.picture.shape[1], self._reach
@@ -69,34 +80,17 @@ class Features:
         return joined.reshape((last - first) * width, -1)
 
 
-def synthesise_filtered(tensors: Tensors, config: WaveletConfig) -> Floats:
-    """The picture ``[H, W, C]`` of latents, filtered by the post-filters of ``config``."""
-    features = Features(tensors, config)
-    picture, rows = features.picture, max(1, CHUNK // config.width)
-    for first in range(0, config.height, rows):
-        part = picture[first : first + rows]
-        added = estimate_error(tensors, config, features.at(first, first + len(part)))
-        added *= np.float32(config.step_size)
-        part += added.reshape(part.shape)
-        # in place: the features of the pixels that remain do not depend on these
-        part[...] = part @ tensors["colours"]
-    return picture
+def estimate_error(
+    tensors: Tensors, config: WaveletConfig, features: Floats, which: Which
+) -> Floats:
+    """The error, in steps, that a post-filter estimates at pixels with features ``[..., F]``.
 
-
-def estimate_error(tensors: Tensors, config: WaveletConfig, features: Floats) -> Floats:
-    """The error ``[B, C]`` of pixels, in steps, as all post-filters together estimate it.
-
-    It is to be added to the decorrelated colours. ``features`` are ``[B, F]``.
+    Its estimate ``[..., C]`` is to be added to the decorrelated colours.
     """
-    total = np.zeros((len(features), config.channels), np.float32)
-    for prefix, names, activation in (
-        ("common", config.shared_shapes(), _rectify),
-        ("correction", config.own_shapes(), np.sin),
-    ):
-        if names:
-            parameters = {name: tensors[f"{prefix}.{name}"] for name in names}
-            total += evaluate_network(parameters, features, activation)
-    return total
+    shared = which == "common"
+    names = config.shared_postfilter_shapes() if shared else config.own_shapes()
+    parameters = {name: tensors[f"{which}.{name}"] for name in names}
+    return evaluate_network(parameters, features, _rectify if shared else np.sin)
 
 
 def _rectify(x: Floats, *, out: Floats) -> Floats:
@@ -125,20 +119,25 @@ def evaluate_network(
 
 @cache
 def _load_shared(version: int) -> Tensors:
-    """The parameters of a version of the shared post-filter.
+    """The parameters of a version of the shared network.
 
     Files depend on them: new ones get a new version, and old versions stay.
     """
     from safetensors.numpy import load
 
-    data = resources.files(__package__).joinpath(f"postfilter-{version}.safetensors").read_bytes()
-    return {name: tensor.astype(np.float32) for name, tensor in load(data).items()}
+    files = ("postfilter-1", "decoder-2")[:version]
+    parameters: Tensors = {}
+    for file in files:
+        data = resources.files(__package__).joinpath(f"{file}.safetensors").read_bytes()
+        parameters |= {name: tensor.astype(np.float32) for name, tensor in load(data).items()}
+    return parameters
 
 
 def shared_parameters(config: WaveletConfig) -> Tensors:
-    """The parameters of the shared post-filter, named as in :meth:`.WaveletConfig.shapes`.
+    """The parameters of the shared network, named as in :meth:`.WaveletConfig.shapes`.
 
-    Empty where ``config`` does without. It was trained by ``tools/train_postfilter.py``.
+    Empty where ``config`` does without. It was trained by ``tools/train_decoder.py``, version 1 by
+    ``tools/train_postfilter.py``.
     """
     if config.common is None:
         return {}

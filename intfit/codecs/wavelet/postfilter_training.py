@@ -24,7 +24,8 @@ from ...training.session import DivergedError, OnProgress, start_session, train_
 from ..channels import invert_axes
 from ..latent_steps import RD_LAMBDA
 from .config import WaveletConfig
-from .postfilter import Features, estimate_error
+from .decoder_network import correct_picture
+from .postfilter import Features
 
 #: The most pixels that are trained on; in a larger picture, they are drawn at random.
 MAX_PIXELS = 1 << 20
@@ -67,9 +68,10 @@ class ErrorExamples(UniformEvaluation):
 def make_examples(tensors: Tensors, config: WaveletConfig, original: Floats) -> ErrorExamples:
     """The examples of a picture ``original`` ``[H, W, C]`` and its quantised latents ``tensors``.
 
-    Their targets are the error that the shared post-filter leaves, in decorrelated colours.
+    Their targets are the error that the shared network leaves, in decorrelated colours.
     """
-    features, without_own = Features(tensors, config), replace(config, neurons=None)
+    features = Features(tensors, config)
+    picture = correct_picture(tensors, config, features)
     inverse = invert_axes(tensors["colours"])
     share = min(1.0, MAX_PIXELS / (config.height * config.width))
     rng = np.random.default_rng(0)
@@ -77,14 +79,11 @@ def make_examples(tensors: Tensors, config: WaveletConfig, original: Floats) -> 
     for first in range(0, config.height, ROWS):
         last = min(first + ROWS, config.height)
         part = features.at(first, last)
-        error = (original[first:last] @ inverse - features.picture[first:last]).reshape(
-            len(part), -1
-        )
+        error = (original[first:last] @ inverse - picture[first:last]).reshape(len(part), -1)
         place = np.arange(first * config.width, last * config.width)
         if share < 1:
             kept = rng.random(len(part)) < share
             part, error, place = part[kept], error[kept], place[kept]
-        error -= estimate_error(tensors, without_own, part) * np.float32(config.step_size)
         inputs.append(part.astype(np.float16))
         targets.append(error)
         places.append(place)

@@ -172,6 +172,24 @@ def synthesise_channel(
     return transform_back(tensors["coarsest"][channel], levels)
 
 
+def synthesise_low_band(
+    tensors: Mapping[str, Floats], config: WaveletConfig, channel: int
+) -> Floats:
+    """One channel ``[ceil(H / 2), ceil(W / 2)]`` of the picture before the finest level is merged.
+
+    It is twice as large as the picture's values.
+    """
+    levels = (
+        (
+            tensors[f"levels.{level}.across"][channel] / _norm(level, 0),
+            tensors[f"levels.{level}.down"][channel] / _norm(level, 1),
+            tensors[f"levels.{level}.both"][channel] / _norm(level, 2),
+        )
+        for level in reversed(range(1, config.levels()))
+    )
+    return transform_back(tensors["coarsest"][channel], levels)
+
+
 def synthesise(tensors: Mapping[str, Floats], config: WaveletConfig) -> Floats:
     """The picture ``[H, W, C]`` of latents: undoes :func:`analyse`. Without any post-filter."""
     return synthesise_decorrelated(tensors, config) @ tensors["colours"]

@@ -1,0 +1,84 @@
+"""The change of the decoder network's last layer that suits one picture.
+
+That layer is linear, so that the best change is a least-squares solution: it needs no training.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...coding import weights
+from ...coding.steps import WEIGHT_STEPS_PER_OCTAVE, nearest_weight_step, step_size
+from ...coding.tensors import Tensors
+from ...coding.weights import QuantisedTensor
+from ...signals import Floats
+from ..latent_steps import RD_LAMBDA
+from .decoder_network import Inputs, compute_activations, last_layer, split_blocks
+
+#: The root of the squared error, in quantisation steps of latents, that a change by one step of its
+#: own makes: those that are tried. At high rates, the first is the best of a uniform quantiser.
+STEPS = tuple(factor * (12 * RD_LAMBDA / (2 * np.log(2))) ** 0.5 for factor in (1, 2, 4))
+#: A change is rounded to 0 below so much of a step.
+DEADZONE = 0.62
+#: Added to the Gram matrix, relative to its diagonal.
+RIDGE = 1e-4
+
+
+def fit_adaptation(inputs: Inputs, tensors: Tensors, error: Floats) -> QuantisedTensor | None:
+    """The best change of the last layer for a picture; None where none is worth its bytes.
+
+    ``error`` ``[H, W, C]`` is what the post-filter left, in decorrelated colours.
+    """
+    gram, moments = _accumulate(inputs, tensors, error)
+    scale = tensors["common.last.scale"].astype(np.float64)
+    places = inputs.config.height * inputs.config.width / 4
+    best, least = None, 0.0
+    for size in STEPS:
+        step = nearest_weight_step(size / places**0.5)
+        unit = step_size(step, WEIGHT_STEPS_PER_OCTAVE) / scale
+        # in units of whole numbers
+        scaled, products = gram * np.outer(unit, unit), moments * unit[:, None]
+        rounded = _round(scaled, products)
+        change = QuantisedTensor(step, rounded.T.astype(np.int32))
+        lost = float((rounded * (scaled @ rounded) - 2 * rounded * products).sum())
+        cost = lost + RD_LAMBDA * 8 * len(weights.pack({"adaptation": change}))
+        if cost < least:
+            best, least = change, cost
+    return best
+
+
+def _accumulate(
+    inputs: Inputs, tensors: Tensors, error: Floats
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The Gram matrix of what the last layer sees, and its products with the error that is left."""
+    last, step = last_layer(tensors), np.float32(inputs.config.step_size)
+    size = last.shape[1]
+    gram, moments = np.zeros((size, size)), np.zeros((size, len(last)))
+    for first, activations in compute_activations(inputs, tensors):
+        index = np.arange(first, first + activations.shape[1])
+        seen = activations.reshape(size, -1)
+        left = split_blocks(error, index).reshape(len(last), -1) / step - last @ seen
+        gram += seen @ seen.T
+        moments += seen @ left.T
+    return gram, moments
+
+
+def _round(gram: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least-squares solution ``[D, C]`` in whole numbers.
+
+    One row after the other, the largest first; those that follow make up for the error of those
+    before (optimal brain quantisation, Frantar and Alistarh 2022).
+    """
+    size = np.sqrt(np.diag(gram)) + 1e-9
+    normal = gram / np.outer(size, size) + RIDGE * np.eye(len(gram))
+    solution = np.linalg.solve(normal, moments / size[:, None]) / size[:, None]
+    order = np.argsort(-np.square(solution * size[:, None]).sum(axis=1))
+    solution = solution[order]
+    inverse = np.linalg.inv(normal[np.ix_(order, order)] * np.outer(size[order], size[order]))
+    rounded = np.zeros_like(solution)
+    for place in range(len(order)):
+        row = solution[place]
+        rounded[order[place]] = np.copysign(np.floor(np.abs(row) + 1 - DEADZONE), row)
+        column = inverse[place:, place] / inverse[place, place]
+        solution[place:] -= np.outer(column, row - rounded[order[place]])
+        inverse[place:, place:] -= np.outer(column, column) * inverse[place, place]
+    return rounded

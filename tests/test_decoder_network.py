@@ -1,0 +1,45 @@
+"""The decoder network: the shared convolutional network behind the post-filter."""
+
+import numpy as np
+import pytest
+import torch
+
+from intfit.codecs.wavelet import decoder_network, transform
+from intfit.codecs.wavelet.config import DECODER_LAYERS, DECODER_WIDTH, WaveletConfig
+from intfit.codecs.wavelet.decoder_network import REACH
+from intfit.codecs.wavelet.postfilter import Features, shared_parameters
+from intfit.networks.decoder import DecoderNetwork
+
+
+def picture_of_latents(height: int, width: int) -> tuple[dict[str, np.ndarray], WaveletConfig]:
+    """Smooth latents of a picture, with the shared networks."""
+    config = WaveletConfig(3, height, width, 40, common=2)
+    y, x = np.mgrid[0:height, 0:width] / 9
+    values = np.sin(y[..., None] * [1, 1.5, 2] + x[..., None]).astype(np.float32)
+    exact = transform.analyse(values, config, transform.principal_colours(values))
+    return exact | shared_parameters(config), config
+
+
+def test_numpy_evaluates_the_network_that_torch_trains():
+    torch.manual_seed(0)
+    network = DecoderNetwork(38, 12, DECODER_WIDTH, DECODER_LAYERS)
+    torch.nn.init.normal_(network.last.weight)
+    inputs = torch.randn(1, 38, 21, 70)
+    tensors = {f"common.{name}": p.detach().numpy() for name, p in network.named_parameters()}
+    hidden = decoder_network.compute_hidden(tensors, inputs[0].numpy())
+    seen = np.concatenate([hidden, decoder_network.crop(inputs[0].numpy(), REACH)])
+    last = tensors["common.last.weight"][..., 0, 0]
+    outputs = np.tensordot(last, seen, axes=1) + tensors["common.last.bias"][:, None, None]
+    np.testing.assert_allclose(outputs, network(inputs)[0].detach(), atol=1e-4)
+    assert outputs.shape == (12, 21 - 2 * REACH, 70 - 2 * REACH)
+
+
+@pytest.mark.parametrize("size", [(101, 75), (64, 90)])
+def test_a_picture_is_the_same_in_however_many_parts_it_is_corrected(size, monkeypatch):
+    tensors, config = picture_of_latents(*size)
+    whole = decoder_network.correct_picture(tensors, config, Features(tensors, config))
+    monkeypatch.setattr(decoder_network, "KEPT", 300)
+    monkeypatch.setattr(decoder_network, "GATHERED", 100)
+    parts = decoder_network.correct_picture(tensors, config, Features(tensors, config))
+    assert np.abs(parts - Features(tensors, config).picture).max() > 1e-3
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
