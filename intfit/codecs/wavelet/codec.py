@@ -233,7 +233,7 @@ class _Encoder:
         from .refinement import can_refine, refine
 
         steps = settings.steps or refinement_steps(settings.effort, signal.n)
-        config = replace(candidate.config, common=prepared.config.common)
+        config = replace(candidate.config, common=prepared.config.common, adapted=None)
         if not steps or not can_refine(config):
             return None
         steps = math.ceil(steps * share)
