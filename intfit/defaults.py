@@ -23,7 +23,7 @@ class MediumDefaults:
     times fewer neurons give it. Weight decay comes in where a fit has more steps than
     ``steps_without_decay``. ``beta2`` is Adam's; ``batch`` the examples of a step. The teacher
     rebuilds the table that it draws from after ``redraw`` times as many draws as there are
-    examples. ``bias_gain`` multiplies the initial biases of hidden layers.
+    examples.
 
     Rate: ``rd_lambda`` is the relative gain in distortion that a bit for every weight must bring
     (nepers a bit a weight), or it is not spent.
@@ -48,7 +48,6 @@ class MediumDefaults:
     beta2: float
     batch: int
     redraw: float
-    bias_gain: float
     rd_lambda: float
     octave_gain: float
     late_gain: float
@@ -72,7 +71,6 @@ MEDIUM_DEFAULTS = {
         beta2=0.99,
         batch=2048,
         redraw=1.0,
-        bias_gain=0.0,
         rd_lambda=0.02,
         octave_gain=1.7,
         late_gain=2.5,
@@ -94,7 +92,6 @@ MEDIUM_DEFAULTS = {
         beta2=0.999,
         batch=2048,
         redraw=0.1,
-        bias_gain=1.0,
         rd_lambda=0.02,
         octave_gain=4.0,
         late_gain=1.4,
@@ -116,7 +113,6 @@ MEDIUM_DEFAULTS = {
         beta2=0.999,
         batch=2048,
         redraw=1.0,
-        bias_gain=1.0,
         rd_lambda=0.1,
         octave_gain=4.3,
         late_gain=3.6,

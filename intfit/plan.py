@@ -53,8 +53,7 @@ class Plan:
     The fit ends after ``steps`` or ``max_time`` seconds, whichever comes first; one may be None.
 
     ``decay`` is that of :class:`.Adam` in a very long fit; a shorter one has less of it, and one of
-    at most ``steps_without_decay`` steps has none. ``bias_gain`` multiplies the initial biases of
-    hidden layers.
+    at most ``steps_without_decay`` steps has none.
 
     ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
     in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes.
@@ -69,7 +68,6 @@ class Plan:
     decay: float
     steps_without_decay: int
     optimizer: OptimizerName
-    bias_gain: float
     steps: int | None
     max_time: float | None
     goal: Goal | None
@@ -152,7 +150,6 @@ def make_plan(
         decay=0.0 if latent else _weight_decay(width, omega),
         steps_without_decay=defaults.steps_without_decay,
         optimizer=optimizer,
-        bias_gain=1.0 if latent else defaults.bias_gain,
         steps=steps,
         max_time=settings.max_time,
         goal=goal_of(settings),

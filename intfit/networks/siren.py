@@ -27,7 +27,6 @@ class Siren(nn.Module):
 
     Initialised as in the paper: the first layer's weights U(-1/d, 1/d), the others'
     U(-sqrt(6/w)/omega, sqrt(6/w)/omega), so that every layer's pre-activation is close to N(0, 1).
-    Biases are U(-1/sqrt(n), 1/sqrt(n)) for n inputs, those of hidden layers times ``bias_gain``.
     """
 
     #: A linear layer ``[c, d]`` from the inputs straight to the outputs, if any.
@@ -35,13 +34,7 @@ class Siren(nn.Module):
     #: What the outputs are multiplied by.
     gain = 1.0
 
-    def __init__(
-        self,
-        config: SirenConfig,
-        *,
-        bias_gain: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> None:
+    def __init__(self, config: SirenConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
         self.register_parameter("skip", None)
@@ -53,8 +46,6 @@ class Siren(nn.Module):
             edge = 1 / math.sqrt(shape[1])
             weight = torch.empty(shape).uniform_(-bound, bound, generator=generator)
             bias = torch.empty(shape[0]).uniform_(-edge, edge, generator=generator)
-            if 0 < len(self.layers) < config.depth:
-                bias.mul_(bias_gain)
             self.layers.append(Layer(weight, bias))
 
     def groups(self, lr: float) -> list[dict[str, Any]]:

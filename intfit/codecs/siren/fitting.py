@@ -76,8 +76,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
 def start_training(prepared: Prepared, wrap_teacher: WrapTeacher | None = None) -> Session:
     """The SIREN of ``prepared``, freshly initialised, with its examples and teacher."""
     plan = prepared.plan
-    generator = torch.Generator().manual_seed(plan.seed)
-    network = Siren(prepared.config, bias_gain=plan.bias_gain, generator=generator)
+    network = Siren(prepared.config, generator=torch.Generator().manual_seed(plan.seed))
     examples = examples_of(prepared.signal, torch.device(prepared.device))
     session = start_session(network, examples, plan, prepared.device)
     if wrap_teacher is None:
