@@ -40,11 +40,11 @@ class MediumDefaults:
     omega: float
     omega_first: float
     follows_length: bool
-    optimizer: OptimizerName
+    optimizer: OptimizerName = "adam"
     lr: float
     lr_width: int
     lr_most: float
-    steps_without_decay: int
+    steps_without_decay: int = 17_000
     beta2: float
     batch: int
     redraw: float
@@ -84,11 +84,9 @@ MEDIUM_DEFAULTS = {
         omega=30.0,
         omega_first=0.01,
         follows_length=True,
-        optimizer="adam",
         lr=1e-3,
         lr_width=72,
         lr_most=1.0,
-        steps_without_decay=17_000,
         beta2=0.999,
         batch=2048,
         redraw=0.1,
@@ -105,7 +103,6 @@ MEDIUM_DEFAULTS = {
         omega=30.0,
         omega_first=30.0,
         follows_length=False,
-        optimizer="adam",
         lr=1.5e-3,
         lr_width=48,
         lr_most=1.0,
