@@ -7,6 +7,7 @@ recordings' on bach.wav, surfaces' on bunny.obj.
 from dataclasses import dataclass
 
 from .schedules import RatioSchedule
+from .settings import OptimizerName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,10 +18,12 @@ class MediumDefaults:
     the ``power``, in layers of ``widths[0]`` to ``widths[1]`` neurons. ``omega_first`` is that
     frequency, or where ``follows_length`` the frequency for each example.
 
-    Training: the learning rate ``lr`` suits layers of ``lr_width`` neurons. It falls as they get
-    wider, and rises as they get narrower, by at most what ``lr_most`` times fewer neurons give it.
-    ``beta2`` is Adam's; ``batch`` the examples of a step. The teacher rebuilds the table that it
-    draws from after ``redraw`` times as many draws as there are examples.
+    Training: the ``optimizer``, and the learning rate ``lr``, which suits layers of ``lr_width``
+    neurons. It falls as they get wider, and rises as they get narrower, by at most what ``lr_most``
+    times fewer neurons give it. Weight decay comes in where a fit has more steps than
+    ``steps_without_decay``. ``beta2`` is Adam's; ``batch`` the examples of a step. The teacher
+    rebuilds the table that it draws from after ``redraw`` times as many draws as there are
+    examples.
 
     Rate: ``rd_lambda`` is the relative gain in distortion that a bit for every weight must bring
     (nepers a bit a weight), or it is not spent.
@@ -37,9 +40,11 @@ class MediumDefaults:
     omega: float
     omega_first: float
     follows_length: bool
+    optimizer: OptimizerName = "adam"
     lr: float
     lr_width: int
     lr_most: float
+    steps_without_decay: int = 17_000
     beta2: float
     batch: int
     redraw: float
@@ -58,9 +63,11 @@ MEDIUM_DEFAULTS = {
         omega=30.0,
         omega_first=60.0,
         follows_length=False,
-        lr=5e-4,
+        optimizer="soap",
+        lr=7.5e-4,
         lr_width=64,
         lr_most=4.0,
+        steps_without_decay=0,
         beta2=0.99,
         batch=2048,
         redraw=1.0,
@@ -96,11 +103,12 @@ MEDIUM_DEFAULTS = {
         omega=30.0,
         omega_first=30.0,
         follows_length=False,
-        lr=1e-3,
+        lr=1.5e-3,
         lr_width=48,
         lr_most=1.0,
+        steps_without_decay=7_500,
         beta2=0.999,
-        batch=4096,
+        batch=2048,
         redraw=1.0,
         rd_lambda=0.1,
         octave_gain=4.3,
@@ -136,8 +144,9 @@ MIDDLE_QUALITY, DOUBLING_QUALITY = 50.0, 12.5
 USUAL_BITS, FEWEST_BITS, NARROWEST, TENSOR_BYTES = 6.2, 3.0, 4, 4
 #: The learning rate falls with the width to this power.
 LR_POWER = 0.85
-#: What an optimizer multiplies the default learning rate by, where it is asked for.
-OPTIMIZER_RATES = {"adam": 1.0, "soap": 1.5, "muon": 1.5}
+#: The widest network that has its medium's optimizer; Adam trains wider ones. The decompositions of
+#: SOAP grow as the third power of the width.
+WIDEST_MATRICES = 256
 
 #: Noise moves each weight by about the learning rate a step, in any direction. Weight decay stops
 #: that where a hidden layer's weights have grown by this factor since their initialisation.

@@ -21,6 +21,7 @@ from .defaults import (
     UNIFORM_SHARE,
     USUAL_BITS,
     WEIGHT_GROWTH,
+    WIDEST_MATRICES,
     MediumDefaults,
     step_seconds,
     widest_network,
@@ -52,8 +53,8 @@ class Plan:
 
     The fit ends after ``steps`` or ``max_time`` seconds, whichever comes first; one may be None.
 
-    ``decay`` is that of :class:`.Adam` in a very long fit; a shorter one has less of it, or none.
-    ``optimizer`` is Adam unless a bench asks for another.
+    ``decay`` is that of :class:`.Adam` in a very long fit; a shorter one has less of it, and one of
+    at most ``steps_without_decay`` steps has none.
 
     ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
     in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes.
@@ -66,6 +67,7 @@ class Plan:
     lr: float
     beta2: float
     decay: float
+    steps_without_decay: int
     optimizer: OptimizerName
     steps: int | None
     max_time: float | None
@@ -122,6 +124,7 @@ def make_plan(
         width = settings.width or _width(settings, defaults, n, depth, seconds)
     steps = settings.steps
     lr = defaults.lr * min(defaults.lr_most, defaults.lr_width / width) ** LR_POWER
+    optimizer = defaults.optimizer if width <= WIDEST_MATRICES and not latent else "adam"
     if latent:
         steps, lr = steps or _postfilter_steps(settings.effort, n), POSTFILTER_LR
     elif steps is None and settings.max_time is None:
@@ -147,7 +150,8 @@ def make_plan(
         lr=settings.lr or lr,
         beta2=defaults.beta2,
         decay=0.0 if latent else _weight_decay(width, omega),
-        optimizer="adam",
+        steps_without_decay=defaults.steps_without_decay,
+        optimizer=optimizer,
         steps=steps,
         max_time=settings.max_time,
         goal=goal_of(settings),

@@ -149,3 +149,13 @@ def test_optimizers_are_compared_and_one_nobody_knows_is_refused(intfit, picture
     run = intfit(*common, "--optimizers", "sgd")
     assert run.code == 2
     assert "'sgd' is not adam, soap or muon" in run.err
+
+
+def test_photographs_are_trained_by_soap_unless_a_layer_is_too_wide_for_it():
+    def optimizer(**settings):
+        settings = Settings(**{"field": "siren", "device": "cpu"} | settings)
+        return prepare(png(photo()), settings).plan.optimizer
+
+    assert optimizer() == "soap"
+    assert optimizer(width=1024) == "adam"
+    assert optimizer(field="latent") == "adam"

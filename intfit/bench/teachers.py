@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..codecs.protocol import Prepared
 from ..codecs.siren.fitting import start_training
-from ..defaults import OPTIMIZER_RATES, PUBLISHED_SCHEDULES
+from ..defaults import PUBLISHED_SCHEDULES
 from ..errors import UsageError
 from ..media import image
 from ..media.pixels import read_pixels
@@ -159,13 +159,6 @@ def _change_settings(prepared: Prepared, changes: Mapping[str, Any]) -> Prepared
     return replace(prepared, settings=settings, plan=plan)
 
 
-def _change_optimizer(prepared: Prepared, name: OptimizerName) -> Prepared:
-    """The same plan with an optimizer, at its own learning rate unless one is set."""
-    rate = 1.0 if prepared.settings.lr else OPTIMIZER_RATES[name]
-    plan = replace(prepared.plan, optimizer=name, lr=rate * prepared.plan.lr)
-    return replace(prepared, plan=plan)
-
-
 def run_teacher(
     prepared: Prepared,
     name: str,
@@ -196,7 +189,7 @@ def run_teacher(
         changes["steps"] = max(1, round(prepared.settings.steps * share))
     prepared = _change_settings(prepared, changes)
     if optimizer is not None:
-        prepared = _change_optimizer(prepared, optimizer)
+        prepared = replace(prepared, plan=replace(prepared.plan, optimizer=optimizer))
     plan, session = prepared.plan, start_training(prepared)
     timed = TimedTeacher(session.teacher, now)
     selections: dict[float, Tensor] = {}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..devices import wait_for
 from ..networks.siren import Siren
 from ..plan import Plan
-from ..settings import Goal, OptimizerName
+from ..settings import Goal
 from ..teachers import Teacher
 from .cuda_graph import CudaGraphStep, choose_recorder
 from .evaluation import MEASURE, evaluate, measure
@@ -33,9 +33,6 @@ GOAL_STEPS = 50
 FINISH = 0.15
 #: The learning rate rises over so many steps, or over this share of a fit of few steps.
 WARM_UP, WARM_UP_SHARE = 50, 0.05
-#: A fit of no more steps than this needs no weight decay. The weights of a longer one would grow,
-#: by the noise of its gradients, until the network is too rough to be trained: docs/results.
-STEPS_WITHOUT_DECAY = 17_000
 #: A fit has stalled if after this share of it, more than this share of the signal's variance is
 #: left as error: its learning rate was too high. It is divided by so much for another start.
 STALL_AT, STALLED_SHARE, STALL_LR_FACTOR = 0.1, 0.7, 4
@@ -212,7 +209,7 @@ class _Fit:
     def _train(self, step: int, fraction: float) -> None:
         """Make one step, at this fraction of the schedule."""
         lr_share = _lr_share(fraction, step)
-        decay_share = _decay_share(fraction, step, self._plan.optimizer)
+        decay_share = _decay_share(fraction, step, self._plan.steps_without_decay)
         if self._drawn_step is not None and self._teacher.prepare(step, fraction):
             self._optimizer.advance(lr_share, decay_share=decay_share)
             self._drawn_step()
@@ -351,12 +348,12 @@ def _lr_share(fraction: float, step: int) -> float:
     return warm_up * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def _decay_share(fraction: float, step: int, optimizer: OptimizerName = "adam") -> float:
+def _decay_share(fraction: float, step: int, steps_without_decay: int) -> float:
     """The share of the weight decay, by the steps that the fit is going to take.
 
-    None for few steps of Adam; all of it for the other optimizers, whose learning rates are higher.
+    The weights of a long fit would grow, by the noise of its gradients, until the network is too
+    rough to be trained; a fit of no more than ``steps_without_decay`` steps needs no decay.
     """
     if step < WARM_UP or fraction <= 0:
         return 0.0
-    without = STEPS_WITHOUT_DECAY if optimizer == "adam" else 0
-    return max(0.0, 1 - without * fraction / step)
+    return max(0.0, 1 - steps_without_decay * fraction / step)

@@ -80,10 +80,12 @@ class Soap(_Preconditioned):
     @torch.no_grad()
     def _refresh(self) -> None:
         """Let the bases follow the covariances, and turn the mean gradients into the new ones."""
-        if self._steps_of_bases == REFRESH_STEPS:
-            bases = torch.linalg.eigh(self._covariances)[1]
-        else:
-            bases = torch.linalg.qr(self._covariances @ self._bases)[0]
+        first = self._steps_of_bases == REFRESH_STEPS
+        matrices = self._covariances if first else self._covariances @ self._bases
+        if matrices.device.type == "mps":  # which has no decompositions
+            matrices = matrices.cpu()
+        bases = torch.linalg.eigh(matrices)[1] if first else torch.linalg.qr(matrices)[0]
+        bases = bases.to(self._bases.device)
         left, right, last = self._by_side(bases.mT @ self._bases)
         self._mean.copy_(left @ self._mean @ right.mT)
         self._last_mean.copy_(self._last_mean @ last.mT)

@@ -37,8 +37,8 @@ def teachers(
         option(
             "--optimizers",
             panel=TEACHER,
-            text="Of adam, soap and muon, at the rate of each; every teacher with each of them. "
-            "Otherwise the usual one.",
+            text="Of adam, soap and muon; every teacher with each of them. Otherwise the medium's "
+            "own.",
             metavar="NAME,...",
         ),
     ] = None,
