@@ -22,6 +22,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read as Triton is imported, which nothing has done yet
 triton = pytest.importorskip("triton")
+# Triton looks for a GPU when it first launches a kernel: it must not be hidden from these tests
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 
 
 @triton.jit
