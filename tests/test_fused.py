@@ -190,7 +190,7 @@ floats = {"share"}
 pointers = {"coords", "targets", "weights", "errors", "parameters", "activations", "partials"}
 for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3"), (80, 128, "tf32x3")):
     known = dict(TILE=min(32, 2048 // width), WIDTH=width, INPUTS=32, OUTPUTS=16)
-    known |= dict(L1=False, WEIGHTED=True, SKIP=True)
+    known |= dict(L1=False, SKIP=True)
     known["PRECISION"] = precision
     types = {
         name: "*fp32" if name in pointers else "fp32" if name in floats else "i32"
