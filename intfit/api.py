@@ -205,10 +205,10 @@ def _choose_target_size(settings: Settings, kind: str, facts: dict[str, Any]) ->
     return settings.target_size
 
 
-def _choose_threads(prepared: Prepared) -> int | None:
-    """The CPU threads to fit with: as set, or as many as the work can feed; None: torch's own."""
+def _choose_threads(prepared: Prepared) -> int:
+    """The CPU threads to fit with: as set, or as many as the work can feed."""
     settings, plan = prepared.settings, prepared.plan
-    if settings.threads is not None or not prepared.device.startswith("cpu"):
+    if settings.threads is not None:
         return settings.threads
     # the network beside latents is a narrow one
     return 1 if prepared.field == "latent" else worthwhile_threads(plan.width, plan.batch)

@@ -202,7 +202,7 @@ def test_steps_replayed_on_cuda_move_parameters_as_steps_on_the_cpu_do(kind):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.filterwarnings("default:slower")
+@pytest.mark.filterwarnings("default:slower, since Triton")
 @pytest.mark.parametrize("field", ["siren", "latent"])
 def test_a_fit_on_cuda_takes_all_its_steps(field):
     settings = Settings(field=field, steps=60, quality=40, device="cuda")

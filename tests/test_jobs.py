@@ -189,7 +189,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str
         head = subprocess.Popen(
             [str(Path(sys.executable).with_name("ray")), "start", *options],
             stdout=told, stderr=told,
-            env=os.environ | {"RAY_worker_niceness": "0"},  # 15: starved on a busy machine
+            # 15 would starve on a busy machine; a GPU is for tests that say so
+            env=os.environ | {"RAY_worker_niceness": "0", "CUDA_VISIBLE_DEVICES": ""},
         )  # fmt: skip
         try:
             for _ in range(300):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import runpy
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,28 @@ def test_bench_speed_says_what_is_wrong_with_a_request(intfit):
     Path("base.json").write_text(json.dumps(cost | {"threads": 7}))
     run = intfit("bench", "speed", "--compare", "base.json", "--threads", 1)
     assert (run.code, "--threads 7" in run.err) == (2, True)
+
+
+TOOL = Path(__file__).resolve().parents[1] / "tools" / "measure_cuda.py"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_pools")
+def test_what_a_gpu_is_measured_by_works_in_tiny_on_the_cpu_and_goes_on(capsys):
+    main = runpy.run_path(str(TOOL))["main"]
+    assert main(["--smoke", "--results", "kept.json"]) == 0
+    table = capsys.readouterr().out
+    kept = json.loads(Path("kept.json").read_text())
+    assert set(kept) == {"start", "steps", "files", "decoding", "quality"}
+    assert all(row["what"] in table for part in kept.values() for row in part)
+    dropped = kept.pop("quality")
+    Path("kept.json").write_text(json.dumps(kept))
+    assert main(["--smoke", "--results", "kept.json"]) == 0
+    again = json.loads(Path("kept.json").read_text())
+    assert [row["what"] for row in again["quality"]] == [row["what"] for row in dropped]
+    assert {name: again[name] for name in kept} == kept
+
+
+def test_measuring_a_gpu_that_is_not_there_says_so(capsys):
+    assert runpy.run_path(str(TOOL))["main"]([]) == 2
+    assert "no CUDA device" in capsys.readouterr().err

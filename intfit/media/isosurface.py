@@ -24,13 +24,14 @@ LAYER = 1 << 22
 CHUNK = 1 << 16
 #: Bytes that a cell of the finest grid takes: its value, and some to spare.
 BYTES_PER_CELL = 6
-#: The places ``[8, 3]`` of a block's halves along its axes.
+#: The six directions; the places ``[8, 3]`` of a block's halves along its axes.
+AXES_AND_STEPS = tuple((axis, step) for axis in range(3) for step in (-1, 1))
 CORNERS = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), axis=1)
 #: Cells along the side of the blocks that sampling begins with; a power of two.
 COARSEST = 8
 #: A block is searched if the field at its centre is below this many times the distance from there
-#: to a corner. With exact distances 1 would do; fitted ones need a margin.
-SLACK = 1.25
+#: to a corner. With exact distances 1 would do; fitted ones need a little.
+SLACK = 1.1
 #: Pieces of a surface whose box diagonal is below this share of the whole's are taken for artefacts
 #: of the fit and removed.
 SMALLEST_PIECE = 0.02
@@ -149,13 +150,17 @@ def sample_grid(
     # surface crosses it.
     while side > 1 and ((side - 1) * 3**0.5 / 2 + 1) * cell > 0.9 * CLAMP:
         side //= 2
-    grid = _Grid(evaluate, counts, cell, limits)
+    coarsest, grid = side, _Grid(evaluate, counts, cell, limits)
     blocks = np.stack(np.unravel_index(np.arange(np.prod(counts // side)), counts // side), axis=1)
     values = grid.sample(blocks, side)
+    grid.fill(values, side)
     while side > 1:
         reach = SLACK * side * cell * np.sqrt(3) / 2 / CLAMP
         # near the clamp the fitted field does not tell how far away the surface is
-        blocks = blocks[np.abs(values) < max(min(reach, 0.9), 0.05)]
+        near = np.abs(values) < max(min(reach, 0.9), 0.05)
+        if side < coarsest:
+            grid.set_blocks(blocks[~near], values[~near], side)
+        blocks = blocks[near]
         side //= 2
         if side == 1:
             grid.follow_surface(blocks)
@@ -172,29 +177,34 @@ class _Grid:
         self, evaluate: Evaluate, counts: NDArray[np.int64], cell: float, limits: Limits
     ) -> None:
         self._evaluate, self._counts, self._cell, self._limits = evaluate, counts, cell, limits
-        self.values = np.zeros(counts, np.float32)
+        self.values = np.empty(counts, np.float32)
 
     def sample(self, blocks: NDArray[np.int64], side: int) -> NDArray[np.float32]:
-        """Give all cells of ``blocks`` ``[N, 3]`` of this side the field's values ``[N]``.
-
-        They are those at the blocks' centres, and are returned, too.
-        """
+        """The field's values ``[N]`` at the centres of ``blocks`` ``[N, 3]`` of this side."""
         self._limits.check_cells(len(blocks), "cells near the surface")
         values = np.empty(len(blocks), np.float32)
-        x, y, z = self._counts // side
-        within = self.values.reshape(x, side, y, side, z, side)
         for first in range(0, len(blocks), CHUNK):
             part = blocks[first : first + CHUNK]
             centres = (part + 0.5 - self._counts / side / 2) * (side * self._cell)
-            found = self._evaluate(centres.astype(np.float32))[:, 0]
-            values[first : first + CHUNK] = found
-            within[part[:, 0], :, part[:, 1], :, part[:, 2]] = found[:, None, None, None]
+            values[first : first + CHUNK] = self._evaluate(centres.astype(np.float32))[:, 0]
         return values
+
+    def fill(self, values: NDArray[np.float32], side: int) -> None:
+        """Give all cells of the grid their blocks' values ``[N]``, in order."""
+        x, y, z = self._counts // side
+        lines = np.repeat(values.reshape(x, 1, y, 1, z), side, axis=4)
+        self.values.reshape(x, side, y, side, -1)[:] = lines
+
+    def set_blocks(self, blocks: NDArray[np.int64], values: NDArray[np.float32], side: int) -> None:
+        """Give all cells of ``blocks`` ``[N, 3]`` their values ``[N]``."""
+        x, y, z = self._counts // side
+        cells = self.values.reshape(x, side, y, side, z, side)
+        cells[blocks[:, 0], :, blocks[:, 1], :, blocks[:, 2]] = values[:, None, None, None]
 
     def follow_surface(self, blocks: NDArray[np.int64]) -> None:
         """Sample the cells of ``blocks`` ``[N, 3]`` of side 2, and of all that the surface enters.
 
-        It enters a block where a cell on its border has another sign than the cell beside it.
+        It enters a block beside a known one whose sign differs from that of a cell next to it.
         """
         known = np.zeros(self._counts // 2, bool)
         sampled = 0
@@ -202,32 +212,33 @@ class _Grid:
             sampled += 8 * len(blocks)
             self._limits.check_cells(sampled, "cells near the surface")
             known[tuple(blocks.T)] = True
-            self.sample(_halve(blocks), 1)
+            cells = _halve(blocks)
+            self.values[tuple(cells.T)] = self.sample(cells, 1)
             blocks = self._find_entered(blocks, known)
 
     def _find_entered(
         self, blocks: NDArray[np.int64], known: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
-        """The blocks ``[M, 3]`` beside these, of side 2 and not ``known``, that they go on in."""
-        entered = [blocks[:0]]
-        for axis in range(3):
-            for step in (-1, 1):
-                beside = blocks.copy()
-                beside[:, axis] += step
-                inside = (beside[:, axis] >= 0) & (beside[:, axis] < known.shape[axis])
-                beside = beside[inside]
-                beside = beside[~known[tuple(beside.T)]]
-                differs = np.zeros(len(beside), bool)
-                for corner in CORNERS[CORNERS[:, axis] == 0]:
-                    cells = 2 * beside + corner
-                    cells[:, axis] += step < 0  # the one next to the block that is known
-                    across = cells.copy()
-                    across[:, axis] -= step
-                    differs |= (self.values[tuple(cells.T)] < 0) != (
-                        self.values[tuple(across.T)] < 0
-                    )
-                entered.append(beside[differs])
-        return np.unique(np.concatenate(entered), axis=0)
+        """The blocks ``[M, 3]`` beside these, of side 2 and not ``known``, that it enters."""
+        places = []
+        for axis, step in AXES_AND_STEPS:
+            beside = blocks.copy()
+            beside[:, axis] += step
+            inside = (beside[:, axis] >= 0) & (beside[:, axis] < known.shape[axis])
+            beside = beside[inside]
+            beside = beside[~known[tuple(beside.T)]]
+            places.append(np.ravel_multi_index(tuple(beside.T), known.shape))
+        found = np.unravel_index(np.unique(np.concatenate(places)), known.shape)
+        beside = np.stack(found, axis=1)
+        own = self.values[tuple(2 * beside.T)] < 0  # that of all eight cells
+        entered = np.zeros(len(beside), bool)
+        for axis, step in AXES_AND_STEPS:
+            for corner in CORNERS[CORNERS[:, axis] == 0]:
+                across = 2 * beside + corner
+                across[:, axis] += 2 if step > 0 else -1
+                np.clip(across[:, axis], 0, self._counts[axis] - 1, out=across[:, axis])
+                entered |= (self.values[tuple(across.T)] < 0) != own
+        return beside[entered]
 
 
 def _halve(blocks: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -115,8 +115,9 @@ class FusedGradient:
     """The :class:`.base.GradientFunction` of a small SIREN.
 
     Parameters are read anew at each call, from where they were when this was made; their gradients
-    too stay in place. A call allocates nothing but what it returns, and does not wait for the
-    device. The first call compiles, which takes a second or two where it is not cached.
+    too stay in place. A call allocates nothing but what it returns, and weights where there are
+    none; it does not wait for the device. The first call compiles, which takes a second or two
+    where it is not cached.
     """
 
     def __init__(self, network: Siren) -> None:
@@ -159,8 +160,7 @@ class FusedGradient:
         config, device = self._config, self._device
         coords = torch.zeros(batch, config.in_features, device=device)
         targets = torch.zeros(batch, config.out_features, device=device)
-        for weights in (None, coords[:, 0].contiguous()):
-            self(Batch(coords, targets, loss, batch, weights))
+        self(Batch(coords, targets, loss, batch))
         for gradient in self._kept_alive[1]:
             gradient.zero_()
 
@@ -170,6 +170,8 @@ class FusedGradient:
 
         config, count, weights = self._config, len(batch.coords), batch.weights
         errors = torch.empty(count, device=self._device)
+        if weights is None:  # a second kernel, without weights, would have to be compiled, too
+            weights = torch.ones_like(errors)
         tile = min(_pad(-(-count // self._programs)), self._max_tile)
         programs = min(-(-count // tile), self._programs)
         blocks = (-(-self._total // BLOCK),)
@@ -188,7 +190,7 @@ class FusedGradient:
             kernels.forward_backward[(programs,)](
                 batch.coords.contiguous(),
                 batch.targets.contiguous(),
-                errors if weights is None else weights.contiguous(),
+                weights.contiguous(),
                 errors,
                 self._scaled,
                 self._activations,
@@ -204,7 +206,6 @@ class FusedGradient:
                 INPUTS=_pad(config.in_features),
                 OUTPUTS=_pad(config.out_features),
                 L1=batch.loss == "l1",
-                WEIGHTED=weights is not None,
                 SKIP=self._has_skip,
                 PRECISION=self._precision,
                 **options,

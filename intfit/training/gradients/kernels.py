@@ -112,7 +112,6 @@ def forward_backward(
     INPUTS: tl.constexpr,
     OUTPUTS: tl.constexpr,
     L1: tl.constexpr,
-    WEIGHTED: tl.constexpr,
     SKIP: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -164,9 +163,7 @@ def forward_backward(
             values += tl.dot(inputs, tl.trans(skip_weights), input_precision=PRECISION)
         difference = values - load_part(targets, rows, outs, batch, out_features)
         tl.store(errors + rows, tl.sum(tl.abs(difference), 1), mask=rows < batch)
-        counts = tl.where(rows < batch, share, 0.0)
-        if WEIGHTED:
-            counts *= tl.load(weights + rows, mask=rows < batch, other=0.0)
+        counts = share * tl.load(weights + rows, mask=rows < batch, other=0.0)
         if L1:
             error = tl.where(difference > 0, 1.0, tl.where(difference < 0, -1.0, 0.0))
         else:
