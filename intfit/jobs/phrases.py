@@ -18,6 +18,7 @@ METRICS = {
     "normal_error": ("normal error", "degrees"),
     "f_score": ("F-score", ""),
     "faces": ("faces", ""),
+    "colour_psnr": ("colours", "dB"),
 }
 #: The unit of each rate.
 RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
+from ..signals import ColourSamples
+from .formats.paint import Paint
 from .surface.search import Surface
 from .triangles import Array, measure_box
 
@@ -20,6 +22,8 @@ PADDING = 0.05
 CLAMP = 0.1
 #: Scales of the Laplace noise that spreads points around the surface, for half of them each.
 NOISE = (0.02, 0.004)
+#: Scale of that around the points at which colours are learnt.
+COLOUR_NOISE = 0.001
 #: This part of the pool is drawn uniformly over the padded box, the rest around the surface.
 UNIFORM_PART = 4
 #: Points held out for evaluation, and points on the surface.
@@ -94,6 +98,20 @@ def draw_pool(surface: Surface, extent: Array, *, count: int, rng: np.random.Gen
         occupancy[:, None].astype(np.float32),
         surface.draw_points(SURFACE_POINTS, rng)[1].astype(np.float32),
     )
+
+
+def draw_colours(
+    surface: Surface, paint: Paint, *, count: int, rng: np.random.Generator
+) -> ColourSamples | None:
+    """Draw ``count`` points near a surface with their colours; None where it has only one."""
+    faces, places = surface.draw_points(count + EVALUATION_POINTS, rng)
+    targets = 2 * paint.sample(faces, surface.find_weights(faces, places)) - 1
+    if np.ptp(targets, axis=0).max() < 2 / 255:
+        return None
+    points = places.astype(np.float32)
+    # a decoded surface lies a little beside the original
+    points[:count] += rng.laplace(size=(count, 3)) * COLOUR_NOISE
+    return ColourSamples(points[:count], targets[:count], points[count:], targets[count:])
 
 
 def measure_thin_part(surface: Surface, depth: float) -> float:

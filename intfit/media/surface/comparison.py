@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...metrics import psnr
+from ..formats.paint import Paint
 from .search import Array, Faces, Surface
+from .texture import Colours
 
 #: A point is right, for the F-score, within this share of the box diagonal of the other surface.
 RIGHT = 1e-3
@@ -58,3 +61,16 @@ def _measure_angles(here: Array, there: Array) -> float:
     if cosines.mean() < 0:
         cosines = -cosines
     return float(np.degrees(np.arccos(cosines.clip(-1, 1))).mean())
+
+
+def compare_colours(
+    decoded: Surface, original: Surface, paint: Paint, colours: Colours, *, points: int
+) -> float:
+    """The PSNR in dB of a decoded surface's colours, over those at ``points`` of the original.
+
+    Each is compared with that at the nearest place of the decoded surface, where ``colours``
+    evaluates it.
+    """
+    faces, places = original.draw_points(points, np.random.default_rng(4))
+    wanted = paint.sample(faces, original.find_weights(faces, places))
+    return psnr(wanted, colours(decoded.find_nearest(places)[2]), peak=1)
