@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import MediaError
 from ...limits import Limits
-from .paint import Paint, Pixels, read_picture
+from .paint import Paint, Part, Pixels, join_parts, read_picture
 from .polygons import Array, Indices, Mesh, cut_strip, damaged, to_indices
 
 JSON, BINARY = 0x4E4F534A, 0x004E4942
@@ -73,24 +73,13 @@ def _whole(table: Table, key: str, default: int | None = None) -> int:
     return value
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Triangles: vertices with their colours and texture coordinates, faces with their textures."""
-
-    vertices: Array
-    faces: Indices
-    colours: Array
-    places: Array
-    textures: Indices
-
-
 class _Reader:
     """The tables of a file, and what was read from them."""
 
     def __init__(self, header: Table, binary: bytes, limits: Limits) -> None:
         self._header, self._binary, self._limits = header, binary, limits
         self._buffers: dict[int, bytes] = {}
-        self._meshes: dict[int, _Part] = {}
+        self._meshes: dict[int, Part] = {}
         self._pictures: dict[int, int] = {}  # the place of each image among those read
         self._pixels: list[Pixels] = []
         self._painted = False
@@ -117,7 +106,7 @@ class _Reader:
                 faces = part.faces[:, ::-1] if mirrors else part.faces
                 part = replace(part, vertices=vertices, faces=faces)
             moved.append(part)
-        whole = _join(moved)
+        whole = join_parts(moved)
         paint = None
         if self._painted:
             paint = Paint(
@@ -171,7 +160,7 @@ class _Reader:
             waiting += [(child, matrix) for child in self._list(node, "children")]
         return placed
 
-    def _mesh(self, index: int) -> "_Part":
+    def _mesh(self, index: int) -> Part:
         """The triangles of a mesh, read once however many nodes show it."""
         if index not in self._meshes:
             parts = []
@@ -183,10 +172,10 @@ class _Reader:
                 if NOT_READ & (primitive.get("extensions") or {}).keys():
                     raise MediaError("its geometry is compressed in a way that is not read")
                 parts.append(self._primitive(primitive))
-            self._meshes[index] = _join(parts)
+            self._meshes[index] = join_parts(parts)
         return self._meshes[index]
 
-    def _primitive(self, primitive: Table) -> "_Part":
+    def _primitive(self, primitive: Table) -> Part:
         attributes = primitive.get("attributes")
         if not isinstance(attributes, dict) or "POSITION" not in attributes:
             raise damaged("a primitive has no positions")
@@ -211,7 +200,7 @@ class _Reader:
             texture = -1
         if (factor != 1).any():
             self._painted = True
-        return _Part(positions, faces, colours, places, np.full(len(faces), texture))
+        return Part(positions, faces, colours, places, np.full(len(faces), texture))
 
     def _colours(self, accessor: Any, count: int) -> Array:
         """The colours of vertices ``[count, 3]``."""
@@ -345,23 +334,6 @@ def _decode_uri(uri: Any) -> bytes | None:
         return base64.b64decode(uri.split(",", 1)[1])
     except binascii.Error:
         raise damaged("a buffer is not in base64") from None
-
-
-def _join(parts: "list[_Part]") -> "_Part":
-    """Parts as one, the faces of each with their vertices."""
-    firsts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    return _Part(
-        np.concatenate([np.zeros((0, 3)), *(part.vertices for part in parts)]),
-        np.concatenate(
-            [
-                np.zeros((0, 3), np.int64),
-                *(part.faces + first for part, first in zip(parts, firsts, strict=False)),
-            ]
-        ),
-        np.concatenate([np.zeros((0, 3)), *(part.colours for part in parts)]),
-        np.concatenate([np.zeros((0, 2)), *(part.places for part in parts)]),
-        np.concatenate([np.zeros(0, np.int64), *(part.textures for part in parts)]),
-    )
 
 
 def _cut(corners: Indices, mode: int) -> Indices:

@@ -1,6 +1,7 @@
 """The colours of a mesh file: of its vertices, and of textures that lie within it."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -50,6 +51,33 @@ class Paint:
             chosen = np.flatnonzero(self.textures[faces] == index)
             found[chosen] *= _look_up(picture, places[chosen])
         return np.asarray(found.clip(0, 1), np.float32)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Triangles of a scene, their ``faces`` counted from the first of their own vertices.
+
+    ``colours``, ``places`` and ``textures`` as in :class:`Paint`.
+    """
+
+    vertices: Array
+    faces: Indices
+    colours: Array
+    places: Array
+    textures: Indices
+
+
+def join_parts(parts: Sequence[Part]) -> Part:
+    """Parts as one, the faces of each with their vertices."""
+    firsts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    faces = [part.faces + first for part, first in zip(parts, firsts, strict=False)]
+    return Part(
+        np.concatenate([np.zeros((0, 3)), *(part.vertices for part in parts)]),
+        np.concatenate([np.zeros((0, 3), np.int64), *faces]),
+        np.concatenate([np.zeros((0, 3)), *(part.colours for part in parts)]),
+        np.concatenate([np.zeros((0, 2)), *(part.places for part in parts)]),
+        np.concatenate([np.zeros(0, np.int64), *(part.textures for part in parts)]),
+    )
 
 
 def paint_vertices(colours: Array, faces: Indices) -> Paint:
