@@ -1,6 +1,7 @@
 """Surfaces' colours: read from vertices and textures, fitted beside the shape, and written."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -91,17 +92,35 @@ def test_a_texture_within_the_file_is_read_through_its_coordinates():
     )
 
 
-def test_a_texture_in_another_file_is_not_opened():
-    data = textured_patches()
+def change_header(data: bytes, change: Callable[[dict], None]) -> bytes:
+    """A GLB file whose JSON was changed."""
     size = int.from_bytes(data[12:16], "little")
     header = json.loads(data[20 : 20 + size])
-    Image.new("RGB", (4, 4), "red").save("secret.png")
-    header["images"] = [{"uri": "secret.png"}]
+    change(header)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 4)
     rest = data[20 + size :]
     made = data[:8] + (20 + len(text) + len(rest)).to_bytes(4, "little")
-    made += len(text).to_bytes(4, "little") + data[16:20] + text + rest
+    return made + len(text).to_bytes(4, "little") + data[16:20] + text + rest
+
+
+def test_a_texture_is_moved_as_its_transform_says():
+    def swap_halves(header: dict) -> None:
+        texture = header["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]
+        texture["extensions"] = {"KHR_texture_transform": {"offset": [0.5, 0]}}
+
+    points, colours = sample(change_header(textured_patches(), swap_halves), ".glb")
+    top = points[:, 2] > 0.499
+    np.testing.assert_allclose(
+        colours[top], np.tile([10, 200, 10], (top.sum(), 1)) / 255, atol=1e-6
+    )
+
+
+def test_a_texture_in_another_file_is_not_opened():
+    Image.new("RGB", (4, 4), "red").save("secret.png")
+    made = change_header(
+        textured_patches(), lambda header: header.update(images=[{"uri": "secret.png"}])
+    )
     _, _, notes, paint = read_painted(made, ".glb")
     assert paint is None
     assert notes == ["a texture that is not in the file, or not readable, is left out"]

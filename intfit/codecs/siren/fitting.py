@@ -8,6 +8,7 @@ import torch
 from ...coding import weights
 from ...coding.container import PAYLOAD, Stored
 from ...coding.tensors import Tensors, store_open, store_payload
+from ...defaults import COLOUR_SECONDS
 from ...errors import FileFormatError, MediaError, UsageError
 from ...networks.architecture import SirenConfig
 from ...networks.siren import Siren
@@ -15,6 +16,7 @@ from ...plan import Plan, leave_room_for_colours, plan_colours
 from ...signals import ColourSamples, DistanceSamples, Signal
 from ...training.evaluation import MEASURE, evaluate, measure
 from ...training.examples import Examples, examples_of
+from ...training.loop import Progress
 from ...training.quantisation import Steps, quantise
 from ...training.session import OnProgress, Session, start_session, train, train_quantised
 from ..assemble import assemble, overhead_bytes
@@ -50,11 +52,12 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
         plan = leave_room_for_colours(plan)
         painter = _start(prepared, painted_config, colours, colour_plan)
     bits = None if size is None else 8 * BIT_MARGIN * (size - overhead) * plan.size_share
-    trained = _train(session, plan, bits, hooks.progress)
+    reports = _Reports(hooks.progress, colours=painter is not None)
+    trained = _train(session, plan, bits, reports.of_distance)
     networks, finest = {"": session.network}, dict(trained.finest)
     if painter is not None and colour_plan is not None:
         bits = None if bits is None else bits / plan.size_share * colour_plan.size_share
-        painted = _train(painter, colour_plan, bits, hooks.progress)
+        painted = _train(painter, colour_plan, bits, reports.of_colours)
         networks[COLOURS] = painter.network
         finest |= {f"{COLOURS}{name}": index for name, index in painted.finest.items()}
         trained = replace(trained, seconds=trained.seconds + painted.seconds)
@@ -117,6 +120,31 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     )
 
 
+class _Reports:
+    """Progress passed on: of one fit, or of two one after the other as of one."""
+
+    def __init__(self, on_progress: OnProgress | None, *, colours: bool) -> None:
+        self._on_progress = on_progress
+        self._first_share = 1 / (1 + COLOUR_SECONDS) if colours else 1.0
+        self._last: Progress | None = None
+
+    def of_distance(self, progress: Progress) -> None:
+        """A report of the network of distances, or of the only one."""
+        self._last = replace(progress, fraction=progress.fraction * self._first_share)
+        self._pass_on(self._last)
+
+    def of_colours(self, progress: Progress) -> None:
+        """A report of the network of colours; the distortion stays that of the other."""
+        assert self._last is not None
+        done = self._first_share + progress.fraction * (1 - self._first_share)
+        seconds = self._last.seconds + progress.seconds
+        self._pass_on(replace(self._last, step=progress.step, fraction=done, seconds=seconds))
+
+    def _pass_on(self, progress: Progress) -> None:
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+
 @dataclass(frozen=True)
 class _Trained:
     """The quantisation steps of a network that was trained (none in the open profile)."""
@@ -126,9 +154,7 @@ class _Trained:
     seconds: float
 
 
-def _train(
-    session: Session, plan: Plan, bits: float | None, on_progress: OnProgress | None
-) -> _Trained:
+def _train(session: Session, plan: Plan, bits: float | None, on_progress: OnProgress) -> _Trained:
     """Train a network, rounded at the end where the plan packs it, into at most ``bits``."""
     if plan.profile == "packed":
         finest, progress = train_quantised(

@@ -185,7 +185,8 @@ class _Reader:
         if "indices" in primitive:
             corners = to_indices(self._accessor(primitive["indices"], "SCALAR").reshape(-1))
         faces = _cut(corners, primitive.get("mode", TRIANGLES))
-        factor, texture, uv = self._material(primitive)
+        factor, texture, primitive_texture = self._material(primitive)
+        uv = _whole(primitive_texture, "texCoord", 0)
         colours = np.tile(factor, (len(positions), 1))
         places = np.zeros((len(positions), 2))
         if "COLOR_0" in attributes:
@@ -193,9 +194,9 @@ class _Reader:
             self._painted = True
         if texture >= 0 and f"TEXCOORD_{uv}" in attributes:
             found = self._accessor(attributes[f"TEXCOORD_{uv}"], "VEC2").astype(np.float64)
-            if found.shape != places.shape or not np.isfinite(found).all():
-                raise damaged("its texture coordinates are not two numbers for each vertex")
-            places, self._painted = found, True
+            if found.shape != places.shape:
+                raise damaged("it has not one place in its texture for each vertex")
+            places, self._painted = _transform(found, primitive_texture), True
         else:
             texture = -1
         if (factor != 1).any():
@@ -210,21 +211,22 @@ class _Reader:
             raise damaged("it has not one colour for each vertex")
         return np.nan_to_num(found[:, :3].astype(np.float64)).clip(0, 1)
 
-    def _material(self, primitive: Table) -> tuple[Array, int, int]:
-        """The colour of a primitive ``[3]``, its texture (-1: none), and its set of coordinates."""
+    def _material(self, primitive: Table) -> tuple[Array, int, Table]:
+        """The colour of a primitive ``[3]``, its texture (-1: none), and how that is placed."""
         white = np.ones(3)
         if primitive.get("material") is None:
-            return white, -1, 0
+            return white, -1, {}
         surface = self._entry("materials", primitive["material"]).get("pbrMetallicRoughness")
         if not isinstance(surface, dict):
-            return white, -1, 0
+            return white, -1, {}
         factor = _numbers(surface, "baseColorFactor", [1, 1, 1, 1])[:3].clip(0, 1)
         texture = surface.get("baseColorTexture")
         if not isinstance(texture, dict):
-            return factor, -1, 0
-        source = self._entry("textures", texture.get("index")).get("source")
-        picture = -1 if source is None else self._picture(source)
-        return factor, picture, _whole(texture, "texCoord", 0)
+            return factor, -1, {}
+        entry = self._entry("textures", texture.get("index"))
+        source = entry.get("source", _extension(entry, "EXT_texture_webp").get("source"))
+        placed = texture | _extension(texture, "KHR_texture_transform")
+        return factor, -1 if source is None else self._picture(source), placed
 
     def _picture(self, index: Any) -> int:
         """The place of an image among the pictures read; -1 where it is in another file."""
@@ -324,6 +326,23 @@ class _Reader:
             else:
                 raise MediaError("its geometry is in another file: convert it to .glb")
         return self._buffers[index]
+
+
+def _extension(table: Table, name: str) -> Table:
+    """The table of an extension; empty where there is none."""
+    extensions = table.get("extensions")
+    found = extensions.get(name) if isinstance(extensions, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _transform(places: Array, placed: Table) -> Array:
+    """Texture coordinates ``[V, 2]`` where KHR_texture_transform puts them, within one picture."""
+    angle = float(_numbers({"rotation": [placed.get("rotation", 0.0)]}, "rotation", [0.0])[0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    with np.errstate(invalid="ignore", over="ignore"):
+        moved = places * _numbers(placed, "scale", [1, 1]) @ turn
+        moved += _numbers(placed, "offset", [0, 0])
+    return np.asarray(np.nan_to_num(moved, posinf=0, neginf=0).clip(-1e6, 1e6))
 
 
 def _decode_uri(uri: Any) -> bytes | None:

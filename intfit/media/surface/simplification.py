@@ -25,6 +25,8 @@ def simplify(surface: Surface, count: int) -> Surface:
         surface.faces.astype(np.int32),
         target_count=max(count, FEWEST),
     )
+    if len(faces) < FEWEST:  # collapsed into nothing
+        return surface
     return Surface(vertices / ENLARGEMENT, faces)
 
 
