@@ -31,7 +31,8 @@ KINDS = {
     "image": MediumEntry(("width", "height", "mode", "low", "high", "palette"), "psnr"),
     "audio": MediumEntry(("frames", "channels", "sample_rate", "subtype", "peak"), "snr"),
     "mesh": MediumEntry(
-        ("faces", "vertices", "centre", "unit", "extent", "mean_distance", "texture"), "iou"
+        ("faces", "vertices", "centre", "unit", "extent", "mean_distance", "texture", "thickness"),
+        "iou",
     ),
 }
 #: The fields, and the names of the values that describe their architecture.

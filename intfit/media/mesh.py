@@ -20,6 +20,7 @@ from .surface.comparison import compare_colours, compare_surfaces
 from .surface.decoded import DecodedSurface, Palette
 from .surface.output import note_faces, write_decoded
 from .surface.search import Surface
+from .surface.sheet import HALF_THICKNESS, MOST_HOLES, measure_holes, move_to_middle
 from .surface.simplification import measure_deviation, simplify, simplify_within
 from .triangles import Array, Faces, measure_box, read_painted
 
@@ -82,9 +83,14 @@ def read(
     vertices, faces, notes, paint = read_painted(data, suffix, limits)
     box = fit_box(vertices)
     surface = Surface((vertices - box.centre) / box.unit, faces)
-    notes += _check_thickness(surface)
+    holes, thickness = measure_holes(surface), None
+    if holes > MOST_HOLES:
+        thickness = HALF_THICKNESS
+        notes.append("open, and kept as a sheet: its two sides come back as two layers of faces")
+    else:
+        notes += _check_thickness(surface)
     rng = np.random.default_rng(seed)
-    samples = draw_pool(surface, box.extent, count=pool, rng=rng)
+    samples = draw_pool(surface, box.extent, count=pool, rng=rng, thickness=thickness)
     colours = None if paint is None else draw_colours(surface, paint, count=pool, rng=rng)
     clamp = 100 * CLAMP * box.unit / box.diagonal
     facts = {
@@ -96,6 +102,8 @@ def read(
     }
     if paint is not None and colours is not None:
         facts["texture"] = paint.texture_size
+    if thickness is not None:
+        facts["thickness"] = thickness
 
     def measure_distance(evaluate: Evaluate) -> float:
         on_surface = evaluate(samples.surface_points)
@@ -201,7 +209,11 @@ def render(
         Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces)), facts, target
     )
     centre, unit = np.array(facts["centre"]), facts["unit"]
-    vertices = simplified.surface.vertices * unit + centre
+    vertices = simplified.surface.vertices
+    if (thickness := facts.get("thickness")) is not None:
+        _, cell = choose_grid(facts, target)
+        vertices = move_to_middle(part("distance") or evaluate, vertices, thickness, cell)
+    vertices = vertices * unit + centre
     result = DecodedSurface(vertices, simplified.surface.faces, process=False)
     result.metadata.update(
         fragments=mesh.metadata["fragments"],
@@ -281,10 +293,10 @@ def compare_with(
 ) -> Callable[[trimesh.Trimesh], dict[str, float | None]]:
     """Read the original; the result takes a mesh to its IoU and distances.
 
-    IoU of the two bodies, by winding number at 2^17 uniform points of the original's padded box;
-    the others as in :func:`.compare_surfaces`, and the number of ``faces`` that were compared;
-    ``colour_psnr`` in dB, of colours at points of the original and at the nearest ones of the other
-    surface, where both have colours.
+    IoU of the two bodies (None of a sheet), by winding number at 2^17 uniform points of the
+    original's padded box; the others as in :func:`.compare_surfaces`, and the number of
+    ``faces`` that were compared; ``colour_psnr`` in dB, of colours at points of the original and
+    at the nearest ones of the other surface, where both have colours.
 
     Raises:
         MediaError: if the original cannot be read.
@@ -300,10 +312,12 @@ def compare_with(
         padding = PADDING * (high - low).max()
         points = rng.uniform(low - padding, high + padding, (COMPARED_POINTS, 3))
         inside, decoded_inside = original.find_inside(points), other.find_inside(points)
-        found = compare_surfaces(other, original, points=COMPARED_POINTS)
+        found = compare_surfaces(
+            other, original, points=COMPARED_POINTS, two_sided="thickness" in facts
+        )
         palette: Palette | None = getattr(decoded, "palette", None)
         return {
-            "iou": metrics.iou(inside, decoded_inside),
+            "iou": None if facts.get("thickness") else metrics.iou(inside, decoded_inside),
             "mean_distance": found.mean,
             "max_distance": found.greatest,
             "normal_error": found.normal_error,

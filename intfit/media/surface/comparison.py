@@ -28,8 +28,13 @@ class Comparison(NamedTuple):
     f_score: float
 
 
-def compare_surfaces(decoded: Surface, original: Surface, *, points: int) -> Comparison:
-    """How far a decoded surface is from the original, at ``points`` drawn on either of them."""
+def compare_surfaces(
+    decoded: Surface, original: Surface, *, points: int, two_sided: bool = False
+) -> Comparison:
+    """How far a decoded surface is from the original, at ``points`` drawn on either of them.
+
+    Of surfaces that are ``two_sided``, a normal and its opposite are the same.
+    """
     rng = np.random.default_rng(1)
     diagonal = float(np.linalg.norm(np.ptp(original.vertices, axis=0)))
     ways = []
@@ -37,7 +42,7 @@ def compare_surfaces(decoded: Surface, original: Surface, *, points: int) -> Com
         faces, places = one.draw_points(points, rng)
         distances, nearest, _ = other.find_nearest(places)
         ways.append((distances / diagonal, _unit(one, faces), _unit(other, nearest)))
-    angles = [_measure_angles(here, there) for _, here, there in ways]
+    angles = [_measure_angles(here, there, two_sided) for _, here, there in ways]
     precision, recall = (float((distances <= RIGHT).mean()) for distances, _, _ in ways)
     both = precision + recall
     return Comparison(
@@ -55,10 +60,12 @@ def _unit(surface: Surface, faces: Faces) -> Array:
     return np.asarray(normals / np.maximum(lengths, 1e-300))
 
 
-def _measure_angles(here: Array, there: Array) -> float:
+def _measure_angles(here: Array, there: Array, two_sided: bool) -> float:
     """The mean angle in degrees between unit normals ``[B, 3]``; one surface may be inside out."""
     cosines = (here * there).sum(axis=1)
-    if cosines.mean() < 0:
+    if two_sided:
+        cosines = np.abs(cosines)
+    elif cosines.mean() < 0:
         cosines = -cosines
     return float(np.degrees(np.arccos(cosines.clip(-1, 1))).mean())
 
