@@ -4,6 +4,7 @@ Imports torch only where a network is trained, or a SIREN evaluated: importing i
 decoding latents does.
 """
 
+import math
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
 from .coding.facts import check_facts
 from .coding.tensors import Tensors, store_open
-from .defaults import worthwhile_threads
+from .defaults import COLOUR_WEIGHTS, worthwhile_threads
 from .errors import FileFormatError, MediaError, UsageError
 from .field import Field, make_target, render
 from .inputs import File, FilePath, read_file, read_source
@@ -26,7 +27,7 @@ from .media import medium, sniff
 from .media.arrays import Arrays
 from .plan import make_plan
 from .settings import GOAL_METRICS, Settings, check_settings, flag
-from .signals import Evaluate, Floats, Signal
+from .signals import Coordinates, Evaluate, Floats, Signal
 from .targets import Asked
 from .writing import write_whole
 
@@ -183,11 +184,19 @@ def prepare(
         n=signal.n,
         features=(signal.in_features, signal.out_features),
         size=size,
-        overhead=overhead_bytes(kind, signal.facts),
+        overhead=_count_overhead(kind, signal, size),
     )
     config = codec.configure(signal, plan, settings)
     device = _choose_device(settings.device, needed=codec.trains(plan))
     return Prepared(kind, field, signal, settings, plan, config, device)
+
+
+def _count_overhead(kind: str, signal: Signal, size: int | None) -> int:
+    """Bytes of a file of ``size`` that are not for the network of a medium's own values."""
+    overhead = overhead_bytes(kind, signal.facts)
+    if size is None or getattr(signal, "colours", None) is None:
+        return overhead
+    return overhead + math.ceil((size - overhead) * COLOUR_WEIGHTS / (1 + COLOUR_WEIGHTS))
 
 
 def _choose_target_size(settings: Settings, kind: str, facts: dict[str, Any]) -> int | None:
@@ -257,12 +266,18 @@ def load(
     device = _choose_device(device, needed=needed)
     field: Evaluate = codec.decode(tensors, config, device)
 
-    def evaluate(coords: Floats) -> Floats:
-        with _limit_threads(threads, needed=needed):
-            return field(coords)
+    def limited(evaluate: Evaluate) -> Evaluate:
+        def evaluate_limited(coords: Coordinates) -> Floats:
+            with _limit_threads(threads, needed=needed):
+                return evaluate(coords)
+
+        return evaluate_limited
 
     make_module = partial(codec.make_module, field, config)
-    return Field(header.medium, evaluate, config, header.facts, device, limits, make_module)
+    parts = {name: limited(part) for name, part in getattr(field, "parts", {}).items()}
+    return Field(
+        header.medium, limited(field), config, header.facts, device, limits, make_module, parts
+    )
 
 
 def _read(data: bytes, limits: Limits) -> tuple[container.Layout, Config, Tensors]:

@@ -114,7 +114,32 @@ MEDIUM_DEFAULTS = {
         octave_gain=4.3,
         late_gain=3.6,
     ),
+    # of a surface, beside its distances: see COLOUR_WEIGHTS
+    "colours": MediumDefaults(
+        depth=4,
+        weights=4_000,
+        per=1,
+        power=0.0,
+        widths=(4, 512),
+        omega=30.0,
+        omega_first=30.0,
+        follows_length=False,
+        lr=1.2e-3,
+        lr_width=64,
+        lr_most=4.0,
+        beta2=0.99,
+        batch=4096,
+        redraw=1.0,
+        rd_lambda=0.02,
+        octave_gain=1.7,
+        late_gain=2.5,
+    ),
 }
+
+#: The weights of the network of a surface's colours, and the seconds of its fit, in those of the
+#: network of distances. A bit then gains about as much in either, relative to the error that it
+#: has: the gains of twice the weights have this ratio.
+COLOUR_WEIGHTS, COLOUR_SECONDS = 0.4, 0.5
 
 #: Seconds of a fit at each effort, on two cores of a 2023 server. The number of steps follows from
 #: them by :func:`step_seconds`, so that a command gives the same bytes on every machine.

@@ -1,7 +1,8 @@
 """A field that was read from a file, and the medium that it is rendered to."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -33,10 +34,12 @@ class Field:
       full scale 1.
     * ``mesh``: (x, y, z); ``centre + unit * coordinates``, of ``facts``, is a place in the mesh's
       own units, and v the signed distance from the surface, negative inside, in tenths of half the
-      longest side of the padded box, clamped to [-1, 1].
+      longest side of the padded box, clamped to [-1, 1]. Of a surface with colours, red, green and
+      blue (sRGB) follow, like the channels of an image.
 
     ``kind`` is the medium, ``facts`` are those of :func:`.info`; ``config`` is the architecture,
-    ``device`` where the field is evaluated.
+    ``device`` where the field is evaluated. ``parts`` evaluate the ``distance`` and the ``colours``
+    of a surface that has both, each by itself.
     """
 
     kind: str
@@ -46,6 +49,13 @@ class Field:
     device: str
     limits: Limits = USUAL
     make_module: "Callable[[], nn.Module] | None" = None
+    parts: Mapping[str, Evaluate] = dataclass_field(default_factory=dict)
+
+    def part(self, name: str) -> "Field | None":
+        """The field of one of ``parts`` alone; None where there is none of that name."""
+        if name not in self.parts:
+            return None
+        return replace(self, evaluate=self.parts[name], parts={})
 
     @property
     def in_features(self) -> int:
@@ -54,7 +64,7 @@ class Field:
 
     @property
     def out_features(self) -> int:
-        """Values at a point, c: the channels, or 1 of a surface."""
+        """Values at a point, c: the channels, or 1 of a surface, and 4 of one with colours."""
         return count_features(self.kind, self.facts)[1]
 
     def __call__(self, coords: ArrayLike) -> Floats:

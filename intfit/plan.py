@@ -1,9 +1,11 @@
 """Settings made concrete: every choice of a fit, for a medium of a given size."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .defaults import (
+    COLOUR_SECONDS,
+    COLOUR_WEIGHTS,
     DOUBLING_QUALITY,
     FEWEST_BITS,
     LR_POWER,
@@ -57,7 +59,8 @@ class Plan:
     at most ``steps_without_decay`` steps has none.
 
     ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
-    in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes.
+    in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes; the network may take
+    ``size_share`` of what is left of that for networks.
     """
 
     width: int
@@ -85,6 +88,7 @@ class Plan:
     rd_lambda: float
     target_size: int | None
     tune: TuneName | None = None
+    size_share: float = 1.0
 
     @property
     def teacher_name(self) -> str:
@@ -169,6 +173,48 @@ def make_plan(
         target_size=size,
         tune=settings.tune,
     )
+
+
+def plan_colours(plan: Plan, settings: Settings, n: int) -> Plan:
+    """The plan of the network of a surface's colours, of ``n`` examples, beside that of distances.
+
+    It has :data:`COLOUR_WEIGHTS` times as many weights, and takes :data:`COLOUR_SECONDS` times as
+    long. What the settings say of the network and of learning rates is for the other one.
+    """
+    defaults = MEDIUM_DEFAULTS["colours"]
+    weights = COLOUR_WEIGHTS * plan.width**2 * (plan.depth - 1 or 1)
+    width = max(NARROWEST, 2 * round(math.sqrt(weights / (defaults.depth - 1)) / 2))
+    own = Settings(
+        width=width, effort=settings.effort, steps=settings.steps, max_time=settings.max_time,
+        teacher=settings.teacher, selection=settings.selection, ratio=settings.ratio,
+        ratio_schedule=settings.ratio_schedule, interval_schedule=settings.interval_schedule,
+        batch=settings.batch, seed=settings.seed, profile=settings.profile,
+        precision=settings.precision,
+    )  # fmt: skip
+    made = make_plan(own, kind="colours", n=n, features=(3, 3))
+    by_effort = settings.steps is None and made.steps is not None
+    return replace(
+        made,
+        steps=max(STEP_RANGE[0], round(made.steps * COLOUR_SECONDS))
+        if by_effort and made.steps
+        else made.steps,
+        max_time=_share(made.max_time, COLOUR_SECONDS / (1 + COLOUR_SECONDS)),
+        target_size=plan.target_size,
+        size_share=COLOUR_WEIGHTS / (1 + COLOUR_WEIGHTS),
+    )
+
+
+def leave_room_for_colours(plan: Plan) -> Plan:
+    """The plan of a surface's distances, where a network of its colours shares time and bytes."""
+    return replace(
+        plan,
+        max_time=_share(plan.max_time, 1 / (1 + COLOUR_SECONDS)),
+        size_share=1 / (1 + COLOUR_WEIGHTS),
+    )
+
+
+def _share(seconds: float | None, share: float) -> float | None:
+    return None if seconds is None else seconds * share
 
 
 def count_weights(width: int, depth: int, features: tuple[int, int]) -> int:

@@ -79,6 +79,28 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class ColourSamples:
+    """The colours of a surface: points near it, and what is seen at the nearest place on it.
+
+    ``points`` ``[n, 3]`` are coordinates as those of :class:`DistanceSamples`; ``targets``
+    ``[n, 3]`` are red, green and blue in sRGB, from -1 to 1. ``evaluation_points`` ``[m, 3]`` and
+    ``evaluation_targets`` ``[m, 3]`` lie on the surface and are held out.
+    """
+
+    points: Floats
+    targets: Floats
+    evaluation_points: Floats
+    evaluation_targets: Floats
+    shape: tuple[()] = field(default=(), init=False)
+    metric: Literal["psnr"] = field(default="psnr", init=False)
+
+    @property
+    def n(self) -> int:
+        """Number of points to learn from."""
+        return len(self.points)
+
+
+@dataclass(frozen=True)
 class DistanceSamples:
     """A surface as a pool of points with their signed distances from it.
 
@@ -89,8 +111,8 @@ class DistanceSamples:
     ``surface_points`` ``[k, 3]`` lie on the surface: a field's mean absolute value there, times
     ``clamp``, estimates the distance between the field's surface and this one. ``clamp`` is in %
     of the box diagonal. ``measure_distance`` extracts a field's surface and gives its mean distance
-    from this one, both ways, in % of the diagonal. ``facts`` and ``notes`` are those of
-    :class:`Grid`.
+    from this one, both ways, in % of the diagonal. ``colours`` are there where the surface has
+    several. ``facts`` and ``notes`` are those of :class:`Grid`.
     """
 
     points: Floats
@@ -102,6 +124,7 @@ class DistanceSamples:
     measure_distance: Callable[[Evaluate], float]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
+    colours: ColourSamples | None = None
     shape: tuple[()] = field(default=(), init=False)
     metric: Literal["iou"] = field(default="iou", init=False)
 

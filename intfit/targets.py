@@ -21,13 +21,14 @@ class Asked(TypedDict, total=False):
     voxel: float | None
     faces: int | None
     tolerance: float | None
+    texture: int | None
 
 
 #: What can be asked of each medium: the keywords of its ``Target``.
 ASKED: dict[str, tuple[str, ...]] = {
     "image": ("scale", "size", "region"),
     "audio": ("sample_rate", "start", "duration"),
-    "mesh": ("resolution", "voxel", "faces", "tolerance"),
+    "mesh": ("resolution", "voxel", "faces", "tolerance", "texture"),
 }
 #: Pairs of which one at most is given.
 _EITHER = (("scale", "size"), ("resolution", "voxel"), ("faces", "tolerance"))
@@ -52,6 +53,9 @@ def check_asked(asked: Mapping[str, Any]) -> None:
     tolerance = asked.get("tolerance")
     if tolerance is not None and not 0 <= tolerance <= 100:
         raise UsageError(f"--tolerance {tolerance!r} is not a share of the diagonal in per cent")
+    texture = asked.get("texture")
+    if texture is not None and not 16 <= texture <= 16384:
+        raise UsageError(f"--texture {texture!r} is not a size in pixels from 16 to 16384")
     start = asked.get("start")
     if start is not None and not 0 <= start < 1e9:
         raise UsageError(f"--start {start!r} is not a time in seconds")

@@ -189,6 +189,24 @@ def test_range_coder_vector():
         assert found == part["symbols"]
 
 
+def test_siren_vector_of_a_surface_with_colours():
+    expected, header, tensors = vector("siren-colours")
+    networks = {"": (1, header["siren"][:4]), "colours.": (3, header["siren"][4:])}
+    shapes = {
+        prefix + name: shape
+        for prefix, (outside, (width, depth, *_)) in networks.items()
+        for name, shape in reference.siren_shapes(3, outside, width, depth).items()
+    }
+    integers, parameters = reference.packed_parameters(tensors["payload"][2], shapes)
+    check_integers(expected["integers"], integers)
+    coordinates = np.array(expected["coordinates"])
+    values = [
+        reference.siren(reference.with_prefix(parameters, prefix), network, coordinates)
+        for prefix, (_, network) in networks.items()
+    ]
+    check_values(expected, np.hstack(values))
+
+
 @pytest.mark.parametrize("name", ["siren-image", "siren-open", "siren-mesh"])
 def test_siren_vectors(name):
     expected, header, tensors = vector(name)

@@ -166,10 +166,20 @@ def test_the_longest_side_and_its_padding_span_the_unit_cube():
     np.testing.assert_allclose(span, half + 0.2, atol=0.02)
 
 
-def test_an_open_surface_is_refused():
+def test_an_open_surface_is_given_a_thickness_and_a_hole_is_closed():
     text = b"v 0 0 0\nv 2 0 0\nv 2 2 0\nv 0 2 0\nf 1 2 3 4\n"
-    with pytest.raises(MediaError, match="encloses nothing"):
-        mesh.read(text, suffix=".obj", pool=1 << 10)
+    signal = mesh.read(text, suffix=".obj", pool=1 << 12)
+    assert "kept as a sheet" in signal.notes[0]
+    half = signal.facts["thickness"]
+    beyond = np.maximum(np.abs(signal.points.astype(np.float64)) - 1 / 1.1, 0)
+    beyond[:, 2] = np.abs(signal.points[:, 2])
+    wanted = np.clip((np.linalg.norm(beyond, axis=1) - half) / CLAMP, None, 1)
+    np.testing.assert_allclose(signal.targets[:, 0], wanted, atol=1e-4)
+    assert (signal.targets < 0).mean() > 0.1
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    ball.update_faces(ball.triangles_center[:, 2] < 0.95)
+    signal = mesh.read(ball.export(file_type="ply"), suffix=".ply", pool=1 << 10)
+    assert "thickness" not in signal.facts
 
 
 # Rendering
@@ -312,6 +322,21 @@ def test_more_faces_than_the_original_and_too_few_are_noted():
     assert "% of the diagonal from the field's surface" in pipeline.decode(exact, faces=40).notes[0]
 
 
+def test_a_sheet_comes_back_at_its_middle():
+    half = 0.016
+
+    def rectangle(points: torch.Tensor) -> torch.Tensor:
+        beyond = (points.abs() - torch.tensor([0.9, 0.5, 0.0])).clamp(min=0)
+        return beyond.norm(dim=1) - half
+
+    facts = facts_of((1.0, 0.6, 0.1)) | {"thickness": half}
+    decoded = rendered(field(rectangle), facts, resolution=192)
+    placed = (decoded.vertices - CENTRE) / UNIT
+    assert np.abs(placed[:, 2]).max() < 1e-3
+    np.testing.assert_allclose(np.abs(placed).max(axis=0)[:2], [0.9, 0.5], atol=3e-3)
+    assert decoded.area == pytest.approx(2 * 4 * 0.9 * 0.5 * UNIT**2, rel=0.01)  # two layers
+
+
 def test_a_field_without_a_surface_is_refused():
     with pytest.raises(MediaError, match="no surface"):
         rendered(lambda points: torch.ones(len(points), 1), resolution=16)
@@ -344,3 +369,21 @@ def test_a_fitted_ball_overlays_the_original(intfit, ball, monkeypatch):
     decoded, original = (trimesh.load_mesh(name) for name in ("ball.decoded.obj", ball))
     np.testing.assert_allclose(decoded.bounds, original.bounds, atol=0.1)
     assert decoded.volume == pytest.approx(original.volume, rel=0.05)
+
+
+@pytest.mark.usefixtures("small_pools")
+def test_a_fitted_sheet_lies_where_the_original_does(intfit, monkeypatch):
+    monkeypatch.setattr(mesh, "RESOLUTION", 128)
+    grid = trimesh.creation.icosphere(subdivisions=3)
+    grid.update_faces(grid.triangles_center[:, 2] > 0.3)
+    grid.export("bowl.obj")
+    network = ("--width", 32, "--depth", 3, "--batch", 1024, "--omega-first", 20)
+    run = intfit("encode", "bowl.obj", "--steps", 400, *network)
+    assert run.code == 0, run.err
+    assert "kept as a sheet" in run.err
+    run = intfit("verify", "bowl.obj.safetensors", "--against", "bowl.obj", "--json")
+    found = json.loads(run.out)
+    assert found["iou"] is None
+    assert found["mean_distance"] < 0.3
+    assert found["normal_error"] < 15  # the layers face opposite ways
+    assert found["f_score"] > 0.3

@@ -70,6 +70,12 @@ def test_a_surface_is_simplified_to_a_count_and_stays_closed():
     assert simplify(torus(), 40_000).faces.shape == torus().faces.shape
 
 
+def test_something_is_left_however_few_faces_are_asked_for():
+    bodies = [trimesh.creation.icosphere(subdivisions=3, radius=0.3) for _ in range(2)]
+    bodies[1].apply_translation([0.6, 0, 0])
+    assert len(simplify(as_surface(*bodies), 1).faces) >= 4
+
+
 @pytest.mark.parametrize("tolerance", [3e-3, 3e-4])
 def test_a_tolerance_gives_few_faces_that_keep_it(tolerance):
     surface = torus()

@@ -85,6 +85,20 @@ def ball() -> bytes:
     return "\n".join(lines).encode()
 
 
+def painted_ball() -> bytes:
+    """The same sphere as a PLY file, with a colour at each vertex."""
+    _, counts, *rows = ball().decode().splitlines()
+    vertices, faces, _ = map(int, counts.split())
+    header = ["ply", "format ascii 1.0", f"element vertex {vertices}"]
+    header += [f"property float {axis}" for axis in "xyz"]
+    header += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    header += [f"element face {faces}", "property list uchar int vertex_indices", "end_header"]
+    for index, row in enumerate(rows[:vertices]):
+        colour = [round(127 + 120 * float(value)) for value in row.split()]
+        rows[index] = " ".join([row, *map(str, colour)])
+    return "\n".join([*header, *rows, ""]).encode()
+
+
 MEDIA = {
     "siren-image": (
         photo((100, 60, 120, 75)), ".png",
@@ -99,6 +113,9 @@ MEDIA = {
     ),
     "siren-mesh": (
         ball(), ".off", intfit.Settings(width=10, depth=2, steps=400, device="cpu"),
+    ),
+    "siren-colours": (
+        painted_ball(), ".ply", intfit.Settings(width=10, depth=2, steps=400, device="cpu"),
     ),
     "latent-image": (
         photo((20, 70, 67, 109)), ".png",
@@ -176,7 +193,12 @@ def in_order(name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     """The parameters of a SIREN in the order of the network."""
     if not name.startswith("siren"):
         return tensors
-    return dict(sorted(tensors.items(), key=lambda item: (item[0][:9], item[0][9:] == "bias")))
+
+    def place(item: tuple[str, np.ndarray]) -> tuple[bool, str, bool]:
+        layer, kind = item[0].rsplit(".", 1)
+        return layer.startswith("colours"), layer, kind == "bias"
+
+    return dict(sorted(tensors.items(), key=place))
 
 
 def expected(name: str, data: bytes) -> dict:

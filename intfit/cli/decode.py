@@ -124,6 +124,15 @@ def decode(
             metavar="PERCENT",
         ),
     ] = None,
+    texture: Annotated[
+        int | None,
+        option(
+            "--texture",
+            panel=MESH,
+            text="Pixels along a side of the texture of a .glb file (the original's).",
+            metavar="N",
+        ),
+    ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     limit: options.Limit = 1.0,
@@ -157,6 +166,7 @@ def decode(
                 "scale": scale, "size": size_text, "region": region,
                 "sample_rate": sample_rate, "start": start, "duration": seconds,
                 "resolution": resolution, "voxel": voxel, "faces": faces, "tolerance": tolerance,
+                "texture": texture,
             }
         )  # fmt: skip
         jobs = plan_jobs(

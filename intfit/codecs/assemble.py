@@ -41,7 +41,9 @@ def assemble(
 
 def overhead_bytes(kind: str, facts: dict[str, Any]) -> int:
     """The most bytes that a packed SIREN's file takes besides its payload."""
-    network = dict(zip(FIELDS["siren"], (8192, 64, 1e8 / 3, 1e8 / 3), strict=True))
+    networks = 1 if facts.get("texture") is None else 2
+    sizes = (8192, 64, 1e8 / 3, 1e8 / 3) * networks
+    network = dict(zip(FIELDS["siren"], sizes, strict=False))
     fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
     measured = {"mean_distance": 12.345e-5} if kind == "mesh" else {}
     header = Header(kind, facts | measured, "siren", network, fit)

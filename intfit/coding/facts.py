@@ -9,6 +9,10 @@ from .header import CHANNELS
 #: The most pixels of an image, and samples of a recording over all channels, that a file can have:
 #: 1 GiB of 8-bit RGB, and 4 GiB of float32. The usual bounds of :mod:`.limits` are lower.
 MAX_PIXELS, MAX_SAMPLES = (1 << 30) // 3, 1 << 30
+#: The most pixels along a side of a texture.
+MAX_TEXTURE = 1 << 16
+#: The most that half of the thickness of a sheet can be.
+MAX_THICKNESS = 0.2
 #: The largest float32.
 LARGEST = (2 - 2**-23) * 2.0**127
 #: The most characters of the name of a sample type.
@@ -73,6 +77,7 @@ def _is_surface(facts: Mapping[str, Any]) -> bool:
         )
 
     unit, distance = facts.get("unit"), facts.get("mean_distance", 0.0)
+    thickness = facts.get("thickness", MAX_THICKNESS)
     return (
         has_vector("centre", -1e300, 1e300)
         and has_vector("extent", 0.05, 1.001)
@@ -80,6 +85,11 @@ def _is_surface(facts: Mapping[str, Any]) -> bool:
         and 0 < unit < 1e300
         and isinstance(distance, float)
         and 0 <= distance <= 100
+        and isinstance(thickness, float)
+        and 0 < thickness <= MAX_THICKNESS
+        # 0 where the original had colours at its vertices
+        and (facts.get("texture", 0) == 0 or _is_whole(facts["texture"], MAX_TEXTURE))
+        and type(facts.get("texture", 0)) is int
         # for information only; the first version of the format could leave them out
         and all(_is_whole(facts.get(key, 1), 1 << 40) for key in ("faces", "vertices"))
     )

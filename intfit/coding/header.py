@@ -30,11 +30,23 @@ class MediumEntry:
 KINDS = {
     "image": MediumEntry(("width", "height", "mode", "low", "high", "palette"), "psnr"),
     "audio": MediumEntry(("frames", "channels", "sample_rate", "subtype", "peak"), "snr"),
-    "mesh": MediumEntry(("faces", "vertices", "centre", "unit", "extent", "mean_distance"), "iou"),
+    "mesh": MediumEntry(
+        ("faces", "vertices", "centre", "unit", "extent", "mean_distance", "texture", "thickness"),
+        "iou",
+    ),
 }
 #: The fields, and the names of the values that describe their architecture.
 FIELDS = {
-    "siren": ("width", "depth", "omega_first", "omega"),
+    "siren": (
+        "width",
+        "depth",
+        "omega_first",
+        "omega",
+        "colour_width",
+        "colour_depth",
+        "colour_omega_first",
+        "colour_omega",
+    ),
     "latent": ("step", "neurons", "common", "bands", "adapted"),
 }
 #: The names of the values that describe the fit.
@@ -59,10 +71,15 @@ class Header:
 
 
 def count_features(kind: str, facts: Mapping[str, Any]) -> tuple[int, int]:
-    """The numbers of coordinates and of values of an example of a medium with sound facts."""
+    """The numbers of coordinates and of values of an example of a medium with sound facts.
+
+    A surface has a distance, and where it has a ``texture``, red, green and blue.
+    """
     if kind == "image":
         return 2, CHANNELS[facts["mode"]]
-    return (1, facts["channels"]) if kind == "audio" else (3, 1)
+    if kind == "audio":
+        return 1, facts["channels"]
+    return 3, 1 if facts.get("texture") is None else 4
 
 
 def write_header(header: Header, checksum: int | None, *, version: int = VERSION) -> str:

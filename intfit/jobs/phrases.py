@@ -23,6 +23,7 @@ METRICS = {
     "normal_error": ("normal error", "degrees"),
     "f_score": ("F-score", ""),
     "faces": ("faces", ""),
+    "colour_psnr": ("colours", "dB"),
 }
 #: The digits after the point of those that are not given to four.
 DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3}

@@ -1,6 +1,6 @@
 """Surfaces: any triangles trimesh reads, fitted as signed distances."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,18 +13,24 @@ from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..signals import DistanceSamples, Evaluate
 from .formats import detect_format
-from .formats.writing import TOLERANCE, measure_loss, write_ply, write_surface
+from .formats.writing import TOLERANCE, measure_loss, write_ply
 from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
-from .sampling import CLAMP, PADDING, draw_pool, fit_box, measure_thin_part
-from .surface.comparison import compare_surfaces
+from .sampling import CLAMP, PADDING, draw_colours, draw_pool, fit_box, measure_thin_part
+from .surface.comparison import compare_colours, compare_surfaces
+from .surface.decoded import DecodedSurface, Palette
+from .surface.output import note_faces, write_decoded
 from .surface.search import Surface
+from .surface.sheet import HALF_THICKNESS, MOST_HOLES, measure_holes, move_to_middle
 from .surface.simplification import measure_deviation, simplify, simplify_within
-from .triangles import Array, Faces, measure_box, read_triangles
+from .triangles import Array, Faces, measure_box, read_painted
 
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
-METRICS = ("iou", "mean_distance", "max_distance", "normal_error", "f_score", "faces")
+METRICS = (
+    "iou", "mean_distance", "max_distance", "normal_error", "f_score", "faces", "colour_psnr",
+)  # fmt: skip
 NOT_KEPT = "shape only: connectivity, UVs, colours and materials are not kept"
+COLOURS_KEPT = "shape and colours: connectivity, UVs and other materials are not kept"
 #: Points that two bodies or surfaces are compared at.
 COMPARED_POINTS = 1 << 17
 #: Points of the pool that a surface is sampled at.
@@ -50,13 +56,15 @@ class Target:
     most that the result may have; with ``tolerance``, it has as few as are within that mean
     distance, in % of the box diagonal, from the surface in all of the grid's faces. Without
     ``resolution``, ``voxel`` and these, :data:`DESERVED` of the distance between the field and the
-    original is the tolerance, where the facts say that distance.
+    original is the tolerance, where the facts say that distance. ``texture`` is the longer side, in
+    pixels, of the texture of a GLB file.
     """
 
     resolution: int | None = None
     voxel: float | None = None
     faces: int | None = None
     tolerance: float | None = None
+    texture: int | None = None
 
 
 def accepts(data: bytes, suffix: str = "") -> bool:
@@ -72,12 +80,18 @@ def read(
     Raises:
         MediaError: as :func:`.read_triangles`, and if the surface encloses nothing.
     """
-    vertices, faces, notes = read_triangles(data, suffix, limits)
+    vertices, faces, notes, paint = read_painted(data, suffix, limits)
     box = fit_box(vertices)
     surface = Surface((vertices - box.centre) / box.unit, faces)
-    notes += _check_thickness(surface)
+    holes, thickness = measure_holes(surface), None
+    if holes > MOST_HOLES:
+        thickness = HALF_THICKNESS
+        notes.append("open, and kept as a sheet: its two sides come back as two layers of faces")
+    else:
+        notes += _check_thickness(surface)
     rng = np.random.default_rng(seed)
-    samples = draw_pool(surface, box.extent, count=pool, rng=rng)
+    samples = draw_pool(surface, box.extent, count=pool, rng=rng, thickness=thickness)
+    colours = None if paint is None else draw_colours(surface, paint, count=pool, rng=rng)
     clamp = 100 * CLAMP * box.unit / box.diagonal
     facts = {
         "centre": box.centre.tolist(),
@@ -86,6 +100,10 @@ def read(
         "vertices": len(vertices),
         "faces": len(faces),
     }
+    if paint is not None and colours is not None:
+        facts["texture"] = paint.texture_size
+    if thickness is not None:
+        facts["thickness"] = thickness
 
     def measure_distance(evaluate: Evaluate) -> float:
         on_surface = evaluate(samples.surface_points)
@@ -103,7 +121,8 @@ def read(
         clamp=clamp,
         measure_distance=measure_distance,
         facts=facts,
-        notes=(*notes, NOT_KEPT),
+        notes=(*notes, NOT_KEPT if colours is None else COLOURS_KEPT),
+        colours=colours,
     )
 
 
@@ -171,7 +190,7 @@ def check_limits(facts: dict[str, Any], limits: Limits) -> None:
 
 def render(
     evaluate: Evaluate, facts: dict[str, Any], target: Target, *, limits: Limits = USUAL
-) -> trimesh.Trimesh:
+) -> DecodedSurface:
     """The field's zero level as triangles (marching cubes), in the original's place and scale.
 
     ``metadata["fragments"]`` counts small pieces that were removed; ``metadata["unseen"]`` is about
@@ -183,19 +202,27 @@ def render(
         UsageError: if the resolution is out of range.
         MediaError: if the field has no surface, or one larger than allowed.
     """
-    vertices, faces, unseen = _extract(evaluate, facts, target, limits)
+    part = getattr(evaluate, "part", dict[str, Evaluate]().get)
+    vertices, faces, unseen = _extract(part("distance") or evaluate, facts, target, limits)
     mesh = remove_fragments(trimesh.Trimesh(vertices, faces, process=False))
     simplified = _simplify(
         Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces)), facts, target
     )
-    vertices = simplified.surface.vertices * facts["unit"] + np.array(facts["centre"])
-    result = trimesh.Trimesh(vertices, simplified.surface.faces, process=False)
+    centre, unit = np.array(facts["centre"]), facts["unit"]
+    vertices = simplified.surface.vertices
+    if (thickness := facts.get("thickness")) is not None:
+        _, cell = choose_grid(facts, target)
+        vertices = move_to_middle(part("distance") or evaluate, vertices, thickness, cell)
+    vertices = vertices * unit + centre
+    result = DecodedSurface(vertices, simplified.surface.faces, process=False)
     result.metadata.update(
         fragments=mesh.metadata["fragments"],
         unseen=unseen,
         grid_faces=len(mesh.faces),
         deviation=simplified.deviation,
     )
+    if (colours := part("colours")) is not None:
+        result.palette = Palette(colours, centre, unit)
     return result
 
 
@@ -217,7 +244,9 @@ def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simpl
         tolerance = DESERVED * facts.get("mean_distance", 0.0)
     if not tolerance:
         return _Simplified(surface, 0.0)
-    found, deviation = simplify_within(surface, tolerance / percent)
+    # where the original had colours at its vertices, they are written at as many at least
+    fewest = count_samples(facts) if facts.get("texture") == 0 else 0
+    found, deviation = simplify_within(surface, tolerance / percent, fewest=fewest)
     return _Simplified(found, percent * deviation)
 
 
@@ -264,13 +293,15 @@ def compare_with(
 ) -> Callable[[trimesh.Trimesh], dict[str, float | None]]:
     """Read the original; the result takes a mesh to its IoU and distances.
 
-    IoU of the two bodies, by winding number at 2^17 uniform points of the original's padded box;
-    the others as in :func:`.compare_surfaces`, and the number of ``faces`` that were compared.
+    IoU of the two bodies (None of a sheet), by winding number at 2^17 uniform points of the
+    original's padded box; the others as in :func:`.compare_surfaces`, and the number of
+    ``faces`` that were compared; ``colour_psnr`` in dB, of colours at points of the original and
+    at the nearest ones of the other surface, where both have colours.
 
     Raises:
         MediaError: if the original cannot be read.
     """
-    vertices, faces, _ = read_triangles(data, suffix, limits)
+    vertices, faces, _, paint = read_painted(data, suffix, limits)
     centre, size = measure_box(vertices)
     original = Surface((vertices - centre) / size, faces)
 
@@ -281,14 +312,26 @@ def compare_with(
         padding = PADDING * (high - low).max()
         points = rng.uniform(low - padding, high + padding, (COMPARED_POINTS, 3))
         inside, decoded_inside = original.find_inside(points), other.find_inside(points)
-        found = compare_surfaces(other, original, points=COMPARED_POINTS)
+        found = compare_surfaces(
+            other, original, points=COMPARED_POINTS, two_sided="thickness" in facts
+        )
+        palette: Palette | None = getattr(decoded, "palette", None)
         return {
-            "iou": metrics.iou(inside, decoded_inside),
+            "iou": None if facts.get("thickness") else metrics.iou(inside, decoded_inside),
             "mean_distance": found.mean,
             "max_distance": found.greatest,
             "normal_error": found.normal_error,
             "f_score": found.f_score,
             "faces": len(other.faces),
+            "colour_psnr": None
+            if paint is None or palette is None
+            else compare_colours(
+                other,
+                original,
+                paint,
+                lambda points: palette.at(points * size + centre),
+                points=COMPARED_POINTS,
+            ),
         }
 
     return compare
@@ -323,29 +366,14 @@ def write(
     Raises:
         MediaError: as :func:`check_format`, and if the format cannot hold the coordinates.
     """
-    data, notes = write_surface(
-        mesh, check_format(suffix), centre=np.array(facts["centre"]), unit=facts["unit"]
-    )
+    data, notes = write_decoded(mesh, check_format(suffix), facts, texture=target.texture)
     fragments, unseen = mesh.metadata.get("fragments"), mesh.metadata.get("unseen", 0.0)
     if fragments:
         notes = (f"{fragments} floating fragments removed", *notes)
     if unseen > UNSEEN:
         thin = f"about {100 * unseen:.0f} % of the surface is thinner than a cell and missing"
         notes = (*notes, f"{thin}: try a higher --resolution")
-    return data, (*notes, *_note_faces(mesh, facts, target))
-
-
-def _note_faces(mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target) -> Iterator[str]:
-    """Notes where there are more faces than in the original, or so few that the surface suffers."""
-    originally, count = count_samples(facts), len(mesh.faces)
-    if 0 < originally < count:
-        yield f"{count} faces, the original had {originally}: --faces {originally} gives as many"
-    moved, distance = mesh.metadata.get("deviation", 0.0), facts.get("mean_distance")
-    if distance is not None and moved > distance:
-        yield (
-            f"so few faces lie {moved:.2g} % of the diagonal from the field's surface, which is "
-            f"itself within {distance:.2g} % of the original"
-        )
+    return data, (*notes, *note_faces(mesh, facts, count_samples(facts)))
 
 
 def draw_selection(signal: DistanceSamples, indices: NDArray[np.int64]) -> tuple[bytes, str]:

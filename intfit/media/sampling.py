@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
+from ..signals import ColourSamples
+from .formats.paint import Paint
 from .surface.search import Surface
 from .triangles import Array, measure_box
 
@@ -20,6 +22,8 @@ PADDING = 0.05
 CLAMP = 0.1
 #: Scales of the Laplace noise that spreads points around the surface, for half of them each.
 NOISE = (0.02, 0.004)
+#: Scale of that around the points at which colours are learnt.
+COLOUR_NOISE = 0.001
 #: This part of the pool is drawn uniformly over the padded box, the rest around the surface.
 UNIFORM_PART = 4
 #: Points held out for evaluation, and points on the surface.
@@ -69,16 +73,28 @@ def _round_to(value: float, size: float) -> float:
     return round(float(value), 6 - math.floor(math.log10(size)))
 
 
-def draw_pool(surface: Surface, extent: Array, *, count: int, rng: np.random.Generator) -> Pool:
+def draw_pool(
+    surface: Surface,
+    extent: Array,
+    *,
+    count: int,
+    rng: np.random.Generator,
+    thickness: float | None = None,
+) -> Pool:
     """Draw a pool of ``count`` signed distances from a surface in its :class:`Box`.
+
+    From a sheet that is given half of a ``thickness``, the distance is that from the body of all
+    places nearer to it.
 
     Raises:
         MediaError: if the surface encloses nothing.
     """
     held_out = rng.uniform(-extent, extent, (EVALUATION_POINTS, 3))
     uniform = count // UNIFORM_PART
-    near = _draw_near_surface(surface, count - uniform, rng)
+    near = _draw_near_surface(surface, count - uniform, rng, thickness or 0.0)
     points = np.concatenate([near, rng.uniform(-extent, extent, (uniform, 3))])
+    if thickness is not None:
+        return _measure_sheet(surface, points, held_out, thickness, rng)
     occupied, inside = np.split(
         surface.find_inside(np.concatenate([held_out, points])), [len(held_out)]
     )
@@ -96,6 +112,36 @@ def draw_pool(surface: Surface, extent: Array, *, count: int, rng: np.random.Gen
     )
 
 
+def _measure_sheet(
+    surface: Surface, points: Array, held_out: Array, thickness: float, rng: np.random.Generator
+) -> Pool:
+    distances = surface.measure_distances(points, most=CLAMP + thickness) - thickness
+    occupied = surface.measure_distances(held_out, most=2 * thickness) < thickness
+    occupancy = np.where(occupied, -1.0, 1.0)
+    on_surface = _draw_offset(surface, SURFACE_POINTS, rng, thickness)
+    return Pool(
+        points.astype(np.float32),
+        (distances / CLAMP)[:, None].astype(np.float32),
+        held_out.astype(np.float32),
+        occupancy[:, None].astype(np.float32),
+        on_surface.astype(np.float32),
+    )
+
+
+def draw_colours(
+    surface: Surface, paint: Paint, *, count: int, rng: np.random.Generator
+) -> ColourSamples | None:
+    """Draw ``count`` points near a surface with their colours; None where it has only one."""
+    faces, places = surface.draw_points(count + EVALUATION_POINTS, rng)
+    targets = 2 * paint.sample(faces, surface.find_weights(faces, places)) - 1
+    if np.ptp(targets, axis=0).max() < 2 / 255:
+        return None
+    points = places.astype(np.float32)
+    # a decoded surface lies a little beside the original
+    points[:count] += rng.laplace(size=(count, 3)) * COLOUR_NOISE
+    return ColourSamples(points[:count], targets[:count], points[count:], targets[count:])
+
+
 def measure_thin_part(surface: Surface, depth: float) -> float:
     """The share of a surface's area with no body at ``depth`` below it, on neither side."""
     rng = np.random.default_rng(2)
@@ -106,8 +152,21 @@ def measure_thin_part(surface: Surface, depth: float) -> float:
     return 1 - float(np.count_nonzero(below.reshape(2, -1).any(axis=0))) / len(points)
 
 
-def _draw_near_surface(surface: Surface, count: int, rng: np.random.Generator) -> Array:
-    """``count`` points ``[count, 3]`` spread around the surface by Laplace noise."""
+def _draw_offset(surface: Surface, count: int, rng: np.random.Generator, thickness: float) -> Array:
+    """``count`` points ``[count, 3]`` on the surface, or by ``thickness`` off either side of it."""
+    faces, points = surface.draw_points(count, rng)
+    if not thickness:
+        return points
+    normals = surface.normals[faces]
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    sides = rng.choice([-thickness, thickness], (count, 1))
+    return np.asarray(points + sides * normals / lengths)
+
+
+def _draw_near_surface(
+    surface: Surface, count: int, rng: np.random.Generator, thickness: float
+) -> Array:
+    """``count`` points ``[count, 3]`` spread around the surface, or a sheet's sides, by noise."""
     scale = np.repeat(NOISE, [count - count // 2, count // 2])[:, None]
     noise = rng.laplace(size=(count, 3)) * scale
-    return np.asarray(surface.draw_points(count, rng)[1] + noise)
+    return np.asarray(_draw_offset(surface, count, rng, thickness) + noise)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from ..limits import USUAL, Limits
 from .formats import read_file
+from .formats.paint import Paint
 from .winding import compute_normals, number_places, orient_faces
 
 #: Triangles that are looked at once.
@@ -23,7 +24,14 @@ Faces = NDArray[np.int64]
 def read_triangles(
     data: bytes, suffix: str, limits: Limits = USUAL
 ) -> tuple[Array, Faces, list[str]]:
-    """Vertices, faces and notes of a mesh file; the parts of a scene are merged.
+    """Vertices, faces and notes of a mesh file, as :func:`read_painted` without colours."""
+    return read_painted(data, suffix, limits)[:3]
+
+
+def read_painted(
+    data: bytes, suffix: str, limits: Limits = USUAL
+) -> tuple[Array, Faces, list[str], Paint | None]:
+    """Vertices, faces, notes and colours of a mesh file; the parts of a scene are merged.
 
     Degenerate and repeated triangles are dropped: the winding number would count them twice. Faces
     that are wound against their neighbours are turned round.
@@ -55,10 +63,14 @@ def read_triangles(
     if dropped:
         notes.append(f"{dropped} degenerate or repeated faces dropped")
     centre, size = measure_box(vertices)
+    before = faces
     faces, turned = orient_faces((vertices - centre) / size, faces, places)
+    paint = mesh.paint
+    if paint is not None:
+        paint = paint.select(kept, (faces != before).any(axis=1))
     if turned:
         notes.append(f"{turned} faces were wound against the others, and turned")
-    return vertices, faces, notes
+    return vertices, faces, notes, paint
 
 
 def _have_area(vertices: Array, faces: Faces) -> NDArray[np.bool_]:

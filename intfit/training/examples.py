@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import metrics
 from ..devices import precise
-from ..signals import DistanceSamples, Evaluate, Floats, Grid, Signal
+from ..signals import ColourSamples, DistanceSamples, Evaluate, Floats, Grid, Signal
 
 Metric = Literal["psnr", "snr", "iou", "mean_distance"]
 
@@ -201,7 +201,44 @@ class PointExamples:
         return evaluate_array
 
 
-def examples_of(signal: Signal, device: torch.device) -> Examples:
+@dataclass(frozen=True)
+class ColourExamples:
+    """The points and colours of :class:`~intfit.signals.ColourSamples`, as its fields have them."""
+
+    points: Tensor
+    targets: Tensor
+    evaluation_points: Tensor
+    evaluation_targets: Tensor
+    shape: tuple[()] = field(default=(), init=False)
+    loss: Literal["l2"] = field(default="l2", init=False)
+    metric: Literal["psnr"] = field(default="psnr", init=False)
+    importance: None = field(default=None, init=False)
+
+    @property
+    def n(self) -> int:
+        return self.points.shape[0]
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self.points.index_select(0, indices), self.targets.index_select(0, indices)
+
+    def draw_evaluation_examples(
+        self, count: int, *, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return self.evaluation_points[:count], self.evaluation_targets[:count]
+
+    def measure(
+        self,
+        evaluate: EvaluateTensor,
+        *,
+        count: int,
+        generator: torch.Generator,
+        metric: Metric | None = None,
+    ) -> float:
+        coords, targets = self.draw_evaluation_examples(count, generator=generator)
+        return quality(metric or self.metric, evaluate(coords), targets)
+
+
+def examples_of(signal: Signal | ColourSamples, device: torch.device) -> Examples:
     """The examples of a signal, their tensors on ``device``."""
     return _BUILDERS[type(signal)](signal, device)
 
@@ -226,10 +263,20 @@ def _build_points(signal: DistanceSamples, device: torch.device) -> PointExample
     )
 
 
+def _build_colours(signal: ColourSamples, device: torch.device) -> ColourExamples:
+    return ColourExamples(
+        torch.from_numpy(signal.points).to(device),
+        torch.from_numpy(signal.targets).to(device),
+        torch.from_numpy(signal.evaluation_points).to(device),
+        torch.from_numpy(signal.evaluation_targets).to(device),
+    )
+
+
 #: How the examples of each type of signal are built.
 _BUILDERS: dict[type, Callable[[Any, torch.device], Examples]] = {
     Grid: _build_grid,
     DistanceSamples: _build_points,
+    ColourSamples: _build_colours,
 }
 
 

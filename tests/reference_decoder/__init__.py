@@ -8,10 +8,19 @@ sections of the specification.
 from .audio import audio_between, audio_latents, audio_samples
 from .coder import RangeDecoder, RunModel, cumulative, read_container
 from .image import image_between, image_latents, image_samples, shipped
-from .siren import grid, open_parameters, packed_parameters, pixels, siren, siren_shapes
+from .siren import (
+    grid,
+    open_parameters,
+    packed_parameters,
+    pixels,
+    siren,
+    siren_shapes,
+    with_prefix,
+)
 
 __all__ = [
     "RangeDecoder", "RunModel", "audio_between", "audio_latents", "audio_samples", "cumulative",
     "grid", "image_between", "image_latents", "image_samples", "open_parameters",
     "packed_parameters", "pixels", "read_container", "shipped", "siren", "siren_shapes",
+    "with_prefix",
 ]  # fmt: skip

@@ -28,6 +28,16 @@ def packed_parameters(payload, shapes):
     return integers, parameters
 
 
+def with_prefix(parameters, prefix):
+    """The parameters of one of two networks; that without a prefix has names that begin so."""
+    start = f"{prefix}layers."
+    return {
+        name.removeprefix(prefix): values
+        for name, values in parameters.items()
+        if name.startswith(start)
+    }
+
+
 def perceptron(parameters, x, bend):
     """Layers with a nonlinearity between them, and a linear layer beside them if there is one."""
     depth = sum(name.endswith("bias") for name in parameters) - 1

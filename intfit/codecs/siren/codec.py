@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING
 
 from ...coding.header import Header
 from ...coding.tensors import Tensors
-from ...networks.architecture import SirenConfig
 from ...plan import Plan
 from ...signals import Evaluate
 from ..protocol import Encoding, Hooks, Prepared
-from .config import configure
+from .config import AnyConfig, colours_of, configure, distance_of
 from .packing import parts, unpack
 
 __all__ = [
@@ -19,7 +18,7 @@ __all__ = [
 if TYPE_CHECKING:
     from torch import nn
 
-    from .evaluation import SirenField
+    from .evaluation import PaintedField, SirenField
 
 DECODES_ON_DEVICE = True
 
@@ -43,21 +42,21 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     return search_width(prepared, hooks)
 
 
-def decode(tensors: Tensors, config: SirenConfig, device: str) -> Evaluate:
+def decode(tensors: Tensors, config: AnyConfig, device: str) -> Evaluate:
     """The SIREN with these parameters, evaluated by torch on ``device``."""
     from .evaluation import load_network
 
     return load_network(tensors, config, device)
 
 
-def make_module(field: "SirenField", config: SirenConfig) -> "nn.Module":
+def make_module(field: "SirenField | PaintedField", config: AnyConfig) -> "nn.Module":
     """The network itself, with the names of a file's tensors; its parameters can be trained."""
     from .evaluation import copy_network
 
-    return copy_network(field, config)
+    return copy_network(field)
 
 
-def write_onnx(tensors: Tensors, config: SirenConfig, header: Header) -> bytes:
+def write_onnx(tensors: Tensors, config: AnyConfig, header: Header) -> bytes:
     """The network as an ONNX model.
 
     Raises:
@@ -70,11 +69,13 @@ def write_onnx(tensors: Tensors, config: SirenConfig, header: Header) -> bytes:
 
 def describe_plan(prepared: Prepared) -> str:
     """The network and its training in a phrase."""
-    plan, config = prepared.plan, prepared.config
+    plan, config = prepared.plan, distance_of(prepared.config)
+    colours = colours_of(prepared.config)
+    beside = "" if colours is None else f" (and {colours.width} x {colours.depth} for colours)"
     bound = f"{plan.steps} steps" if plan.steps else f"{plan.max_time:g} s"
     teacher = f"{plan.teacher} ({plan.selection})" if plan.teacher == "int" else plan.teacher
     return (
-        f"SIREN {config.width} x {config.depth}, {config.count()} weights, omega "
+        f"SIREN {config.width} x {config.depth}{beside}, {prepared.config.count()} weights, omega "
         f"{config.omega_first:g} / {config.omega:g}; {teacher}, batch {plan.batch}, {bound}, "
         f"lr {plan.lr:.3g}; {prepared.device}"
     )

@@ -1,33 +1,100 @@
-"""The architecture of a SIREN that is a whole field: of a plan, or from a file's header."""
+"""The architecture of SIRENs that are a whole field: of a plan, or from a file's header."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from ...coding.header import Header, count_features
+from ...errors import FileFormatError
 from ...networks.architecture import SirenConfig
-from ...plan import Plan
+from ...plan import Plan, plan_colours
 from ...settings import SIZE_SETTINGS, Settings, check_sizes, flag
 
+#: What the names of the colours' parameters, and of their sizes in a header, begin with.
+COLOURS = "colours."
+HEADER_PREFIX = "colour_"
 
-def read_config(header: Header) -> SirenConfig:
+
+@dataclass(frozen=True)
+class PaintedConfig:
+    """A SIREN of distances, and beside it one of colours: coordinates to distance, R, G and B."""
+
+    distance: SirenConfig
+    colours: SirenConfig
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, in order: those of the distance come first."""
+        own = {f"{COLOURS}{name}": shape for name, shape in self.colours.shapes().items()}
+        return self.distance.shapes() | own
+
+    def count(self) -> int:
+        """Number of parameters."""
+        return self.distance.count() + self.colours.count()
+
+    def count_weights(self) -> int:
+        """Number of weights and biases: all of them."""
+        return self.count()
+
+    def header_entries(self) -> dict[str, Any]:
+        """What a file's header says of the networks."""
+        own = self.colours.header_entries()
+        return self.distance.header_entries() | {
+            f"{HEADER_PREFIX}{name}": value for name, value in own.items()
+        }
+
+    def describe(self) -> str:
+        """The networks in a phrase."""
+        return f"{self.distance.describe()}; colours: {self.colours.describe()}"
+
+
+AnyConfig = SirenConfig | PaintedConfig
+
+
+def distance_of(config: AnyConfig) -> SirenConfig:
+    """The network of a field but for its colours."""
+    return config.distance if isinstance(config, PaintedConfig) else config
+
+
+def colours_of(config: AnyConfig) -> SirenConfig | None:
+    """The network of a surface's colours, where it has several."""
+    return config.colours if isinstance(config, PaintedConfig) else None
+
+
+def read_config(header: Header) -> AnyConfig:
     """The SIREN that a header describes, whose facts are sound.
 
     Raises:
         FileFormatError, TypeError: if it describes none.
     """
-    inputs, outputs = count_features(header.medium, header.facts)
-    return SirenConfig(inputs, outputs, **header.network)
+    inputs, outputs = (
+        (3, 1) if header.medium == "mesh" else count_features(header.medium, header.facts)
+    )
+    names = [name for name in header.network if name.startswith(HEADER_PREFIX)]
+    own = {name.removeprefix(HEADER_PREFIX): header.network[name] for name in names}
+    rest = {name: value for name, value in header.network.items() if name not in names}
+    config = SirenConfig(inputs, outputs, **rest)
+    painted = header.medium == "mesh" and header.facts.get("texture") is not None
+    if painted != bool(own):
+        raise FileFormatError("damaged: its colours and its networks do not belong together")
+    return PaintedConfig(config, SirenConfig(3, 3, **own)) if own else config
 
 
-def configure(signal: Any, plan: Plan, settings: Settings) -> SirenConfig:
-    """The SIREN of a plan, for a signal's inputs and outputs.
+def configure(signal: Any, plan: Plan, settings: Settings) -> AnyConfig:
+    """The SIREN of a plan, for a signal's inputs and outputs, and that of its colours.
 
     Raises:
         UsageError: if several settings say how large it is.
     """
     check_sizes([flag(name) for name in settings.changed(SIZE_SETTINGS)])
+    config = _make_config(signal.in_features, signal.out_features, plan)
+    if getattr(signal, "colours", None) is None:
+        return config
+    return PaintedConfig(config, _make_config(3, 3, plan_colours(plan, settings, signal.colours.n)))
+
+
+def _make_config(inputs: int, outputs: int, plan: Plan) -> SirenConfig:
     return SirenConfig(
-        in_features=signal.in_features,
-        out_features=signal.out_features,
+        in_features=inputs,
+        out_features=outputs,
         width=plan.width,
         depth=plan.depth,
         omega_first=float(plan.omega_first),

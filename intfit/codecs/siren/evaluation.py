@@ -1,6 +1,7 @@
 """A SIREN from a file's parameters, evaluated on NumPy arrays."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from ...networks.architecture import SirenConfig
 from ...networks.siren import Siren, set_parameters
 from ...signals import Coordinates, Floats, check_coordinates
 from ...training.evaluation import evaluate
+from .config import COLOURS, AnyConfig, colours_of, distance_of
 
 
 class SirenField:
@@ -29,6 +31,19 @@ class SirenField:
         return values
 
 
+class PaintedField:
+    """Two fields side by side: coordinates ``[B, 3]`` to distance, red, green and blue ``[B, 4]``.
+
+    ``parts`` are the two by name, so that one can be evaluated without the other.
+    """
+
+    def __init__(self, distance: SirenField, colours: SirenField) -> None:
+        self.parts = {"distance": distance, "colours": colours}
+
+    def __call__(self, coords: Coordinates) -> Floats:
+        return np.concatenate([part(coords) for part in self.parts.values()], axis=1)
+
+
 class SirenModule(Siren):
     """A SIREN for coordinates of any shape ``[..., d]``, in the type of its parameters."""
 
@@ -40,15 +55,52 @@ class SirenModule(Siren):
         return super().forward(flat).reshape(*coords.shape[:-1], self.config.out_features)
 
 
-def load_network(tensors: Mapping[str, Floats], config: SirenConfig, device: str) -> SirenField:
+class PaintedModule(SirenModule):
+    """The SIREN of a surface's distances, and as its module ``colours`` that of its colours."""
+
+    colours: SirenModule
+
+    def forward(self, coords: Tensor) -> Tensor:
+        """Distance, red, green and blue ``[..., 4]`` at coordinates ``[..., 3]``."""
+        return torch.cat([super().forward(coords), self.colours(coords)], dim=-1)
+
+
+ModuleT = TypeVar("ModuleT", bound=SirenModule)
+
+
+def load_network(
+    tensors: Mapping[str, Floats], config: AnyConfig, device: str
+) -> SirenField | PaintedField:
     """The field with these parameters, on ``device``."""
+    colours = colours_of(config)
+    if colours is None:
+        return _load_one(tensors, distance_of(config), device)
+    own = {
+        name.removeprefix(COLOURS): values
+        for name, values in tensors.items()
+        if name.startswith(COLOURS)
+    }
+    return PaintedField(
+        _load_one(tensors, distance_of(config), device), _load_one(own, colours, device)
+    )
+
+
+def _load_one(tensors: Mapping[str, Floats], config: SirenConfig, device: str) -> SirenField:
     network = Siren(config, generator=torch.Generator())  # the caller's own is left alone
-    set_parameters(network, {name: torch.from_numpy(values) for name, values in tensors.items()})
+    set_parameters(network, {name: torch.from_numpy(tensors[name]) for name in config.shapes()})
     return SirenField(network, device)
 
 
-def copy_network(field: SirenField, config: SirenConfig) -> nn.Module:
+def copy_network(field: SirenField | PaintedField) -> nn.Module:
     """The network of a field once more, on the field's device, to be trained or differentiated."""
-    network = SirenModule(config, generator=torch.Generator())
+    if isinstance(field, SirenField):
+        return _copy_one(field, SirenModule)
+    module = _copy_one(field.parts["distance"], PaintedModule)
+    module.colours = _copy_one(field.parts["colours"], SirenModule)
+    return module
+
+
+def _copy_one(field: SirenField, kind: type[ModuleT]) -> ModuleT:
+    network = kind(field.network.config, generator=torch.Generator())
     set_parameters(network, dict(field.network.named_parameters()))
     return network.to(next(field.network.parameters()).device)

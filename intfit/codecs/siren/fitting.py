@@ -1,21 +1,27 @@
 """The training of one SIREN on a medium, and its packing."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from ...coding import weights
 from ...coding.container import PAYLOAD, Stored
 from ...coding.tensors import Tensors, store_open, store_payload
+from ...defaults import COLOUR_SECONDS
 from ...errors import FileFormatError, MediaError, UsageError
-from ...networks.siren import Siren, set_parameters
+from ...networks.architecture import SirenConfig
+from ...networks.siren import Siren
+from ...plan import Plan, leave_room_for_colours, plan_colours
+from ...signals import ColourSamples, DistanceSamples, Signal
 from ...training.evaluation import MEASURE, evaluate, measure
 from ...training.examples import Examples, examples_of
+from ...training.loop import Progress
 from ...training.quantisation import Steps, quantise
-from ...training.session import Session, start_session, train, train_quantised
+from ...training.session import OnProgress, Session, start_session, train, train_quantised
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
+from .config import COLOURS, colours_of, distance_of
 from .packing import unpack
 
 #: The share of the bytes allowed that parameters may take by their estimated bits, which may be a
@@ -35,27 +41,48 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
         hooks.fit_begins(prepared)
     hooks.enter("fitting")
     session = start_training(prepared, hooks.wrap_teacher)
-    plan, network = prepared.plan, session.network
+    plan, signal = prepared.plan, prepared.signal
+    overhead, size = overhead_bytes(prepared.kind, signal.facts), plan.target_size
+    colour_plan, painter = None, None
+    painted_config = colours_of(prepared.config)
+    if painted_config is not None:
+        assert isinstance(signal, DistanceSamples)
+        assert signal.colours is not None
+        colours = signal.colours
+        colour_plan = plan_colours(plan, prepared.settings, colours.n)
+        plan = leave_room_for_colours(plan)
+        painter = _start(prepared, painted_config, colours, colour_plan)
+    bits = None if size is None else 8 * BIT_MARGIN * (size - overhead) * plan.size_share
+    reports = _Reports(hooks.progress, colours=painter is not None)
+    trained = _train(session, plan, bits, reports.of_distance)
+    networks, finest = {"": session.network}, dict(trained.finest)
+    if painter is not None and colour_plan is not None:
+        bits = None if bits is None else bits / plan.size_share * colour_plan.size_share
+        painted = _train(painter, colour_plan, bits, reports.of_colours)
+        networks[COLOURS] = painter.network
+        finest |= {f"{COLOURS}{name}": index for name, index in painted.finest.items()}
+        trained = replace(trained, seconds=trained.seconds + painted.seconds)
+    parameters = {
+        f"{prefix}{name}": parameter
+        for prefix, network in networks.items()
+        for name, parameter in network.named_parameters()
+    }
     if plan.profile == "packed":
-        overhead, size = overhead_bytes(prepared.kind, prepared.signal.facts), plan.target_size
-        bits = None if size is None else 8 * BIT_MARGIN * (size - overhead)
-        steps, progress = train_quantised(
-            session, plan, rd_lambda=plan.rd_lambda, max_bits=bits, on_progress=hooks.progress
-        )
         hooks.enter("coding")
-        stored = _pack(network, steps, size, overhead)
+        stored = _pack(parameters, finest, size, overhead)
     else:
-        progress = train(session, plan, on_progress=hooks.progress)
-        stored = store_open(_copy_arrays(network), plan.precision)
+        stored = store_open(_copy_arrays(parameters), plan.precision)
     try:
         restored = unpack(stored, prepared.config)
     except FileFormatError:
         raise MediaError(
             f"the fit diverged, or left what {plan.precision} can hold: try a lower --lr"
         ) from None
-    _set_arrays(network, restored)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(torch.from_numpy(restored[name]))
     # measured after rounding: the distortion reported is that of the file
-    examples, generator = session.examples, session.generator
+    network, examples, generator = session.network, session.examples, session.generator
     distortion = measure(network, examples, count=MEASURE, generator=generator)
     if examples.metric == "iou" and not distortion and not _has_inside(network, examples):
         raise MediaError("the fit found no surface: a higher --effort may, unless it is too thin")
@@ -63,6 +90,10 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     if plan.goal is not None:
         metric = plan.goal.metric
         reached = measure(network, examples, count=MEASURE, generator=generator, metric=metric)
+    notes = goal_notes(plan.goal, reached, advice=ADVICE)
+    if painter is not None:
+        psnr = measure(painter.network, painter.examples, count=MEASURE, generator=generator)
+        notes = (f"colours: {psnr:.1f} dB", *notes)
     measured = {}
     if examples.metric == "iou":
         near = measure(
@@ -73,32 +104,84 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
         prepared,
         prepared.config,
         stored,
-        steps=progress.step,
+        steps=trained.steps,
         distortion=distortion,
         measured=measured,
     )
+    beside = "" if colour_plan is None else f" and {colour_plan.width} x {colour_plan.depth}"
     return Encoding(
         data=data,
         config=prepared.config,
-        network=f"SIREN {plan.width} x {plan.depth}, {progress.step} steps",
+        network=f"SIREN {plan.width} x {plan.depth}{beside}, {trained.steps} steps",
         distortion=distortion,
         reached=reached,
-        steps=progress.step,
-        seconds=progress.seconds,
+        steps=trained.steps,
+        seconds=trained.seconds,
         teacher=plan.teacher_name,
-        notes=goal_notes(plan.goal, reached, advice=ADVICE),
+        notes=notes,
     )
 
 
+class _Reports:
+    """Progress passed on: of one fit, or of two one after the other as of one."""
+
+    def __init__(self, on_progress: OnProgress | None, *, colours: bool) -> None:
+        self._on_progress = on_progress
+        self._first_share = 1 / (1 + COLOUR_SECONDS) if colours else 1.0
+        self._last: Progress | None = None
+
+    def of_distance(self, progress: Progress) -> None:
+        """A report of the network of distances, or of the only one."""
+        self._last = replace(progress, fraction=progress.fraction * self._first_share)
+        self._pass_on(self._last)
+
+    def of_colours(self, progress: Progress) -> None:
+        """A report of the network of colours; the distortion stays that of the other."""
+        assert self._last is not None
+        done = self._first_share + progress.fraction * (1 - self._first_share)
+        seconds = self._last.seconds + progress.seconds
+        self._pass_on(replace(self._last, step=progress.step, fraction=done, seconds=seconds))
+
+    def _pass_on(self, progress: Progress) -> None:
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The quantisation steps of a network that was trained (none in the open profile)."""
+
+    finest: Steps
+    steps: int
+    seconds: float
+
+
+def _train(session: Session, plan: Plan, bits: float | None, on_progress: OnProgress) -> _Trained:
+    """Train a network, rounded at the end where the plan packs it, into at most ``bits``."""
+    if plan.profile == "packed":
+        finest, progress = train_quantised(
+            session, plan, rd_lambda=plan.rd_lambda, max_bits=bits, on_progress=on_progress
+        )
+    else:
+        finest, progress = {}, train(session, plan, on_progress=on_progress)
+    return _Trained(finest, progress.step, progress.seconds)
+
+
 def start_training(prepared: Prepared, wrap_teacher: WrapTeacher | None = None) -> Session:
-    """The SIREN of ``prepared``, freshly initialised, with its examples and teacher."""
-    plan = prepared.plan
-    network = Siren(prepared.config, generator=torch.Generator().manual_seed(plan.seed))
-    examples = examples_of(prepared.signal, torch.device(prepared.device))
-    session = start_session(network, examples, plan, prepared.device)
+    """The SIREN of ``prepared``, but for colours, initialised, with its examples and teacher."""
+    config = distance_of(prepared.config)
+    session = _start(prepared, config, prepared.signal, prepared.plan)
     if wrap_teacher is None:
         return session
     return replace(session, teacher=wrap_teacher(session.teacher, prepared, None))
+
+
+def _start(
+    prepared: Prepared, config: SirenConfig, signal: Signal | ColourSamples, plan: Plan
+) -> Session:
+    network = Siren(config, generator=torch.Generator().manual_seed(plan.seed))
+    examples = examples_of(signal, torch.device(prepared.device))
+    return start_session(network, examples, plan, prepared.device)
 
 
 def _has_inside(network: Siren, examples: Examples) -> bool:
@@ -111,20 +194,14 @@ def _device_of(network: Siren) -> torch.device:
     return next(network.parameters()).device
 
 
-def _copy_arrays(network: Siren) -> Tensors:
-    return {name: tensor.detach().cpu().numpy() for name, tensor in network.named_parameters()}
+def _copy_arrays(parameters: Mapping[str, torch.Tensor]) -> Tensors:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in parameters.items()}
 
 
-def _set_arrays(network: Siren, tensors: Tensors) -> None:
-    parameters: Mapping[str, torch.Tensor] = {
-        name: torch.from_numpy(values) for name, values in tensors.items()
-    }
-    set_parameters(network, parameters)
-
-
-def _pack(network: Siren, steps: Steps, size: int | None, overhead: int) -> dict[str, Stored]:
-    """The payload of a network; coarser than ``steps`` where the file would exceed ``size``."""
-    parameters = dict(network.named_parameters())
+def _pack(
+    parameters: Mapping[str, torch.Tensor], steps: Steps, size: int | None, overhead: int
+) -> dict[str, Stored]:
+    """The payload of networks; coarser than ``steps`` where the file would exceed ``size``."""
     while True:
         stored = store_payload(weights.pack(quantise(parameters, steps)))
         if size is None or overhead + len(stored[PAYLOAD].data) <= size:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ... import __version__
-from ...coding.header import Header
+from ...coding.header import Header, count_features
 from ...errors import UsageError
-from ...networks.architecture import SirenConfig
 from ...signals import AXES, Floats
+from .config import COLOURS, AnyConfig, colours_of, distance_of
 
 #: Old enough for any runtime of today: Gemm and Sin have not changed since.
 OPSET, IR_VERSION = 13, 8
@@ -17,7 +17,7 @@ OPSET, IR_VERSION = 13, 8
 MAX_BYTES = (1 << 31) - (1 << 20)
 
 
-def build_model(tensors: Mapping[str, Floats], config: SirenConfig, header: Header) -> bytes:
+def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header) -> bytes:
     """The bytes of a model from ``coordinates`` ``[B, d]`` to ``values`` ``[B, c]``, float32.
 
     Its initializers have the names and shapes of the open profile's tensors. Its metadata are the
@@ -33,23 +33,36 @@ def build_model(tensors: Mapping[str, Floats], config: SirenConfig, header: Head
     except ImportError:
         raise UsageError("onnx is missing: pip install 'intfit[onnx]'") from None
     number = TensorProto.FLOAT
-    nodes, current = [], "coordinates"
-    for layer in range(config.depth + 1):
-        last = layer == config.depth
-        # omega (W x + b), as one operation
-        omega = 1.0 if last else config.omega if layer else config.omega_first
-        before, after = f"arguments.{layer}", f"layers.{layer}.output"
-        inputs = [current, f"layers.{layer}.weight", f"layers.{layer}.bias"]
-        output = "values" if last else before
-        nodes.append(helper.make_node("Gemm", inputs, [output], alpha=omega, beta=omega, transB=1))
-        if not last:
-            nodes.append(helper.make_node("Sin", [before], [after]))
-        current = after
+    colours = colours_of(config)
+    nodes, networks = [], {"": distance_of(config)}
+    if colours is not None:
+        networks[COLOURS] = colours
+    for prefix, network in networks.items():
+        current = "coordinates"
+        for layer in range(network.depth + 1):
+            last = layer == network.depth
+            # omega (W x + b), as one operation
+            omega = 1.0 if last else network.omega if layer else network.omega_first
+            name = f"{prefix}layers.{layer}"
+            before, after = f"{prefix}arguments.{layer}", f"{name}.output"
+            inputs = [current, f"{name}.weight", f"{name}.bias"]
+            output = before
+            if last:
+                output = "values" if colours is None else f"{prefix}values.part"
+            node = helper.make_node("Gemm", inputs, [output], alpha=omega, beta=omega, transB=1)
+            nodes.append(node)
+            if not last:
+                nodes.append(helper.make_node("Sin", [before], [after]))
+            current = after
+    if colours is not None:
+        parts = ["values.part", f"{COLOURS}values.part"]
+        nodes.append(helper.make_node("Concat", parts, ["values"], axis=1))
+    inside, outside = count_features(header.medium, header.facts)
     graph = helper.make_graph(
         nodes,
         "siren",
-        [helper.make_tensor_value_info("coordinates", number, ["B", config.in_features])],
-        [helper.make_tensor_value_info("values", number, ["B", config.out_features])],
+        [helper.make_tensor_value_info("coordinates", number, ["B", inside])],
+        [helper.make_tensor_value_info("values", number, ["B", outside])],
         [numpy_helper.from_array(np.asarray(tensors[n], np.float32), n) for n in config.shapes()],
     )
     model = helper.make_model(
@@ -59,11 +72,11 @@ def build_model(tensors: Mapping[str, Floats], config: SirenConfig, header: Head
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         doc_string=(
-            f"A SIREN of one {header.medium}: coordinates {AXES[config.in_features]} in [-1, 1] "
+            f"A SIREN of one {header.medium}: coordinates {AXES[inside]} in [-1, 1] "
             "along the longest axis to values in about [-1, 1]."
         ),
     )
-    facts, network = (json.dumps(part, sort_keys=True) for part in (header.facts, header.network))
-    helper.set_model_props(model, {"medium": header.medium, "facts": facts, "network": network})
+    facts, sizes = (json.dumps(part, sort_keys=True) for part in (header.facts, header.network))
+    helper.set_model_props(model, {"medium": header.medium, "facts": facts, "network": sizes})
     data: bytes = model.SerializeToString(deterministic=True)
     return data

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from ...coding import weights
 from ...coding.container import Stored
 from ...coding.tensors import Tensors, payload_of, read_open
-from ...networks.architecture import SirenConfig
+from .config import AnyConfig
 
 
-def unpack(stored: Mapping[str, Stored], config: SirenConfig) -> Tensors:
+def unpack(stored: Mapping[str, Stored], config: AnyConfig) -> Tensors:
     """The parameters in a file.
 
     Raises:
@@ -21,6 +21,6 @@ def unpack(stored: Mapping[str, Stored], config: SirenConfig) -> Tensors:
     return {name: tensor.dequantise() for name, tensor in tensors.items()}
 
 
-def parts(payload: bytes, config: SirenConfig) -> dict[str, float]:
+def parts(payload: bytes, config: AnyConfig) -> dict[str, float]:
     """The bytes that each tensor of a packed payload takes."""
     return {part.name: round(part.size, 1) for part in weights.parts(payload, config.shapes())}

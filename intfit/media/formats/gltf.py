@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import MediaError
 from ...limits import Limits
+from .paint import Paint, Part, Pixels, join_parts, read_picture
 from .polygons import Array, Indices, Mesh, cut_strip, damaged, to_indices
 
 JSON, BINARY = 0x4E4F534A, 0x004E4942
@@ -77,7 +79,11 @@ class _Reader:
     def __init__(self, header: Table, binary: bytes, limits: Limits) -> None:
         self._header, self._binary, self._limits = header, binary, limits
         self._buffers: dict[int, bytes] = {}
-        self._meshes: dict[int, tuple[Array, Indices]] = {}
+        self._meshes: dict[int, Part] = {}
+        self._pictures: dict[int, int] = {}  # the place of each image among those read
+        self._pixels: list[Pixels] = []
+        self._painted = False
+        self._notes: list[str] = []
         self._made = dict.fromkeys(WIDTHS, 0)
 
     def read(self) -> Mesh:
@@ -88,19 +94,25 @@ class _Reader:
             raise MediaError(f"its geometry is in {hidden[0]}, which is not read")
         placed = self._place_meshes()
         parts = [self._mesh(index) for index, _ in placed]
-        self._limits.check_cells(sum(len(vertices) for vertices, _ in parts), "vertices")
-        self._limits.check_cells(sum(len(faces) for _, faces in parts), "faces")
-        all_vertices, all_faces, count = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)], 0
-        for (_, matrix), (vertices, faces) in zip(placed, parts, strict=True):
+        self._limits.check_cells(sum(len(part.vertices) for part in parts), "vertices")
+        self._limits.check_cells(sum(len(part.faces) for part in parts), "faces")
+        moved = []
+        for (_, matrix), part in zip(placed, parts, strict=True):
             if not np.array_equal(matrix, np.eye(4)):
-                stacked = np.column_stack([vertices, np.ones(len(vertices))])
+                stacked = np.column_stack([part.vertices, np.ones(len(part.vertices))])
                 vertices = np.ascontiguousarray(np.dot(matrix, stacked.T).T[:, :3])
-                if np.linalg.det(matrix[:3, :3]) < 0:  # a mirror turns faces inside out
-                    faces = faces[:, ::-1]
-            all_vertices.append(vertices)
-            all_faces.append(faces + count)
-            count += len(vertices)
-        return Mesh(np.concatenate(all_vertices), np.concatenate(all_faces))
+                # a mirror turns faces inside out
+                mirrors = np.linalg.det(matrix[:3, :3]) < 0
+                faces = part.faces[:, ::-1] if mirrors else part.faces
+                part = replace(part, vertices=vertices, faces=faces)
+            moved.append(part)
+        whole = join_parts(moved)
+        paint = None
+        if self._painted:
+            paint = Paint(
+                whole.faces, whole.colours, whole.places, whole.textures, tuple(self._pixels)
+            )
+        return Mesh(whole.vertices, whole.faces, self._notes, paint)
 
     def _entry(self, name: str, index: Any) -> Table:
         table = self._header.get(name)
@@ -148,35 +160,94 @@ class _Reader:
             waiting += [(child, matrix) for child in self._list(node, "children")]
         return placed
 
-    def _mesh(self, index: int) -> tuple[Array, Indices]:
-        """Vertices and faces of a mesh, read once however many nodes show it."""
+    def _mesh(self, index: int) -> Part:
+        """The triangles of a mesh, read once however many nodes show it."""
         if index not in self._meshes:
-            vertices, faces, count = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)], 0
+            parts = []
             for primitive in self._list(self._entry("meshes", index), "primitives"):
                 if not isinstance(primitive, dict):
                     raise damaged("a primitive is no table")
-                mode = primitive.get("mode", TRIANGLES)
-                if mode not in (TRIANGLES, STRIP, FAN):
+                if primitive.get("mode", TRIANGLES) not in (TRIANGLES, STRIP, FAN):
                     continue  # points and lines
                 if NOT_READ & (primitive.get("extensions") or {}).keys():
                     raise MediaError("its geometry is compressed in a way that is not read")
-                positions, corners = self._primitive(primitive)
-                vertices.append(positions)
-                faces.append(_cut(corners, mode) + count)
-                count += len(positions)
-            self._meshes[index] = np.concatenate(vertices), np.concatenate(faces)
+                parts.append(self._primitive(primitive))
+            self._meshes[index] = join_parts(parts)
         return self._meshes[index]
 
-    def _primitive(self, primitive: Table) -> tuple[Array, Indices]:
+    def _primitive(self, primitive: Table) -> Part:
         attributes = primitive.get("attributes")
         if not isinstance(attributes, dict) or "POSITION" not in attributes:
             raise damaged("a primitive has no positions")
         with np.errstate(invalid="ignore"):  # NaN is refused later
             positions = self._accessor(attributes["POSITION"], "VEC3").astype(np.float64)
-        if "indices" not in primitive:
-            return positions, np.arange(len(positions))
-        corners = self._accessor(primitive["indices"], "SCALAR").reshape(-1)
-        return positions, to_indices(corners)
+        corners = np.arange(len(positions))
+        if "indices" in primitive:
+            corners = to_indices(self._accessor(primitive["indices"], "SCALAR").reshape(-1))
+        faces = _cut(corners, primitive.get("mode", TRIANGLES))
+        factor, texture, primitive_texture = self._material(primitive)
+        uv = _whole(primitive_texture, "texCoord", 0)
+        colours = np.tile(factor, (len(positions), 1))
+        places = np.zeros((len(positions), 2))
+        if "COLOR_0" in attributes:
+            colours *= self._colours(attributes["COLOR_0"], len(positions))
+            self._painted = True
+        if texture >= 0 and f"TEXCOORD_{uv}" in attributes:
+            found = self._accessor(attributes[f"TEXCOORD_{uv}"], "VEC2").astype(np.float64)
+            if found.shape != places.shape:
+                raise damaged("it has not one place in its texture for each vertex")
+            places, self._painted = _transform(found, primitive_texture), True
+        else:
+            texture = -1
+        if (factor != 1).any():
+            self._painted = True
+        return Part(positions, faces, colours, places, np.full(len(faces), texture))
+
+    def _colours(self, accessor: Any, count: int) -> Array:
+        """The colours of vertices ``[count, 3]``."""
+        kind = self._entry("accessors", accessor).get("type")
+        found = self._accessor(accessor, "VEC4" if kind == "VEC4" else "VEC3")
+        if len(found) != count:
+            raise damaged("it has not one colour for each vertex")
+        return np.nan_to_num(found[:, :3].astype(np.float64)).clip(0, 1)
+
+    def _material(self, primitive: Table) -> tuple[Array, int, Table]:
+        """The colour of a primitive ``[3]``, its texture (-1: none), and how that is placed."""
+        white = np.ones(3)
+        if primitive.get("material") is None:
+            return white, -1, {}
+        surface = self._entry("materials", primitive["material"]).get("pbrMetallicRoughness")
+        if not isinstance(surface, dict):
+            return white, -1, {}
+        factor = _numbers(surface, "baseColorFactor", [1, 1, 1, 1])[:3].clip(0, 1)
+        texture = surface.get("baseColorTexture")
+        if not isinstance(texture, dict):
+            return factor, -1, {}
+        entry = self._entry("textures", texture.get("index"))
+        source = entry.get("source", _extension(entry, "EXT_texture_webp").get("source"))
+        placed = texture | _extension(texture, "KHR_texture_transform")
+        return factor, -1 if source is None else self._picture(source), placed
+
+    def _picture(self, index: Any) -> int:
+        """The place of an image among the pictures read; -1 where it is in another file."""
+        image = self._entry("images", index)
+        if index not in self._pictures:
+            if image.get("bufferView") is not None:
+                view = self._entry("bufferViews", image["bufferView"])
+                data = self._view(image["bufferView"], 0, "u1", _whole(view, "byteLength"), 1)
+                encoded: bytes | None = data.tobytes()
+            else:
+                encoded = _decode_uri(image.get("uri"))
+            self._pictures[index] = -1
+            pixels = None if encoded is None else read_picture(encoded, self._limits)
+            if pixels is None:
+                self._notes.append(
+                    "a texture that is not in the file, or not readable, is left out"
+                )
+            else:
+                self._pixels.append(pixels)
+                self._pictures[index] = len(self._pixels) - 1
+        return self._pictures[index]
 
     def _accessor(self, index: Any, kind: str) -> NDArray[np.generic]:
         """The items of an accessor ``[n, width]``."""
@@ -250,14 +321,38 @@ class _Reader:
             uri = self._entry("buffers", index).get("uri")
             if uri is None:
                 self._buffers[index] = self._binary if index == 0 else b""
-            elif isinstance(uri, str) and uri.startswith("data:") and ";base64," in uri[:200]:
-                try:
-                    self._buffers[index] = base64.b64decode(uri.split(",", 1)[1])
-                except binascii.Error:
-                    raise damaged("a buffer is not in base64") from None
+            elif (held := _decode_uri(uri)) is not None:
+                self._buffers[index] = held
             else:
                 raise MediaError("its geometry is in another file: convert it to .glb")
         return self._buffers[index]
+
+
+def _extension(table: Table, name: str) -> Table:
+    """The table of an extension; empty where there is none."""
+    extensions = table.get("extensions")
+    found = extensions.get(name) if isinstance(extensions, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _transform(places: Array, placed: Table) -> Array:
+    """Texture coordinates ``[V, 2]`` where KHR_texture_transform puts them, within one picture."""
+    angle = float(_numbers({"rotation": [placed.get("rotation", 0.0)]}, "rotation", [0.0])[0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    with np.errstate(invalid="ignore", over="ignore"):
+        moved = places * _numbers(placed, "scale", [1, 1]) @ turn
+        moved += _numbers(placed, "offset", [0, 0])
+    return np.asarray(np.nan_to_num(moved, posinf=0, neginf=0).clip(-1e6, 1e6))
+
+
+def _decode_uri(uri: Any) -> bytes | None:
+    """The bytes that a URI itself holds; None where it names another file."""
+    if not (isinstance(uri, str) and uri.startswith("data:") and ";base64," in uri[:200]):
+        return None
+    try:
+        return base64.b64decode(uri.split(",", 1)[1])
+    except binascii.Error:
+        raise damaged("a buffer is not in base64") from None
 
 
 def _cut(corners: Indices, mode: int) -> Indices:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...limits import Limits
+from .paint import paint_vertices, scale_colours
 from .polygons import Array, Indices, Mesh, cut_polygons, damaged, parse_numbers, to_indices
 
 #: Bytes of text that are taken apart at once.
@@ -49,7 +50,13 @@ def read(data: bytes, limits: Limits) -> Mesh:
     faces_found = cut_polygons(
         np.concatenate([none, *corners]), np.concatenate([none, *counts]), limits
     )
-    return Mesh(np.concatenate([np.zeros((0, 3)), *vertices]), faces_found)
+    if not vertices or any(part.shape[1] < 6 for part in vertices):
+        return Mesh(
+            np.concatenate([np.zeros((0, 3)), *(part[:, :3] for part in vertices)]), faces_found
+        )
+    found = np.concatenate(vertices)
+    paint = paint_vertices(scale_colours(found[:, 3:]), faces_found)
+    return Mesh(np.ascontiguousarray(found[:, :3]), faces_found, paint=paint)
 
 
 def _split(data: bytes) -> Iterator[list[bytes]]:
@@ -68,7 +75,7 @@ def _split(data: bytes) -> Iterator[list[bytes]]:
 
 
 def _positions(rows: list[bytes]) -> Array:
-    """The first three numbers of each row ``[n, 3]``; a weight or a colour may follow."""
+    """The position in each row ``[n, 3]``, or position and colour ``[n, 6]``, without a weight."""
     values = parse_numbers(b" ".join(rows))
     width = len(rows[0].split())
     if width < 3 or any(len(row.split()) != width for row in rows):
@@ -78,7 +85,7 @@ def _positions(rows: list[bytes]) -> Array:
         width, values = 3, parse_numbers(b" ".join(b" ".join(first) for first in firsts))
     if len(values) != width * len(rows):
         raise damaged("it holds words where numbers should be")
-    return np.ascontiguousarray(values.reshape(-1, width)[:, :3])
+    return values.reshape(-1, width)[:, : 6 if width == 6 else 3]
 
 
 def _corners(faces: list[bytes], before: Indices) -> tuple[Indices, Indices]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...limits import Limits
+from .paint import paint_vertices, scale_colours
 from .polygons import Indices, Mesh, Rows, cut_polygons, cut_strip, damaged, to_indices
 
 #: NumPy's names of the types that a header names.
@@ -30,6 +31,8 @@ TYPES = {
     "double": "f8",
     "float64": "f8",
 }
+#: The properties of a vertex that are its colour.
+COLOURS = ("red", "green", "blue")
 ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 #: What the elements that hold faces are called, and their lists of corners.
 FACES, STRIPS, CORNERS = "face", "tristrips", ("vertex_indices", "vertex_index")
@@ -99,7 +102,21 @@ def read(data: bytes, limits: Limits) -> Mesh:
     faces = [
         _triangles(by_name[name], tables[name], limits) for name in (FACES, STRIPS) if name in names
     ]
-    return Mesh(vertices, np.concatenate([np.zeros((0, 3), np.int64), *faces]))
+    triangles = np.concatenate([np.zeros((0, 3), np.int64), *faces])
+    colours = _colours(by_name["vertex"], vertex)
+    paint = None if colours is None else paint_vertices(colours, triangles)
+    return Mesh(vertices, triangles, paint=paint)
+
+
+def _colours(element: Element, table: dict[str, Column]) -> NDArray[np.float64] | None:
+    """The colours of the vertices ``[V, 3]``, from 0 to 1; None where they have none."""
+    types = {column.name: column.type for column in element.properties if not column.length}
+    if not set(COLOURS) <= types.keys():
+        return None
+    values = np.stack([np.asarray(table[name], np.float64) for name in COLOURS], axis=1)
+    if types[COLOURS[0]] in ("u1", "u2"):
+        return np.asarray(values / (255 if types[COLOURS[0]] == "u1" else 65535))
+    return scale_colours(values)
 
 
 def _check_count(element: Element, held: int, binary: bool) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ...errors import MediaError
 from ...limits import Limits
+from .paint import Paint
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -15,11 +16,15 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Mesh:
-    """Vertices ``[V, 3]``, faces ``[F, 3]`` (not checked against them), and notes."""
+    """Vertices ``[V, 3]``, faces ``[F, 3]`` (not checked against them), notes, and colours.
+
+    The corners of ``paint`` are as they stand in the file: those of ``faces``.
+    """
 
     vertices: Array
     faces: Indices
     notes: list[str] = field(default_factory=list)
+    paint: Paint | None = None
 
 
 def damaged(reason: str) -> MediaError:

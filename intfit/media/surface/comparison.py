@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...metrics import psnr
+from ..formats.paint import Paint
 from .search import Array, Faces, Surface
+from .texture import Colours
 
 #: A point is right, for the F-score, within this share of the box diagonal of the other surface.
 RIGHT = 1e-3
@@ -25,8 +28,13 @@ class Comparison(NamedTuple):
     f_score: float
 
 
-def compare_surfaces(decoded: Surface, original: Surface, *, points: int) -> Comparison:
-    """How far a decoded surface is from the original, at ``points`` drawn on either of them."""
+def compare_surfaces(
+    decoded: Surface, original: Surface, *, points: int, two_sided: bool = False
+) -> Comparison:
+    """How far a decoded surface is from the original, at ``points`` drawn on either of them.
+
+    Of surfaces that are ``two_sided``, a normal and its opposite are the same.
+    """
     rng = np.random.default_rng(1)
     diagonal = float(np.linalg.norm(np.ptp(original.vertices, axis=0)))
     ways = []
@@ -34,7 +42,7 @@ def compare_surfaces(decoded: Surface, original: Surface, *, points: int) -> Com
         faces, places = one.draw_points(points, rng)
         distances, nearest, _ = other.find_nearest(places)
         ways.append((distances / diagonal, _unit(one, faces), _unit(other, nearest)))
-    angles = [_measure_angles(here, there) for _, here, there in ways]
+    angles = [_measure_angles(here, there, two_sided) for _, here, there in ways]
     precision, recall = (float((distances <= RIGHT).mean()) for distances, _, _ in ways)
     both = precision + recall
     return Comparison(
@@ -52,9 +60,24 @@ def _unit(surface: Surface, faces: Faces) -> Array:
     return np.asarray(normals / np.maximum(lengths, 1e-300))
 
 
-def _measure_angles(here: Array, there: Array) -> float:
+def _measure_angles(here: Array, there: Array, two_sided: bool) -> float:
     """The mean angle in degrees between unit normals ``[B, 3]``; one surface may be inside out."""
     cosines = (here * there).sum(axis=1)
-    if cosines.mean() < 0:
+    if two_sided:
+        cosines = np.abs(cosines)
+    elif cosines.mean() < 0:
         cosines = -cosines
     return float(np.degrees(np.arccos(cosines.clip(-1, 1))).mean())
+
+
+def compare_colours(
+    decoded: Surface, original: Surface, paint: Paint, colours: Colours, *, points: int
+) -> float:
+    """The PSNR in dB of a decoded surface's colours, over those at ``points`` of the original.
+
+    Each is compared with that at the nearest place of the decoded surface, where ``colours``
+    evaluates it.
+    """
+    faces, places = original.draw_points(points, np.random.default_rng(4))
+    wanted = paint.sample(faces, original.find_weights(faces, places))
+    return psnr(wanted, colours(decoded.find_nearest(places)[2]), peak=1)

@@ -114,6 +114,17 @@ class Surface:
             inside[first : first + RAYS] = np.abs(winding) > 0.5
         return inside
 
+    def find_weights(self, faces: Faces, points: Array) -> Array:
+        """The barycentric weights ``[B, 3]`` of points ``[B, 3]`` in their ``faces`` ``[B]``."""
+        first, second, third = np.moveaxis(self.vertices[self.faces[faces]], 1, 0)
+        one, other, beyond = second - first, third - first, points - first
+        normal = self.normals[faces]
+        area = np.maximum(np.square(normal).sum(axis=1), 1e-300)
+        second_share = (np.cross(beyond, other) * normal).sum(axis=1) / area
+        third_share = (np.cross(one, beyond) * normal).sum(axis=1) / area
+        shares = np.stack([1 - second_share - third_share, second_share, third_share], axis=1)
+        return np.asarray(shares.clip(0, 1))
+
     def draw_points(self, count: int, rng: np.random.Generator) -> tuple[Faces, Array]:
         """``count`` points drawn uniformly over the area: the face of each, and ``[count, 3]``."""
         area = np.linalg.norm(self.normals, axis=1)

@@ -25,6 +25,8 @@ def simplify(surface: Surface, count: int) -> Surface:
         surface.faces.astype(np.int32),
         target_count=max(count, FEWEST),
     )
+    if len(faces) < FEWEST:  # collapsed into nothing
+        return surface
     return Surface(vertices / ENLARGEMENT, faces)
 
 
@@ -37,15 +39,23 @@ def measure_deviation(one: Surface, other: Surface) -> float:
     return float(there.mean() + back.mean()) / 2
 
 
-def simplify_within(surface: Surface, tolerance: float) -> tuple[Surface, float]:
+def simplify_within(
+    surface: Surface, tolerance: float, *, fewest: int = 0
+) -> tuple[Surface, float]:
     """About the fewest faces whose mean distance from the surface is at most ``tolerance``.
 
-    And that distance, 0 where nothing was simplified. The number of faces is searched for: on a
-    smooth surface the distance falls in proportion to it.
+    And that distance, 0 where nothing was simplified; but not below ``fewest`` faces. The number is
+    searched for: on a smooth surface the distance falls in proportion to it.
     """
     best, reached = surface, 0.0
     low, high = FEWEST, len(surface.faces)
-    count = high // 8
+    if FEWEST < fewest < high:
+        found = simplify(surface, fewest)
+        deviation = measure_deviation(found, surface)
+        if deviation <= tolerance:
+            return found, deviation
+        low = fewest
+    count = max(high // 8, low + 1)
     for _ in range(TRIALS):
         if not low < count < high:
             break
