@@ -164,6 +164,7 @@ def prepare(
     signal: Signal = medium(kind).read(
         data, suffix=suffix, seed=settings.seed, limits=Limits(settings.limit)
     )
+    signal, metadata = _keep_metadata(signal, kind, data, settings)
     goals = settings.changed(GOAL_METRICS)
     if goals and GOAL_METRICS[goals[0]] not in REACHABLE[signal.metric]:
         raise UsageError(f"{flag(goals[0])} is not for a medium of this kind, {kind}")
@@ -181,11 +182,26 @@ def prepare(
         n=signal.n,
         features=(signal.in_features, signal.out_features),
         size=size,
-        overhead=overhead_bytes(kind, signal.facts),
+        overhead=overhead_bytes(kind, signal.facts, metadata),
     )
     config = codec.configure(signal, plan, settings)
     device = _choose_device(settings.device, needed=codec.trains(plan))
-    return Prepared(kind, field, signal, settings, plan, config, device)
+    return Prepared(kind, field, signal, settings, plan, config, device, metadata)
+
+
+def _keep_metadata(
+    signal: Signal, kind: str, data: bytes, settings: Settings
+) -> tuple[Signal, dict[str, str]]:
+    """The signal, with a note on what is not kept, and the metadata that are."""
+    from .media import metadata
+
+    found = medium(kind).read_metadata(data)
+    kept, lost = metadata.bound(found) if settings.metadata == "all" else ({}, found)
+    if not lost:
+        return signal, kept
+    why = "--metadata all keeps them" if not kept and settings.metadata == "none" else "too long"
+    note = f"{metadata.name_all(lost)} not kept: {why}"
+    return replace(signal, notes=(*signal.notes, note)), kept
 
 
 def _choose_target_size(settings: Settings, kind: str, facts: dict[str, Any]) -> int | None:
@@ -251,7 +267,9 @@ def load(
             return field(coords)
 
     make_module = partial(codec.make_module, field, config)
-    return Field(header.medium, evaluate, config, header.facts, device, limits, make_module)
+    return Field(
+        header.medium, evaluate, config, header.facts, device, limits, header.metadata, make_module
+    )
 
 
 def _read(data: bytes, limits: Limits) -> tuple[container.Layout, Config, Tensors]:
@@ -315,7 +333,7 @@ def decode(
     suffix = suffix or (Path(path).suffix if path is not None else "") or module.DEFAULT_SUFFIX
     module.check_format(suffix)  # before the work
     rendered = render(field, target)
-    data, notes = module.write(rendered, field.facts, target, suffix)
+    data, notes = module.write(rendered, field.facts, target, suffix, metadata=field.metadata)
     size = module.describe(rendered, field.facts, target, written=data)
     if path is not None:
         Path(path).write_bytes(data)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -36,7 +37,7 @@ class Field:
       longest side of the padded box, clamped to [-1, 1].
 
     ``kind`` is the medium, ``facts`` are those of :func:`.info`; ``config`` is the architecture,
-    ``device`` where the field is evaluated.
+    ``device`` where the field is evaluated; ``metadata`` are those of the original that were kept.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Field:
     facts: dict[str, Any]
     device: str
     limits: Limits = USUAL
+    metadata: dict[str, str] = dataclass_field(default_factory=dict)
     make_module: "Callable[[], nn.Module] | None" = None
 
     @property

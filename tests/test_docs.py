@@ -189,7 +189,7 @@ def test_range_coder_vector():
         assert found == part["symbols"]
 
 
-@pytest.mark.parametrize("name", ["siren-image", "siren-open", "siren-mesh"])
+@pytest.mark.parametrize("name", ["siren-image", "siren-open", "siren-mesh", "siren-metadata"])
 def test_siren_vectors(name):
     expected, header, tensors = vector(name)
     width, depth, *_ = header["siren"]

@@ -34,13 +34,16 @@ def assemble(
             "teacher": prepared.plan.teacher_name if steps else "none",
             "seed": prepared.plan.seed,
         },
+        metadata=prepared.metadata,
     )
     return container.dump(header, stored)
 
 
-def overhead_bytes(kind: str, facts: dict[str, Any]) -> int:
+def overhead_bytes(
+    kind: str, facts: dict[str, Any], metadata: Mapping[str, str] | None = None
+) -> int:
     """The most bytes that a packed SIREN's file takes besides its payload."""
     network = dict(zip(FIELDS["siren"], (8192, 64, 1e8 / 3, 1e8 / 3), strict=True))
     fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
-    header = Header(kind, facts, "siren", network, fit)
+    header = Header(kind, facts, "siren", network, fit, dict(metadata or {}))
     return len(container.dump(header, store_payload(b""))) + 24  # the payload's own size, twice

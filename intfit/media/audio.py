@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,18 @@ from ..coding.facts import MAX_SAMPLES
 from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..signals import Evaluate, Floats, Grid, cell_centres
-from .samples import looks_like_sound, open_sound, read_sound
+from .protocol import NONE
+from .samples import (
+    describe_lost_tags,
+    looks_like_sound,
+    open_sound,
+    read_sound,
+    read_tags,
+    write_tags,
+)
 
 DEFAULT_SUFFIX = ".wav"
+read_metadata = read_tags
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
 METRICS = ("snr", "log_spectral_distance")
 #: Samples of a decode that are evaluated at once.
@@ -301,7 +310,12 @@ def check_format(suffix: str) -> str:
 
 
 def write(
-    values: NDArray[np.float32], facts: dict[str, Any], target: Target, suffix: str
+    values: NDArray[np.float32],
+    facts: dict[str, Any],
+    target: Target,
+    suffix: str,
+    *,
+    metadata: Mapping[str, str] = NONE,
 ) -> tuple[bytes, tuple[str, ...]]:
     """A recording of the format ``suffix`` names, and notes on what it cannot hold.
 
@@ -325,6 +339,7 @@ def write(
         try:
             channels = values.shape[1]
             with soundfile.SoundFile(buffer, "w", rate, channels, kind, format=name) as file:
+                write_tags(file, metadata)
                 write_blocks(file, samples)
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             reason = getattr(error, "error_string", error)
@@ -332,6 +347,7 @@ def write(
         notes = []
         if kind not in ("FLOAT", "DOUBLE") and (np.abs(values) > 1).any():
             notes.append("samples beyond full scale clipped")
+        notes += describe_lost_tags(buffer.getvalue(), metadata, suffix)
         if rate != native:
             notes.append(f"resampled from {native} Hz to {rate} Hz, which {suffix} holds")
         return buffer.getvalue(), tuple(notes)

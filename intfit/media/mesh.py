@@ -1,6 +1,6 @@
 """Surfaces: any triangles trimesh reads, fitted as signed distances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..signals import DistanceSamples, Evaluate
 from .formats import detect_format
 from .formats.writing import TOLERANCE, measure_loss, write_ply, write_surface
 from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
+from .protocol import NONE
 from .sampling import CLAMP, PADDING, draw_pool, fit_box, measure_thin_part
 from .triangles import COMPARED_POINTS, Array, Faces, compare_surfaces, measure_box, read_triangles
 from .winding import find_inside
@@ -258,8 +259,18 @@ def check_format(suffix: str) -> str:
     return suffix.lower()[1:]
 
 
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Nothing: what mesh files hold besides triangles is not kept."""
+    return {}
+
+
 def write(
-    mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target, suffix: str
+    mesh: trimesh.Trimesh,
+    facts: dict[str, Any],
+    target: Target,
+    suffix: str,
+    *,
+    metadata: Mapping[str, str] = NONE,
 ) -> tuple[bytes, tuple[str, ...]]:
     """A mesh file of the format ``suffix`` names, and notes.
 

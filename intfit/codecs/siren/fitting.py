@@ -35,7 +35,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     session = start_training(prepared, hooks.wrap_teacher)
     plan, network = prepared.plan, session.network
     if plan.profile == "packed":
-        overhead, size = overhead_bytes(prepared.kind, prepared.signal.facts), plan.target_size
+        overhead, size = _overhead_of(prepared), plan.target_size
         bits = None if size is None else 8 * BIT_MARGIN * (size - overhead)
         steps, progress = train_quantised(
             session, plan, rd_lambda=plan.rd_lambda, max_bits=bits, on_progress=hooks.progress
@@ -73,6 +73,11 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
         teacher=plan.teacher_name,
         notes=goal_notes(plan.goal, reached, advice=ADVICE),
     )
+
+
+def _overhead_of(prepared: Prepared) -> int:
+    """The most bytes of the file besides its payload."""
+    return overhead_bytes(prepared.kind, prepared.signal.facts, prepared.metadata)
 
 
 def start_training(prepared: Prepared, wrap_teacher: WrapTeacher | None = None) -> Session:
