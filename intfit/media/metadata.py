@@ -22,7 +22,7 @@ HELD = {
     "AVIF": {"exif", "xmp"}, "TIFF": {"exif", "dpi"}, "BMP": {"dpi"},
 }  # fmt: skip
 #: The resolutions that programs write where none is known.
-SCREENS = ((72, 72), (96, 96))
+SCREENS = ((72, 72), (96, 96), (1, 1))
 #: How people call them.
 NAMES = {"exif": "EXIF", "xmp": "XMP", "dpi": "DPI"}
 _XMP = "XML:com.adobe.xmp"
