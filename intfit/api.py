@@ -167,6 +167,7 @@ def prepare(
     signal: Signal = medium(kind).read(
         data, suffix=suffix, seed=settings.seed, limits=Limits(settings.limit)
     )
+    signal, metadata = _keep_metadata(signal, kind, data, settings)
     goals = settings.changed(GOAL_METRICS)
     if goals and GOAL_METRICS[goals[0]] not in REACHABLE[signal.metric]:
         raise UsageError(f"{flag(goals[0])} is not for a medium of this kind, {kind}")
@@ -184,16 +185,31 @@ def prepare(
         n=signal.n,
         features=(signal.in_features, signal.out_features),
         size=size,
-        overhead=_count_overhead(kind, signal, size),
+        overhead=_count_overhead(kind, signal, size, metadata),
     )
     config = codec.configure(signal, plan, settings)
     device = _choose_device(settings.device, needed=codec.trains(plan))
-    return Prepared(kind, field, signal, settings, plan, config, device)
+    return Prepared(kind, field, signal, settings, plan, config, device, metadata)
 
 
-def _count_overhead(kind: str, signal: Signal, size: int | None) -> int:
+def _keep_metadata(
+    signal: Signal, kind: str, data: bytes, settings: Settings
+) -> tuple[Signal, dict[str, str]]:
+    """The signal, with a note on what is not kept, and the metadata that are."""
+    from .media import metadata
+
+    found = medium(kind).read_metadata(data)
+    kept, lost = metadata.bound(found) if settings.metadata == "all" else ({}, found)
+    if not lost:
+        return signal, kept
+    why = "--metadata all keeps them" if not kept and settings.metadata == "none" else "too long"
+    note = f"{metadata.name_all(lost)} not kept: {why}"
+    return replace(signal, notes=(*signal.notes, note)), kept
+
+
+def _count_overhead(kind: str, signal: Signal, size: int | None, metadata: dict[str, str]) -> int:
     """Bytes of a file of ``size`` that are not for the network of a medium's own values."""
-    overhead = overhead_bytes(kind, signal.facts)
+    overhead = overhead_bytes(kind, signal.facts, metadata)
     if size is None or getattr(signal, "colours", None) is None:
         return overhead
     return overhead + math.ceil((size - overhead) * COLOUR_WEIGHTS / (1 + COLOUR_WEIGHTS))
@@ -276,7 +292,15 @@ def load(
     make_module = partial(codec.make_module, field, config)
     parts = {name: limited(part) for name, part in getattr(field, "parts", {}).items()}
     return Field(
-        header.medium, limited(field), config, header.facts, device, limits, make_module, parts
+        header.medium,
+        limited(field),
+        config,
+        header.facts,
+        device,
+        limits,
+        header.metadata,
+        make_module,
+        parts,
     )
 
 
@@ -341,7 +365,7 @@ def decode(
     suffix = suffix or (Path(path).suffix if path is not None else "") or module.DEFAULT_SUFFIX
     module.check_format(suffix)  # before the work
     rendered = render(field, target)
-    data, notes = module.write(rendered, field.facts, target, suffix)
+    data, notes = module.write(rendered, field.facts, target, suffix, metadata=field.metadata)
     size = module.describe(rendered, field.facts, target, written=data)
     if path is not None:
         write_whole(path, data)

@@ -38,8 +38,9 @@ class Field:
       blue (sRGB) follow, like the channels of an image.
 
     ``kind`` is the medium, ``facts`` are those of :func:`.info`; ``config`` is the architecture,
-    ``device`` where the field is evaluated. ``parts`` evaluate the ``distance`` and the ``colours``
-    of a surface that has both, each by itself.
+    ``device`` where the field is evaluated; ``metadata`` are those of the original that were kept.
+    ``parts`` evaluate the ``distance`` and the ``colours`` of a surface that has both, each by
+    itself.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Field:
     facts: dict[str, Any]
     device: str
     limits: Limits = USUAL
+    metadata: dict[str, str] = dataclass_field(default_factory=dict)
     make_module: "Callable[[], nn.Module] | None" = None
     parts: Mapping[str, Evaluate] = dataclass_field(default_factory=dict)
 

@@ -14,9 +14,9 @@ def info(file: File, *, sizes: bool = False) -> dict[str, Any]:
     """What is in a file, as ``intfit info --json`` says it; reads the header only.
 
     ``bytes``; ``kind`` and ``facts`` of the medium; ``field`` (its kind and architecture), ``fit``
-    (distortion, steps, teacher, seed), ``parameters`` (weights
-    and biases of the networks fitted to it) and ``latents``, counted; ``network`` in a phrase;
-    ``profile`` (``packed``, ``open``) and ``types`` of the tensors. With ``sizes``, for which all
+    (distortion, steps, teacher, seed), ``parameters`` (weights and biases of the networks fitted to
+    it) and ``latents``, counted; ``network`` in a phrase; ``metadata`` that were kept; ``profile``
+    (``packed``, ``open``) and ``types`` of the tensors. With ``sizes``, for which all
     of the file is read, also the bytes that each part takes, under that name.
 
     Raises:
@@ -39,6 +39,7 @@ def info(file: File, *, sizes: bool = False) -> dict[str, Any]:
         "parameters": config.count_weights(),
         "latents": config.count() if header.field == "latent" else 0,
         "network": config.describe(),
+        "metadata": header.metadata,
         "profile": "packed" if layout.packed else "open",
         "types": sorted({dtype for dtype, *_ in layout.tensors.values()}),
     }

@@ -14,6 +14,7 @@ from .coding import container
 from .coding.container import Layout
 from .errors import IntfitError
 from .field import make_target, render
+from .media.metadata import options_for
 from .media.pixels import to_pillow
 
 FORMAT = "INTFIT"
@@ -54,9 +55,11 @@ class IntfitImageFile(ImageFile.ImageFile):
         """
         assert self.fp is not None
         try:
-            facts = self._read_layout().header.facts
+            header = self._read_layout().header
         except IntfitError as error:
             raise SyntaxError(str(error)) from None
+        facts = header.facts
+        self.info.update(options_for("JPEG", header.metadata).items())
         self._mode = {"PA": "P"}.get(facts["mode"], facts["mode"])
         self._size = facts["width"], facts["height"]
         self._undecoded = True

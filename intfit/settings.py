@@ -14,6 +14,7 @@ OptimizerName = Literal["adam", "soap", "muon"]
 SelectionName = Literal["top", "proportional"]
 Profile = Literal["packed", "open"]
 Precision = Literal["float32", "bfloat16", "float16"]
+MetadataName = Literal["none", "all"]
 GoalMetric = Literal["psnr", "snr", "mean_distance"]
 TuneName = Literal["visual", "psnr"]
 
@@ -40,7 +41,8 @@ class Settings:
     Network: ``field`` is ``latent`` (quantised latents: images and recordings) or ``siren``;
     ``width`` neurons in each of ``depth`` sine layers of frequency ``omega_first`` and ``omega``.
 
-    Teacher: see :mod:`intfit.teachers`. File: ``profile``, and in the open one ``precision``.
+    Teacher: see :mod:`intfit.teachers`. File: ``profile``, and in the open one ``precision``;
+    ``metadata`` is ``all`` (EXIF, XMP, resolution, tags) or ``none``.
     Machine: ``device`` is ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; ``threads`` is the
     number of CPU threads; ``limit`` multiplies the usual bounds of :mod:`intfit.limits`.
     """
@@ -74,6 +76,7 @@ class Settings:
     device: str = "auto"
     threads: int | None = None
     limit: float = 1.0
+    metadata: MetadataName = "none"
 
     def changed(self, names: Iterable[str]) -> list[str]:
         """Those of the settings called ``names`` that differ from their defaults."""

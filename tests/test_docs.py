@@ -207,7 +207,7 @@ def test_siren_vector_of_a_surface_with_colours():
     check_values(expected, np.hstack(values))
 
 
-@pytest.mark.parametrize("name", ["siren-image", "siren-open", "siren-mesh"])
+@pytest.mark.parametrize("name", ["siren-image", "siren-open", "siren-mesh", "siren-metadata"])
 def test_siren_vectors(name):
     expected, header, tensors = vector(name)
     width, depth, *_ = header["siren"]

@@ -1,6 +1,7 @@
 """`intfit view`: the page it makes, in a real browser where there is one."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -16,7 +17,8 @@ from PIL import Image
 
 import intfit as library
 from intfit.cli.view import match_originals
-from intfit.view import make_item, make_page, pictures, surfaces
+from intfit.limits import Limits
+from intfit.view import Item, make_item, make_page, pictures, surfaces
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -254,6 +256,33 @@ def test_recordings_are_heard_in_turn_and_surfaces_turned(
     middle = normals[normals.shape[0] // 2, normals.shape[1] // 2]
     assert middle[3] == 255
     assert np.ptp(middle[:3]) > 40
+
+
+def test_a_surface_with_colours_is_shown_in_them(show, monkeypatch):
+    field = library.load(GOLDEN / "mesh.safetensors")
+
+    def evaluate(coords: np.ndarray) -> np.ndarray:
+        """The distance, and after it one colour: red 1, green 0, blue -1 of [-1, 1]."""
+        colours = np.tile(np.float32([1, 0, -1]), (len(coords), 1))
+        return np.hstack([field.evaluate(coords)[:, :1], colours])
+
+    monkeypatch.setattr(type(field), "out_features", 4)
+    monkeypatch.setattr(surfaces, "RESOLUTION", 48)
+    coloured = dataclasses.replace(field, evaluate=evaluate)
+    values, _ = surfaces.describe(coloured, {}, None, "", Limits())
+    item = Item("ball", "mesh", [], [], surface=values)
+    Path("page.html").write_text(make_page([item]))
+    page = show(Path("page.html"))
+    assert page.get_by_label("colours").is_checked()
+    pixels = canvas_pixels(page, ".solid canvas")
+    red, green, blue, _ = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]
+    assert red > 60
+    assert abs(green - red / 2) < 4
+    assert blue < 4
+    page.get_by_label("lit").check()
+    wait(page)
+    pixels = canvas_pixels(page, ".solid canvas")
+    assert pixels[pixels.shape[0] // 2, pixels.shape[1] // 2, 2] > 60
 
 
 def test_a_gallery_fits_a_phone_and_names_cannot_break_out(show):

@@ -62,7 +62,7 @@ def terminal(folder: Path) -> None:
     """Write terminal.svg."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     for line in (
-        "encode photo.png --field siren --effort 4 -o siren.safetensors",
+        "encode photo.png --field siren --effort 2 -o siren.safetensors",
         "encode photo.png",
         "info photo.png.safetensors",
         "decode photo.png.safetensors --scale 4 -o big.png",
@@ -70,7 +70,7 @@ def terminal(folder: Path) -> None:
     ):
         console.print(Text(f"$ intfit {line}", style="bold"))
         for shown in on_terminal(line.split(), folder):
-            console.print(Text.from_ansi(shown), soft_wrap=True)
+            console.print(Text.from_ansi(shown), overflow="fold")
     console.save_svg(str(DOCS / "terminal.svg"), title="intfit")
 
 

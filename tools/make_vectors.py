@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import constriction
 import numpy as np
@@ -27,13 +28,20 @@ ROOT = Path(__file__).resolve().parent.parent
 VECTORS = ROOT / "docs" / "reference" / "vectors"
 
 
-def photo(box: tuple[int, int, int, int]) -> bytes:
-    """A part of the sample photograph, as a PNG."""
+def photo(box: tuple[int, int, int, int], **options: Any) -> bytes:
+    """A part of the sample photograph, as a PNG that is saved with these ``options``."""
     with Image.open(ROOT / "samples" / "photo.png") as image:
         part = image.convert("RGB").crop(box)
     buffer = io.BytesIO()
-    part.save(buffer, "PNG")
+    part.save(buffer, "PNG", **options)
     return buffer.getvalue()
+
+
+def described_photo() -> bytes:
+    """A part of the sample photograph, with a resolution and who made it."""
+    exif = Image.Exif()
+    exif[315], exif[270] = "A. Nonymous", "A lake at dusk, \u00e0 l'eau"
+    return photo((60, 40, 72, 52), exif=exif, dpi=(300, 300))
 
 
 def drawing() -> bytes:
@@ -132,6 +140,12 @@ MEDIA = {
     "siren-version-3": (
         photo((60, 40, 72, 52)), ".png",
         intfit.Settings(field="siren", width=8, depth=2, steps=200, device="cpu", seed=1),
+    ),
+    "siren-metadata": (
+        described_photo(), ".png",
+        intfit.Settings(
+            field="siren", width=8, depth=2, steps=200, device="cpu", seed=1, metadata="all"
+        ),
     ),
     "latent-audio": (
         recording(), ".wav", intfit.Settings(field="latent", quality=60, device="cpu"),

@@ -71,6 +71,15 @@ def encode(
         options.PrecisionChoice | None,
         option("--precision", panel=OUTPUT, text="Of the weights, open profile (float32)."),
     ] = None,
+    metadata: Annotated[
+        options.MetadataChoice,
+        option(
+            "--metadata",
+            panel=OUTPUT,
+            text="Keep EXIF, XMP and resolution of images, tags of recordings; decode gives them "
+            "back.",
+        ),
+    ] = options.MetadataChoice.none,
     save_selection: Annotated[
         Path | None,
         option(
@@ -271,7 +280,7 @@ def encode(
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,
         interval_schedule=interval_schedule, batch=examples, seed=seed, profile=profile.value,
         precision=precision.value if precision else None, device=device,
-        threads=threads, limit=limit,
+        threads=threads, limit=limit, metadata=metadata.value,
     )  # fmt: skip
     with report_errors(report, debug):
         check_settings(settings)

@@ -35,6 +35,7 @@ INFO_KEYS = (
     "parameters",
     "latents",
     "network",
+    "metadata",
     "profile",
     "types",
     "sizes",
@@ -93,6 +94,9 @@ def format_page(line: dict[str, Any]) -> str:
         "teacher": describe_teacher(fit),
         "profile": _describe_profile(line),
     }
+    if line["metadata"]:
+        texts = (f"{name} ({len(text)} characters)" for name, text in line["metadata"].items())
+        rows["metadata"] = ", ".join(texts)
     if line["sizes"] is not None:
         rows["parts"] = ", ".join(f"{name} {taken:g} B" for name, taken in line["sizes"].items())
     text += [f"  {name:8} {printable(row)}" for name, row in rows.items()]

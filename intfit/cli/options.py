@@ -103,6 +103,13 @@ class ProfileChoice(StrEnum):
     open = "open"
 
 
+class MetadataChoice(StrEnum):
+    """The choices of ``--metadata``."""
+
+    none = "none"
+    all = "all"
+
+
 class PrecisionChoice(StrEnum):
     """The choices of ``--precision``."""
 

@@ -35,16 +35,19 @@ def assemble(
             "teacher": prepared.plan.teacher_name if steps else "none",
             "seed": prepared.plan.seed,
         },
+        metadata=prepared.metadata,
     )
     return container.dump(header, stored)
 
 
-def overhead_bytes(kind: str, facts: dict[str, Any]) -> int:
+def overhead_bytes(
+    kind: str, facts: dict[str, Any], metadata: Mapping[str, str] | None = None
+) -> int:
     """The most bytes that a packed SIREN's file takes besides its payload."""
     networks = 1 if facts.get("texture") is None else 2
     sizes = (8192, 64, 1e8 / 3, 1e8 / 3) * networks
     network = dict(zip(FIELDS["siren"], sizes, strict=False))
     fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
     measured = {"mean_distance": 12.345e-5} if kind == "mesh" else {}
-    header = Header(kind, facts | measured, "siren", network, fit)
+    header = Header(kind, facts | measured, "siren", network, fit, dict(metadata or {}))
     return len(container.dump(header, store_payload(b""))) + 24  # the payload's own size, twice

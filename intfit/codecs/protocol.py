@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..plan import Plan
@@ -50,7 +51,7 @@ class Prepared:
     """An input that has been read, and the architecture of its field, before any fitting.
 
     ``settings`` are what was asked for, ``plan`` what follows from them for this input. ``config``
-    is a :class:`Config` of the codec's own type.
+    is a :class:`Config` of the codec's own type. ``metadata`` are those of the input that are kept.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Prepared:
     plan: Plan
     config: Any
     device: str
+    metadata: dict[str, str] = dataclass_field(default_factory=dict)
 
 
 @dataclass(frozen=True)

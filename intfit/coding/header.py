@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 from ..errors import FileFormatError
@@ -15,6 +16,8 @@ from ..errors import FileFormatError
 #: The version of the file format that this program writes, and those that it reads. The checksum of
 #: version 3 covers the table of tensors, too; version 4 adds what the file format's page lists.
 VERSION, READABLE = 4, (2, 3, 4)
+#: The most characters of metadata, names and texts together, and the most texts.
+MAX_METADATA, MAX_TEXTS = 1 << 17, 64
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Header:
     """The medium, the field and the fit of a file.
 
     ``medium`` is a key of :data:`KINDS` and ``field`` one of :data:`FIELDS`; ``facts``,
-    ``network`` and ``fit`` have the keys listed there.
+    ``network`` and ``fit`` have the keys listed there. ``metadata`` are texts by name.
     """
 
     medium: str
@@ -68,6 +71,7 @@ class Header:
     field: str
     network: dict[str, Any]
     fit: dict[str, Any]
+    metadata: dict[str, str] = dataclass_field(default_factory=dict)
 
 
 def count_features(kind: str, facts: Mapping[str, Any]) -> tuple[int, int]:
@@ -97,6 +101,8 @@ def write_header(header: Header, checksum: int | None, *, version: int = VERSION
         "fit": values(FIT, header.fit),
         "version": version,
     }
+    if header.metadata:
+        table["metadata"] = header.metadata
     if checksum is not None:
         table["crc"] = checksum
     return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -124,7 +130,24 @@ def read_header(entries: Mapping[str, Any]) -> Header:
 
     kind, field = key_of(KINDS, "medium"), key_of(FIELDS, "network")
     facts, network = named(kind, KINDS[kind].facts), named(field, FIELDS[field])
-    return Header(kind, facts, field, network, named("fit", FIT))
+    metadata = _read_metadata(entries.get("metadata", {}))
+    return Header(kind, facts, field, network, named("fit", FIT), metadata)
+
+
+def _read_metadata(metadata: Any) -> dict[str, str]:
+    """The texts in a header, by name.
+
+    Raises:
+        FileFormatError: if they are none, or more than allowed.
+    """
+    damaged = FileFormatError("damaged: its metadata cannot be read")
+    if not isinstance(metadata, dict) or len(metadata) > MAX_TEXTS:
+        raise damaged
+    if not all(isinstance(text, str) for text in metadata.values()):
+        raise damaged
+    if sum(len(name) + len(text) for name, text in metadata.items()) > MAX_METADATA:
+        raise damaged
+    return metadata
 
 
 def parse_json(text: str, what: str) -> dict[str, Any]:

@@ -49,7 +49,10 @@ def _forecast_siren(prepared: "Prepared") -> Forecast:
         seconds = plan.steps * step_seconds(plan.width, plan.depth, plan.batch)
     if plan.goal is not None and not plan.stops_at_goal:
         return Forecast(None, None)
-    overhead, tensors = overhead_bytes(prepared.kind, prepared.signal.facts), 2 * (plan.depth + 1)
+    overhead, tensors = (
+        overhead_bytes(prepared.kind, prepared.signal.facts, prepared.metadata),
+        2 * (plan.depth + 1),
+    )
     if plan.profile == "open":
         numbers = count * FLOAT_BYTES[plan.precision]
         return Forecast(numbers + overhead + ENTRY_BYTES * tensors, seconds)

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,18 @@ from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..metrics import perceptual
 from ..signals import Evaluate, Floats, Grid, cell_centres
-from .samples import looks_like_sound, open_sound, read_sound
+from .protocol import NONE
+from .samples import (
+    describe_lost_tags,
+    looks_like_sound,
+    open_sound,
+    read_sound,
+    read_tags,
+    write_tags,
+)
 
 DEFAULT_SUFFIX = ".wav"
+read_metadata = read_tags
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
 METRICS = ("snr", "log_spectral_distance", "zimtohrli")
 #: Samples of a decode that are evaluated at once.
@@ -303,7 +312,12 @@ def check_format(suffix: str) -> str:
 
 
 def write(
-    values: NDArray[np.float32], facts: dict[str, Any], target: Target, suffix: str
+    values: NDArray[np.float32],
+    facts: dict[str, Any],
+    target: Target,
+    suffix: str,
+    *,
+    metadata: Mapping[str, str] = NONE,
 ) -> tuple[bytes, tuple[str, ...]]:
     """A recording of the format ``suffix`` names, and notes on what it cannot hold.
 
@@ -327,6 +341,7 @@ def write(
         try:
             channels = values.shape[1]
             with soundfile.SoundFile(buffer, "w", rate, channels, kind, format=name) as file:
+                write_tags(file, metadata)
                 write_blocks(file, samples)
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
             reason = getattr(error, "error_string", error)
@@ -334,6 +349,7 @@ def write(
         notes = []
         if kind not in ("FLOAT", "DOUBLE") and (np.abs(values) > 1).any():
             notes.append("samples beyond full scale clipped")
+        notes += describe_lost_tags(buffer.getvalue(), metadata, suffix)
         if rate != native:
             notes.append(f"resampled from {native} Hz to {rate} Hz, which {suffix} holds")
         return buffer.getvalue(), tuple(notes)

@@ -4,8 +4,8 @@ import io
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..metrics import perceptual
 from ..signals import Evaluate, Floats, Grid, cell_centres
+from .metadata import describe_lost, of_picture, options_for
 from .pixels import (
     LARGEST,
     is_image,
@@ -34,6 +35,7 @@ from .pixels import (
     value_range,
     values_as_written,
 )
+from .protocol import NONE
 
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
@@ -250,8 +252,24 @@ def check_format(suffix: str) -> str:
     return name
 
 
+def read_metadata(data: bytes) -> dict[str, str]:
+    """EXIF, XMP and resolution of an image file."""
+    with _reopened(io.BytesIO(data)) as image:
+        if image is None:
+            return {}
+        if image.format == "PNG" and b"eXIf" in data:
+            with suppress(Exception):  # it was read before
+                image.load()
+        return of_picture(image)
+
+
 def write(
-    pixels: NDArray[Any], facts: dict[str, Any], target: Target, suffix: str
+    pixels: NDArray[Any],
+    facts: dict[str, Any],
+    target: Target,
+    suffix: str,
+    *,
+    metadata: Mapping[str, str] = NONE,
 ) -> tuple[bytes, tuple[str, ...]]:
     """An image file of the format ``suffix`` names, and notes on what it cannot hold.
 
@@ -264,6 +282,7 @@ def write(
     name = check_format(suffix)
     image = to_pillow(pixels, facts)
     options: dict[str, Any] = {"quality": 95} if name in ("JPEG", "WEBP", "AVIF") else {}
+    options |= options_for(name, metadata)
     if name == "ICO":  # whose own sizes are smaller
         shrink = min(1.0, ICON / max(image.size))
         options["sizes"] = [tuple(max(1, round(side * shrink)) for side in image.size)]
@@ -290,7 +309,8 @@ def write(
                 reason = ValueError("it holds 8 bits")
                 continue
             kept = _transparency_kept(written, mode, pixels, facts)
-            made = buffer.getvalue(), _describe_loss(written, kept, pixels, facts, suffix)
+            notes = _describe_loss(written, kept, pixels, facts, suffix)
+            made = buffer.getvalue(), (*notes, *describe_lost(written, metadata, suffix))
         if kept == "all":
             return made
         lacking = lacking or made

@@ -1,6 +1,6 @@
 """Surfaces: any triangles trimesh reads, fitted as signed distances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from ..signals import DistanceSamples, Evaluate
 from .formats import detect_format
 from .formats.writing import TOLERANCE, measure_loss, write_ply
 from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
+from .protocol import NONE
 from .sampling import CLAMP, PADDING, draw_colours, draw_pool, fit_box, measure_thin_part
 from .surface.comparison import compare_colours, compare_surfaces
 from .surface.decoded import DecodedSurface, Palette
@@ -358,8 +359,18 @@ def check_format(suffix: str) -> str:
     return suffix.lower()[1:]
 
 
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Nothing: what mesh files hold besides triangles is not kept."""
+    return {}
+
+
 def write(
-    mesh: trimesh.Trimesh, facts: dict[str, Any], target: Target, suffix: str
+    mesh: trimesh.Trimesh,
+    facts: dict[str, Any],
+    target: Target,
+    suffix: str,
+    *,
+    metadata: Mapping[str, str] = NONE,
 ) -> tuple[bytes, tuple[str, ...]]:
     """A mesh file of the format ``suffix`` names, and notes.
 

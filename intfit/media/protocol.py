@@ -1,6 +1,7 @@
 """What every medium's module offers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from ..limits import USUAL, Limits
 from ..signals import Evaluate, Signal
 
+#: No metadata.
+NONE: Mapping[str, str] = MappingProxyType({})
 #: The signal that a medium is read into.
 SignalT = TypeVar("SignalT", bound=Signal)
 #: What to decode: the medium's own dataclass of size, part and rate.
@@ -55,6 +58,9 @@ class Medium(Protocol[SignalT, TargetT, RenderedT]):
             MediaError: if they cannot be read, or hold nothing to fit.
         """
 
+    def read_metadata(self, data: bytes) -> dict[str, str]:
+        """What a file holds besides its samples, as texts by name; of a damaged one, nothing."""
+
     def check_limits(self, facts: dict[str, Any], limits: Limits) -> None:
         """Raise MediaError where a medium with sound facts is larger than allowed."""
 
@@ -98,9 +104,17 @@ class Medium(Protocol[SignalT, TargetT, RenderedT]):
         """
 
     def write(
-        self, rendered: RenderedT, facts: dict[str, Any], target: TargetT, suffix: str
+        self,
+        rendered: RenderedT,
+        facts: dict[str, Any],
+        target: TargetT,
+        suffix: str,
+        *,
+        metadata: Mapping[str, str] = NONE,
     ) -> tuple[bytes, tuple[str, ...]]:
         """The bytes of a file of the format ``suffix`` names, and notes on what it cannot hold.
+
+        ``metadata`` are those of :meth:`read_metadata`.
 
         Raises:
             MediaError: if the format cannot be written, or cannot hold this.

@@ -6,7 +6,7 @@ such files are read once more, without what is no sound and with the sizes that 
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +24,11 @@ BLOCK = 1 << 16
 BYTES_PER_SAMPLE = 80
 #: Bytes of a FLAC file before its second block.
 _FLAC_HEAD = 42
+#: The tags that are kept: libsndfile writes its own name into that of the software.
+TAGS = (
+    *("title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright"),
+    "license",
+)
 #: What soundfile raises where it cannot read.
 _ERRORS = (soundfile.SoundFileError, ValueError, TypeError, OSError)
 
@@ -177,6 +182,28 @@ def looks_like_sound(data: bytes) -> bool:
     except _ERRORS:
         return False
     return True
+
+
+def read_tags(data: bytes) -> dict[str, str]:
+    """The tags of a recording, by name; of a damaged one, none."""
+    with suppress(*_ERRORS), open_sound(data) as file:
+        found: dict[str, str] = file.copy_metadata()
+        return {name: found[name] for name in TAGS if found.get(name)}
+    return {}
+
+
+def write_tags(file: soundfile.SoundFile, metadata: Mapping[str, str]) -> None:
+    """Give a recording that is being written its tags; those that its format lacks are ignored."""
+    for name in TAGS:
+        if text := metadata.get(name):
+            with suppress(*_ERRORS, RuntimeError):
+                setattr(file, name, text)
+
+
+def describe_lost_tags(written: bytes, metadata: Mapping[str, str], suffix: str) -> tuple[str, ...]:
+    """A note on the tags that a ``written`` recording lacks."""
+    lost = metadata.keys() - read_tags(written).keys() if metadata else ()
+    return (f"{suffix} does not keep {', '.join(sorted(lost))}",) if lost else ()
 
 
 def read_sound(

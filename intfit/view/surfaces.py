@@ -29,7 +29,7 @@ def describe(
     centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
     solids: dict[str, Any] = {
         "original": None,
-        "decoded": _pack_solid((vertices - centre) / radius, faces),
+        "decoded": _pack_solid((vertices - centre) / radius, faces, _find_colours(field, vertices)),
     }
     if original is not None:
         vertices, faces, _ = read_triangles(original, suffix, limits)
@@ -42,6 +42,14 @@ def describe(
             )
         solids["original"] = _pack_solid((vertices - centre) / radius, faces)
     return solids, notes
+
+
+def _find_colours(field: Field, vertices: Vertices) -> NDArray[np.uint8] | None:
+    """The colours ``[V, 3]``, sRGB, of a field that has them after the distance; else None."""
+    if field.out_features < 4:
+        return None
+    values = field((vertices - np.array(field.facts["centre"])) / field.facts["unit"])[:, 1:4]
+    return ((values + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
 
 
 def _extract(field: Field) -> tuple[Vertices, Faces, int]:
@@ -82,8 +90,10 @@ def reduce_faces(vertices: Vertices, faces: Faces, most: int) -> tuple[Vertices,
     return vertices, faces
 
 
-def _pack_solid(vertices: Vertices, faces: Faces) -> dict[str, Any]:
-    """Vertices ``[V, 3]`` at 16 bits in their box, and faces ``[F, 3]``, in base64."""
+def _pack_solid(
+    vertices: Vertices, faces: Faces, colours: NDArray[np.uint8] | None = None
+) -> dict[str, Any]:
+    """Vertices ``[V, 3]`` at 16 bits in their box, faces ``[F, 3]`` and colours, in base64."""
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     extent = np.maximum(high - low, 1e-9)
     whole = ((vertices - low) / extent * 65535).round().astype("<u2")
@@ -92,5 +102,6 @@ def _pack_solid(vertices: Vertices, faces: Faces) -> dict[str, Any]:
         "extent": extent.tolist(),
         "vertices": base64.b64encode(whole.tobytes()).decode(),
         "faces": base64.b64encode(np.ascontiguousarray(faces, "<u4").tobytes()).decode(),
+        "colours": None if colours is None else base64.b64encode(colours.tobytes()).decode(),
         "text": f"{len(faces)} triangles",
     }

@@ -42,7 +42,7 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     hooks.enter("fitting")
     session = start_training(prepared, hooks.wrap_teacher)
     plan, signal = prepared.plan, prepared.signal
-    overhead, size = overhead_bytes(prepared.kind, signal.facts), plan.target_size
+    overhead, size = _overhead_of(prepared), plan.target_size
     colour_plan, painter = None, None
     painted_config = colours_of(prepared.config)
     if painted_config is not None:
@@ -165,6 +165,11 @@ def _train(session: Session, plan: Plan, bits: float | None, on_progress: OnProg
     else:
         finest, progress = {}, train(session, plan, on_progress=on_progress)
     return _Trained(finest, progress.step, progress.seconds)
+
+
+def _overhead_of(prepared: Prepared) -> int:
+    """The most bytes of the file besides its payload."""
+    return overhead_bytes(prepared.kind, prepared.signal.facts, prepared.metadata)
 
 
 def start_training(prepared: Prepared, wrap_teacher: WrapTeacher | None = None) -> Session:

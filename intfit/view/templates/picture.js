@@ -58,6 +58,7 @@ class Picture {
       this.plain = await pictureOf(picture.field.pixels);
     }
     watchSize(this.stage, (width, height, scale) => this.resize(width, height, scale));
+    if (!this.field && !this.plain) throw new Error("it lacks WebGL 2, which evaluates the network");
   }
 
   resize(width, height, scale) {

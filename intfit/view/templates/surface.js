@@ -5,11 +5,14 @@ const SOLID_VERTEX = `#version 300 es
 precision highp float;
 layout(location = 0) in vec3 position;
 layout(location = 1) in vec3 normal;
+layout(location = 2) in vec3 paint;
 uniform mat4 place;
 uniform mat3 turn;
 out vec3 smoothNormal;
 out vec3 seen;
+out vec3 own;
 void main() {
+  own = paint;
   gl_Position = place * vec4(position, 1);
   smoothNormal = turn * normal;
   seen = turn * position;
@@ -19,7 +22,8 @@ const SOLID_FRAGMENT = `#version 300 es
 precision highp float;
 in vec3 smoothNormal;
 in vec3 seen;
-uniform int shading;  // 0 lit, 1 normals
+in vec3 own;
+uniform int shading;  // 0 lit, 1 normals, 2 lit in its own colours
 uniform mat3 turnBack;
 out vec4 colour;
 void main() {
@@ -36,13 +40,15 @@ void main() {
   float fill = max(0.0, dot(normal, normalize(vec3(0.8, 0.1, 0.4))));
   vec3 half_way = normalize(vec3(-0.5, 0.7, 1.8));
   float shine = pow(max(0.0, dot(normal, half_way)), 40.0);
-  colour = vec4(vec3(0.62, 0.68, 0.76) * (0.25 + 0.65 * key + 0.2 * fill) + 0.15 * shine, 1);
+  vec3 base = shading == 2 ? own : vec3(0.62, 0.68, 0.76);
+  colour = vec4(base * (0.25 + 0.65 * key + 0.2 * fill) + (shading == 2 ? 0.0 : 0.15 * shine), 1);
 }`;
 
 const EDGE_FRAGMENT = `#version 300 es
 precision highp float;
 in vec3 smoothNormal;
 in vec3 seen;
+in vec3 own;
 out vec4 colour;
 void main() { colour = vec4(0.08, 0.1, 0.14, 1); }`;
 
@@ -55,7 +61,10 @@ const SPREAD = 0.23;
 let solidProgram = null;
 let edgeProgram = null;
 
-/** Vertices [V, 3], float32 in the unit sphere, and triangles [F, 3] of a solid in the page. */
+/**
+ * Vertices [V, 3], float32 in the unit sphere, triangles [F, 3] and, where there are any, colours
+ * [V, 3] of a solid in the page.
+ */
 function readSolid(solid) {
   const whole = new Uint16Array(bytesOf(solid.vertices).buffer);
   const faces = new Uint32Array(bytesOf(solid.faces).buffer);
@@ -63,7 +72,8 @@ function readSolid(solid) {
   for (let i = 0; i < whole.length; i += 1) {
     vertices[i] = solid.low[i % 3] + (whole[i] / 65535) * solid.extent[i % 3];
   }
-  return {vertices, faces};
+  const colours = solid.colours ? bytesOf(solid.colours) : null;
+  return {vertices, faces, colours};
 }
 
 /** A normal for each vertex: the mean of those of its triangles, by their areas. */
@@ -107,6 +117,12 @@ class Surface {
       turn: () => this.setTurning(!this.turning),
       in: () => this.zoomBy(1.3), out: () => this.zoomBy(1 / 1.3), fit: () => this.key("0"),
     });
+    if (item.surface.decoded.colours) {
+      const choice = place.querySelector(".coloured");
+      choice.hidden = false;
+      choice.querySelector("input").checked = true;
+      this.shading = "colours";
+    }
     for (const radio of place.querySelectorAll(".shading input")) {
       radio.name = `shading-${item.id}`;
       radio.addEventListener("change", () => {
@@ -153,7 +169,7 @@ class Surface {
 
   /** Give a solid's triangles and edges to the graphics card. */
   upload(solid) {
-    const {vertices, faces} = readSolid(solid);
+    const {vertices, faces, colours} = readSolid(solid);
     const arrays = gl.createVertexArray();
     gl.bindVertexArray(arrays);
     [vertices, findNormals(vertices, faces)].forEach((values, index) => {
@@ -162,6 +178,12 @@ class Surface {
       gl.enableVertexAttribArray(index);
       gl.vertexAttribPointer(index, 3, gl.FLOAT, false, 0, 0);
     });
+    if (colours) {
+      gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
+      gl.bufferData(gl.ARRAY_BUFFER, colours, gl.STATIC_DRAW);
+      gl.enableVertexAttribArray(2);
+      gl.vertexAttribPointer(2, 3, gl.UNSIGNED_BYTE, true, 0, 0);
+    }
     const buffers = [faces, findEdges(faces)].map((indices) => {
       const buffer = gl.createBuffer();
       gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffer);
@@ -235,7 +257,8 @@ class Surface {
     gl.uniformMatrix4fv(at("place"), false, placement(turn, aspect, this.zoom));
     gl.uniformMatrix3fv(at("turn"), false, turn);
     gl.uniformMatrix3fv(at("turnBack"), true, turn);
-    gl.uniform1i(at("shading"), this.shading === "normals" ? 1 : 0);
+    gl.vertexAttrib3f(2, 0.62, 0.68, 0.76);  // of a solid without colours
+    gl.uniform1i(at("shading"), {normals: 1, colours: 2}[this.shading] ?? 0);
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, indices.buffer);
     gl.drawElements(mode, indices.count, gl.UNSIGNED_INT, 0);
   }
