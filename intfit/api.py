@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from .codecs import choose_field, codec_of, read_config
+from .codecs import choose_field, choose_tune, codec_of, read_config
 from .codecs.assemble import overhead_bytes
 from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
@@ -171,7 +171,7 @@ def prepare(
     except FileFormatError:
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     field = choose_field(settings, kind, signal.out_features)
-    settings = replace(settings, field=field)
+    settings = replace(settings, field=field, tune=choose_tune(settings, kind, field))
     size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)
     plan = make_plan(

@@ -15,6 +15,7 @@ SelectionName = Literal["top", "proportional"]
 Profile = Literal["packed", "open"]
 Precision = Literal["float32", "bfloat16", "float16"]
 GoalMetric = Literal["psnr", "snr", "mean_distance"]
+TuneName = Literal["hearing", "snr"]
 
 #: The largest network that may be asked for, by a person or by a file.
 MAX_WIDTH, MAX_DEPTH = 8192, 64
@@ -33,6 +34,8 @@ class Settings:
 
     Fit: ``effort`` in 1..9, or ``steps`` of the optimizer; ``max_time`` bounds the seconds; ``lr``
     is the highest learning rate, ``batch`` the examples of a step, ``seed`` that of all randomness.
+
+    ``tune`` says what the bytes are spent on: ``hearing`` or ``snr``, of recordings.
 
     Network: ``field`` is ``latent`` (quantised latents: images and recordings) or ``siren``;
     ``width`` neurons in each of ``depth`` sine layers of frequency ``omega_first`` and ``omega``.
@@ -53,6 +56,7 @@ class Settings:
     target_psnr: float | None = None
     target_snr: float | None = None
     target_distance: float | None = None
+    tune: TuneName | None = None
     width: int | None = None
     depth: int | None = None
     omega: float | None = None
@@ -105,6 +109,8 @@ TRAINING_SETTINGS = (
     *SIREN_SETTINGS, "width", "steps", "lr", "selection", "ratio", "ratio_schedule",
     "interval_schedule", "batch", "teacher",
 )  # fmt: skip
+#: What each medium's latents may be tuned for, the usual choice first.
+TUNES: dict[str, tuple[TuneName, ...]] = {"audio": ("hearing", "snr")}
 #: The settings of a teacher that selects examples.
 SELECTION_SETTINGS = ("selection", "ratio", "ratio_schedule", "interval_schedule")
 #: The teachers that have schedules but no choice of ``selection``.
@@ -117,6 +123,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "ratio_schedule": get_args(RatioSchedule),
     "profile": get_args(Profile),
     "precision": get_args(Precision),
+    "tune": get_args(TuneName),
 }
 _RANGES: dict[str, tuple[float, float]] = {
     "effort": (1, 9),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ..coding.facts import check_facts
 from ..coding.header import Header
 from ..errors import FileFormatError, UsageError
-from ..settings import FieldName, Settings
+from ..settings import TUNES, FieldName, Settings, TuneName
 from .mdct import config as mdct_config
 from .mdct.config import MAX_CHANNELS
 from .protocol import Codec, Config
@@ -57,6 +57,20 @@ def choose_field(settings: Settings, kind: str, channels: int) -> FieldName:
     if settings.field is not None:
         return settings.field
     return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"
+
+
+def choose_tune(settings: Settings, kind: str, field: FieldName) -> TuneName | None:
+    """What ``settings`` ask to tune for, or the default of a field and a medium.
+
+    Raises:
+        UsageError: if that is not for them.
+    """
+    choices = TUNES.get(kind, ()) if field == "latent" else ()
+    if settings.tune is None:
+        return "snr" if settings.target_snr is not None and choices else next(iter(choices), None)
+    if settings.tune not in choices:
+        raise UsageError(f"--tune {settings.tune} is not for --field {field} of a medium ({kind})")
+    return settings.tune
 
 
 def codec_of(field: str, kind: str) -> Codec:

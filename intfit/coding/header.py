@@ -13,8 +13,8 @@ from typing import Any
 from ..errors import FileFormatError
 
 #: The version of the file format that this program writes, and those that it reads. The checksum of
-#: version 3 covers the table of tensors, too.
-VERSION, READABLE = 3, (2, 3)
+#: version 3 covers the table of tensors, too; version 4 has more networks.
+VERSION, READABLE = 4, (2, 3, 4)
 
 
 @dataclass(frozen=True)
