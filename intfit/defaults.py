@@ -124,7 +124,7 @@ STEP_RANGE = (100, 1_000_000)
 POSTFILTER_STEPS = {1: 0, 2: 0, 3: 1000, 4: 2000, 5: 4000, 6: 6000, 7: 10000, 8: 18000, 9: 32000}
 POSTFILTER_BATCH, POSTFILTER_LR, POSTFILTER_PIXELS = 4096, 6e-3, 100_000
 
-#: A network of the envelope of a recording: steps at each effort, examples of a step, learning rate.
+#: A network of a recording's envelope: steps at each effort, examples of a step, learning rate.
 ENVELOPE_STEPS = {1: 200, 2: 400, 3: 600, 4: 800, 5: 1000, 6: 2000, 7: 4000, 8: 8000, 9: 16000}
 ENVELOPE_BATCH, ENVELOPE_LR = 1024, 4e-3
 

@@ -132,6 +132,7 @@ def encode(
             metavar="PERCENT",
         ),
     ] = None,
+    tune: options.Tune = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     field: Annotated[
         options.FieldChoice,
@@ -229,6 +230,7 @@ def encode(
         effort=effort, field=options.name_field(field), quality=quality, target_size=size,
         target_bpp=target_bpp, target_kbps=target_kbps, steps=steps, max_time=max_time,
         target_psnr=target_psnr, target_snr=target_snr, target_distance=target_distance,
+        tune=tune.value if tune else None,
         width=width, depth=depth, omega=omega, omega_first=omega_first, lr=lr,
         teacher=teacher.value, selection=selection.value if selection else None, ratio=ratio,
         ratio_schedule=ratio_schedule.value if ratio_schedule else None,

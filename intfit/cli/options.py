@@ -62,6 +62,13 @@ def name_field(choice: FieldChoice) -> FieldName | None:
     return names[choice.value]
 
 
+class TuneChoice(StrEnum):
+    """The choices of ``--tune``."""
+
+    hearing = "hearing"
+    snr = "snr"
+
+
 class TeacherChoice(StrEnum):
     """The choices of ``--teacher``."""
 
@@ -114,6 +121,14 @@ def option(*names: str, panel: str, text: str, **more: Any) -> Any:
     return typer.Option(*names, rich_help_panel=panel, help=text, **more)
 
 
+Tune = Annotated[
+    TuneChoice | None,
+    option(
+        "--tune",
+        panel=FIT,
+        text="Of recordings. hearing: sounds alike (default). snr: every sample is near its own.",
+    ),
+]
 Output = Annotated[
     str | None, option("-o", "--output", panel=OUTPUT, text="Where to write; - is stdout.")
 ]

@@ -7,11 +7,13 @@ sections of the specification.
 
 from .audio import audio_between, audio_latents, audio_samples
 from .coder import RangeDecoder, RunModel, cumulative, read_container
+from .envelope import envelope_latents, envelope_samples
 from .image import image_between, image_latents, image_samples, shipped
 from .siren import grid, open_parameters, packed_parameters, pixels, siren, siren_shapes
 
 __all__ = [
     "RangeDecoder", "RunModel", "audio_between", "audio_latents", "audio_samples", "cumulative",
-    "grid", "image_between", "image_latents", "image_samples", "open_parameters",
-    "packed_parameters", "pixels", "read_container", "shipped", "siren", "siren_shapes",
+    "envelope_latents", "envelope_samples", "grid", "image_between", "image_latents",
+    "image_samples", "open_parameters", "packed_parameters", "pixels", "read_container", "shipped",
+    "siren", "siren_shapes",
 ]  # fmt: skip

@@ -61,6 +61,7 @@ def rd(
     field: Annotated[
         options.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
     ] = options.FieldChoice.auto,
+    tune: options.Tune = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
         Path | None, option("--plot", panel=OUTPUT, text="Draw the curves: .png, .svg, .pdf.")
@@ -98,6 +99,7 @@ def rd(
         settings = Settings(
             effort=effort,
             field=options.name_field(field),
+            tune=tune.value if tune else None,
             seed=seed,
             device=device,
             threads=threads,

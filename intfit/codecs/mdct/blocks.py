@@ -38,36 +38,52 @@ def estimate_bits(coefficients: Reals, step: float) -> Reals:
 
 
 def choose_sizes(
-    x: Reals, step: float, estimate: EstimateBits = estimate_bits, least_gain: float = 0.0
+    x: Reals,
+    step: float,
+    estimate: EstimateBits = estimate_bits,
+    *,
+    least_gain: float = 0.0,
+    longest_free: int = LONGEST,
+    longest: int = LONGEST,
 ) -> list[int]:
     """The sizes of blocks under which ``x`` ``[N, C]`` takes few bits at a quantisation ``step``.
 
-    N is a multiple of the shortest size. The best basis of Coifman and Wickerhauser (1992): from
-    the shortest up, two blocks become one where that saves at least the share ``least_gain`` of its
-    bits. The neighbours of a block are taken to be of its size.
+    N is a multiple of the shortest size; no block is above ``longest``. The best basis of Coifman
+    and Wickerhauser (1992): from the shortest up, two blocks become one where that saves bits; and
+    one longer than ``longest_free``, where it saves at least the share ``least_gain``. The
+    neighbours of a block are taken to be of its size.
     """
     sizes: list[int] = []
     for start in range(0, len(x), STRETCH):
         end = min(start + STRETCH, len(x))
-        sizes += _choose_sizes(x, start, end, step, estimate, least_gain)
+        sizes += _choose_sizes(
+            x, start, end, lambda blocks: estimate(blocks, step), least_gain, longest_free, longest
+        )
     return sizes
 
 
 def _choose_sizes(
-    x: Reals, start: int, end: int, step: float, estimate: EstimateBits, least_gain: float
+    x: Reals,
+    start: int,
+    end: int,
+    estimate: Callable[[Reals], Reals],
+    least_gain: float,
+    longest_free: int,
+    longest: int,
 ) -> list[int]:
     """:func:`choose_sizes` of the samples from ``start`` to ``end``."""
     size = SHORTEST
     best: list[tuple[float, list[int]]] = []  # bits and sizes of each stretch of the last size
-    while size <= LONGEST:
+    while size <= longest:
         count = (end - start) // size
         blocks = _analyse_alike(x, start, count, size)
-        costs: list[float] = estimate(blocks, step).tolist() if count else []
+        costs: list[float] = estimate(blocks).tolist() if count else []
+        factor = 1 + least_gain if size > longest_free else 1.0
         joined: list[tuple[float, list[int]]] = []
         for index, whole in enumerate(costs):
             halves = best[2 * index : 2 * index + 2]
             split = sum(cost for cost, _ in halves) if halves else float("inf")
-            if whole * (1 + least_gain) <= split:
+            if whole * factor <= split:
                 joined.append((whole, [size]))
             else:
                 joined.append((split, [s for _, half in halves for s in half]))
@@ -81,7 +97,7 @@ def _analyse_alike(x: Reals, start: int, count: int, size: int) -> Reals:
     before, after = max(start - size, 0), min(start + (count + 1) * size, len(x))
     equal = [size] * ((after - before) // size)
     coefficients = analyse(x[before : before + size * len(equal)], equal)
-    return coefficients[start - before :][: count * size].reshape(count, size, -1)
+    return coefficients[start - before :][: count * size].reshape(count, size, x.shape[1])
 
 
 #: Says whether a stretch is split, given its size, the index of the block that begins there, and

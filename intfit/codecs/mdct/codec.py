@@ -80,26 +80,43 @@ def trains(plan: Plan) -> bool:
 def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     """Quantise at the step of the quality, the size or the goal, and write the file.
 
+    Where a file is to be smaller than an envelope allows, it does without.
+
     Raises:
         UsageError: if no file is as small as asked.
     """
     start = time.monotonic()
+    try:
+        return _encode(prepared, hooks, start)
+    except UsageError:
+        if prepared.config.neurons is None or prepared.plan.target_size is None:
+            raise
+    config = replace(prepared.config, neurons=None)
+    plain = replace(prepared, config=config, plan=replace(prepared.plan, tune="snr"))
+    encoding = _encode(plain, Hooks(), start)
+    note = "too few bytes for an envelope: tuned for SNR"
+    return replace(encoding, notes=(*encoding.notes, note))
+
+
+def _encode(prepared: Prepared, hooks: Hooks, start: float) -> Encoding:
+    """:func:`encode` with or without an envelope, as the config says."""
     signal, plan, config = prepared.signal, prepared.plan, prepared.config
     if hooks.wrap_teacher is not None:
         raise UsageError("--save-selection is for --field siren, or for images")
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
     assert isinstance(signal, Grid)
-    targets = signal.targets()
-    pack, steps = _make_packer(targets, prepared, hooks)
+    pack, steps = _make_packer(signal.targets(), prepared, hooks)
 
     def encode_at(step: int) -> Candidate[MdctConfig]:
         at_step = replace(config, step=step)
         data = pack(at_step)
         tensors = unpack_payload(data, at_step)
-        samples = reconstruct(tensors, at_step)
-        distortion = signal.quality(samples.reshape(targets.shape), targets)
         stored = store_open(tensors) if plan.profile == "open" else store_payload(data)
+        samples = reconstruct(tensors, at_step)
+        del tensors  # a long recording's take hundreds of megabytes, as do its targets
+        targets = signal.targets()
+        distortion = signal.quality(samples.reshape(targets.shape), targets)
         file = assemble(prepared, at_step, stored, steps=steps, distortion=distortion)
         return Candidate(at_step, data, distortion, file, steps)
 
@@ -149,8 +166,9 @@ def unpack_payload(data: bytes, config: MdctConfig) -> Tensors:
     Raises:
         FileFormatError: if it does not hold them.
     """
-    module = payload if config.neurons is None else hearing_payload
-    return module.unpack(data, config)
+    if config.neurons is None:
+        return payload.unpack(data, config)
+    return hearing_payload.unpack(data, config)
 
 
 def hearing_step(quality: float | None) -> int:
@@ -208,8 +226,9 @@ def reconstruct(tensors: Tensors, config: MdctConfig) -> Floats:
 
 def parts(data: bytes, config: MdctConfig) -> dict[str, float]:
     """The bytes that each part of a packed payload takes."""
-    module = payload if config.neurons is None else hearing_payload
-    return dict(module.parts(data, config))
+    if config.neurons is None:
+        return dict(payload.parts(data, config))
+    return dict(hearing_payload.parts(data, config))
 
 
 def describe_plan(prepared: Prepared) -> str:

@@ -101,9 +101,9 @@ class AdaptiveModel:
     """The distribution of magnitudes in each context, which follows what is coded."""
 
     def __init__(self, groups: int = 1) -> None:
-        #: ``[groups * CONTEXTS, GEOMETRIC_FROM + 2]``, in :data:`COUNT_UNIT`: how often each magnitude below
-        #: GEOMETRIC_FROM was coded, how often one from there on, and the sum of what these exceed
-        #: GEOMETRIC_FROM by.
+        #: ``[groups * CONTEXTS, GEOMETRIC_FROM + 2]``, in :data:`COUNT_UNIT`: how often each
+        #: magnitude below GEOMETRIC_FROM was coded, how often one from there on, and the sum of
+        #: what these exceed GEOMETRIC_FROM by.
         self._counts = np.zeros((groups * CONTEXTS, GEOMETRIC_FROM + 2), np.int64)
         for context, expected in enumerate(_EXPECTED * groups):
             # a geometric distribution with the expected magnitude as its mean

@@ -53,7 +53,8 @@ def _neighbours(size: int, rate: int) -> tuple[Whole, NDArray[Any]]:
 def interpolate_bands(values: Reals, size: int, rate: int) -> Reals:
     """Values ``[n, bands]`` at each latent ``[n, size]``, linear between the bands' middles."""
     below, beyond = _neighbours(size, rate)
-    return values[:, below] * (1 - beyond) + values[:, below + 1] * beyond
+    interpolated: Reals = values[:, below] * (1 - beyond) + values[:, below + 1] * beyond
+    return interpolated
 
 
 def starts_of(sizes: Sequence[int]) -> Whole:

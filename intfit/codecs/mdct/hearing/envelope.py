@@ -43,19 +43,23 @@ def pieces(frames: int, rate: int) -> Iterator[range]:
 def time_coordinates(doubled: Whole, piece: range, rate: int) -> Whole:
     """Times, given in half samples, from the middle of a piece, in units of 2^-14."""
     centred = doubled - (piece.start + piece.stop)
-    return (centred << SINE_BITS) // (2 * TIME_UNIT * rate)
+    units: Whole = (centred << SINE_BITS) // (2 * TIME_UNIT * rate)
+    return units
 
 
 def band_coordinates(count: int) -> Whole:
     """The middles of so many bands, from -1 to 1, in units of 2^-14."""
-    return ((2 * np.arange(count, dtype=np.int64) + 1 - count) << SINE_BITS) // count
+    middles = 2 * np.arange(count, dtype=np.int64) + 1 - count
+    units: Whole = (middles << SINE_BITS) // count
+    return units
 
 
 @lru_cache(maxsize=1)
 def _sines() -> NDArray[np.float64]:
     """The sines of the middles of 2^12 equal parts of a period, in units of 2^-14."""
     turns = (np.arange(1 << PHASE_BITS) + 0.5) / (1 << PHASE_BITS)
-    return np.rint(np.sin(2 * np.pi * turns) * (1 << SINE_BITS))
+    sines: NDArray[np.float64] = np.rint(np.sin(2 * np.pi * turns) * (1 << SINE_BITS))
+    return sines
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,9 @@
 """The level of each band of each block, as a difference from the envelope's network.
 
-A difference is a whole number of octaves. Its context is what the differences around it say that
-it will be: those of the block before, and in every second band those of the bands beside it. The
-distributions are adaptive, and all arithmetic is in whole numbers.
+A difference is a whole number of octaves. It is predicted from those around it: those of the block
+before, and in every second band those of the bands beside it. What it exceeds its prediction by is
+coded under adaptive distributions, whose contexts say how well predictions fared nearby. All
+arithmetic is in whole numbers.
 """
 
 from collections.abc import Sequence
@@ -16,32 +17,29 @@ from .bands import Whole
 
 #: The largest difference from the envelope, in octaves.
 LARGEST = 16
-#: Contexts: the expected difference, in half octaves, up to this magnitude.
-REACH = 8
-CONTEXTS = 2 * REACH + 1
-#: Symbols are differences plus LARGEST.
-SYMBOLS = 2 * LARGEST + 1
-#: What an observation counts; the initial counts of a symbol at each distance from the expected
-#: difference, in half octaves.
-COUNT_UNIT = 16
-PRIOR = (64, 24, 10, 4, 2, 1)
-#: A level differs from the expected one only where that is farther off than this, in octaves.
+#: Symbols are what a difference exceeds its prediction by, plus twice LARGEST.
+SYMBOLS = 4 * LARGEST + 1
+#: Contexts: the two passes, whether the prediction was half an octave more, and how large the
+#: errors of prediction nearby are, up to two.
+PASSES, HALVES, ERRORS = 2, 2, 3
+#: The initial counts of an error of prediction of each size, by how large those nearby are; larger
+#: ones count 1. An observation counts :data:`COUNT_UNIT`.
+PRIORS = ((96, 24, 4, 1), (48, 32, 8, 2), (24, 20, 12, 6))
+COUNT_UNIT = 8
+#: A level differs from its prediction only where that is farther off than this, in octaves.
 TOLERANCE = 0.7
 #: Blocks between two refreshes of the distributions, which cost time.
-REFRESH_BLOCKS = 4
+REFRESH_BLOCKS = 2
 
 
 class _LevelModel:
-    """The adaptive distributions of differences, by what is expected, for either pass."""
+    """The adaptive distributions of errors of prediction."""
 
     def __init__(self) -> None:
-        self._counts = np.ones((2 * CONTEXTS, SYMBOLS), np.int64)
+        self._counts = np.ones((PASSES * HALVES * ERRORS, SYMBOLS), np.int64)
         for context in range(len(self._counts)):
-            expected = context % CONTEXTS - REACH
-            for symbol in range(SYMBOLS):
-                distance = abs(2 * (symbol - LARGEST) - expected)
-                if distance < len(PRIOR):
-                    self._counts[context, symbol] = PRIOR[distance]
+            for size, count in enumerate(PRIORS[context % ERRORS]):
+                self._counts[context, [2 * LARGEST - size, 2 * LARGEST + size]] = count
         self._models: dict[int, SymbolModel] = {}
 
     def model(self, context: int) -> SymbolModel:
@@ -60,16 +58,16 @@ class _LevelModel:
 
 
 def _resample(line: Whole, count: int) -> Whole:
-    """The differences of the block before at the bands of one that has ``count``."""
+    """The values of the block before at the bands of one that has ``count``."""
     resampled: Whole = line[(2 * np.arange(count) + 1) * len(line) // (2 * count)]
     return resampled
 
 
-def _choose(wanted: Reals, expected: Whole) -> Whole:
-    """Whole differences near those ``wanted``, the expected ones where these are near enough."""
-    usual = (expected + 1) // 2
-    near = np.abs(wanted - usual) <= TOLERANCE
-    return np.where(near, usual, np.rint(wanted)).clip(-LARGEST, LARGEST).astype(np.int64)
+def _choose(wanted: Reals, predicted: Whole) -> Whole:
+    """Whole differences near those ``wanted``, the predicted ones where these are near enough."""
+    near = np.abs(wanted - predicted) <= TOLERANCE
+    chosen: Whole = np.where(near, predicted, np.rint(wanted)).astype(np.int64)
+    return chosen.clip(-LARGEST, LARGEST)
 
 
 def code_differences(
@@ -82,30 +80,35 @@ def code_differences(
     """
     model, coded = _LevelModel(), list[Whole]()
     last = [np.zeros(1, np.int64) for _ in range(channels)]
-    since = 0
+    last_errors = list(last)
 
-    def code(part: slice, expected: Whole, offset: int) -> None:
-        expected = expected.clip(-REACH, REACH)
-        contexts = expected + REACH + offset
-        exact = current[part] if wanted is None else _choose(wanted[index][part, channel], expected)
-        symbols = code_symbols(coder, (exact + LARGEST).astype(np.int32), contexts, model.model)
+    def code(part: slice, doubled: Whole, nearby: Whole, turn: int) -> None:
+        """Code a part of a block whose predictions are given in half octaves."""
+        predicted = doubled >> 1
+        contexts = (turn * HALVES + (doubled & 1)) * ERRORS + np.minimum(nearby, ERRORS - 1)
+        exact = (
+            current[part] if wanted is None else _choose(wanted[index][part, channel], predicted)
+        )
+        symbols = (exact - predicted + 2 * LARGEST).astype(np.int32)
+        symbols = code_symbols(coder, symbols, contexts, model.model)
         model.update(contexts, symbols)
-        current[part] = symbols - LARGEST
+        errors[part] = symbols - 2 * LARGEST
+        current[part] = (predicted + errors[part]).clip(-LARGEST, LARGEST)
 
     for index, count in enumerate(counts):
         block = np.zeros((count, channels), np.int64)
         for channel in range(channels):
-            current = block[:, channel]
+            current, errors = block[:, channel], np.zeros(count, np.int64)
             before = _resample(last[channel], count)
             padded = np.concatenate([before[:1], before, before[-1:]])
             usual = padded[:-2] + 2 * before + padded[2:]  # in quarters of an octave
-            code(slice(0, None, 2), (usual[::2] + 1) // 2, 0)
-            beside = current[:-1:2] + np.append(current[2::2], current[-2:-1:2])[: count // 2]
-            code(slice(1, None, 2), (usual[1::2] + 2 * beside + 2) // 4, CONTEXTS)
-            last[channel] = current
+            earlier = np.abs(_resample(last_errors[channel], count))
+            code(slice(0, None, 2), (usual[::2] + 1) >> 1, earlier[::2], 0)
+            beside = current[:-1:2] + np.append(current[2::2], current[-2])
+            around = np.abs(errors[:-1:2]) + np.append(np.abs(errors[2::2]), 0)
+            code(slice(1, None, 2), (usual[1::2] + 2 * beside + 2) >> 2, around, 1)
+            last[channel], last_errors[channel] = current, errors
         coded.append(block)
-        since += 1
-        if since == REFRESH_BLOCKS:
+        if index % REFRESH_BLOCKS == 0:
             model.refresh()
-            since = 0
     return coded

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....coding.integers import Integers
 from ....coding.steps import LATENT_STEPS_PER_OCTAVE
@@ -28,7 +30,7 @@ NOISE_UNIT = 1 / 16
 LEAST_REST = 0.25
 
 #: The share of the energy that was rounded away which noise brings back.
-NOISE_SHARE = 1.0
+NOISE_SHARE = 0.5
 
 
 def combine_levels(predicted: Sequence[Whole], differences: Sequence[Whole]) -> list[Whole]:
@@ -41,7 +43,8 @@ def combine_levels(predicted: Sequence[Whole], differences: Sequence[Whole]) -> 
 class Shape:
     """What follows from the ``levels`` ``[bands, C]`` of all blocks, in sixteenths of an octave.
 
-    ``step`` is the index of the quantisation step where a level is 0, ``slope`` in 1 / 64.
+    ``step`` is the index of the quantisation step where a level is 0, ``slope`` in 1 / 64. From the
+    lowest band to the highest, steps grow by ``tilt`` sixteenths of an octave besides.
     """
 
     sizes: Sequence[int]
@@ -49,23 +52,33 @@ class Shape:
     rate: int
     step: int
     slope: int
+    tilt: int
+
+    def _exponents(self, index: int) -> Whole:
+        """The step of each band ``[bands, 1]`` of a block, in 1 / 1024 octave of the global one."""
+        loudest = self.levels[index].max(axis=1, keepdims=True)
+        exponents: Whole = self.slope * loudest + tilt_bands(self.tilt, len(loudest))[:, None]
+        return exponents
 
     def weights(self, index: int) -> Reals:
         """What latents ``[size, 1]`` of a block were divided by, besides the step."""
-        loudest = self.levels[index].max(axis=1)[None] * (self.slope / SLOPE_UNIT / SIXTEENTHS)
-        octaves = interpolate_bands(loudest, self.sizes[index], self.rate)[0]
+        exponents = self._exponents(index).T / (SLOPE_UNIT * SIXTEENTHS)
+        octaves = interpolate_bands(exponents, self.sizes[index], self.rate)[0]
         weights: Reals = np.exp2(octaves).astype(np.float32)[:, None]
         return weights
 
-    def all_weights(self) -> Reals:
-        """:meth:`weights` ``[N, 1]`` of all blocks."""
-        return np.concatenate([self.weights(index) for index in range(len(self.sizes))])
+    def divide(self, coefficients: Reals, step_size: float) -> None:
+        """Turn ``coefficients`` ``[N, C]`` of all blocks into steps, in place."""
+        start = 0
+        for index, size in enumerate(self.sizes):
+            coefficients[start : start + size] /= self.weights(index) * np.float32(step_size)
+            start += size
 
     def groups(self, index: int) -> Whole:
         """The group of contexts of each latent ``[size, C]`` of a block."""
         levels = self.levels[index]
         # in 1 / 1024 octave: the level, less the step there
-        expected = SLOPE_UNIT * levels - self.slope * levels.max(axis=1, keepdims=True)
+        expected = SLOPE_UNIT * levels - self._exponents(index)
         expected += self.step * SLOPE_UNIT * SIXTEENTHS // LATENT_STEPS_PER_OCTAVE
         groups = (expected // (SLOPE_UNIT * SIXTEENTHS) - LOWEST_GROUP).clip(0, GROUPS - 1)
         counts = np.diff(band_edges(self.sizes[index], self.rate))
@@ -73,17 +86,25 @@ class Shape:
         return repeated
 
 
-def make_estimate(slope: int, rate: int) -> Callable[[Reals, float], Reals]:
+def tilt_bands(tilt: int, count: int) -> Whole:
+    """What so many bands' steps grow by, in 1 / 1024 octave; ``tilt`` in sixteenths of one."""
+    grown: Whole = tilt * SLOPE_UNIT * np.arange(count, dtype=np.int64) // (count - 1)
+    return grown
+
+
+def make_estimate(slope: int, tilt: int, rate: int) -> Callable[[Reals, float], Reals]:
     """A function that estimates the bits of blocks ``[n, size, C]``, rounded as their bands say."""
 
     def estimate(coefficients: Reals, step: float) -> Reals:
         count, size, channels = coefficients.shape
         levels = measure_bands(coefficients, size, rate).max(axis=2)
-        weights = np.exp2(interpolate_bands(-levels * (slope / SLOPE_UNIT), size, rate))
+        octaves = levels * (slope / SLOPE_UNIT)
+        octaves = octaves + tilt_bands(tilt, levels.shape[1]) / (SLOPE_UNIT * SIXTEENTHS)
+        weights = np.exp2(-interpolate_bands(octaves, size, rate))
         scaled = coefficients * (weights[:, :, None] * (2 / step)).astype(np.float32)
         bits = np.log2(1 + np.square(scaled)).reshape(count, -1).sum(axis=1) / 2
-        bits = bits + BLOCK_BITS + LEVEL_BITS * channels * levels.shape[1]
-        return bits
+        estimated: Reals = bits + (BLOCK_BITS + LEVEL_BITS * channels * levels.shape[1])
+        return estimated
 
     return estimate
 
@@ -94,9 +115,9 @@ def _sum_bands(values: Reals, edges: Whole) -> Reals:
     return sums
 
 
-def _classify(latents: Integers, edges: Whole) -> tuple[Whole, Whole]:
+def _classify(latents: NDArray[Any], edges: Whole) -> tuple[Whole, Whole]:
     """The class of each band ``[bands, C]`` by its share of nonzero latents; their number."""
-    nonzero = _sum_bands((latents != 0).astype(np.int64), edges)
+    nonzero: Whole = np.add.reduceat((latents != 0).astype(np.int64), edges[:-1], axis=0)
     share = np.log2(np.maximum(nonzero, 0.5) / np.diff(edges)[:, None])
     return (share + SHARES - 1).clip(0, SHARES - 1).astype(np.int64), nonzero
 
