@@ -26,8 +26,9 @@ PASSES, HALVES, ERRORS = 2, 2, 3
 #: ones count 1. An observation counts :data:`COUNT_UNIT`.
 PRIORS = ((96, 24, 4, 1), (48, 32, 8, 2), (24, 20, 12, 6))
 COUNT_UNIT = 8
-#: A level differs from its prediction only where that is farther off than this, in octaves.
-TOLERANCE = 0.7
+#: A level differs from its prediction only where that is farther off than this, in octaves; in a
+#: channel that is quieter than the loudest by more than an octave, by so much more for each octave.
+TOLERANCE, QUIET_TOLERANCE = 0.7, 1.0
 #: Blocks between two refreshes of the distributions, which cost time.
 REFRESH_BLOCKS = 2
 
@@ -63,20 +64,31 @@ def _resample(line: Whole, count: int) -> Whole:
     return resampled
 
 
-def _choose(wanted: Reals, predicted: Whole) -> Whole:
+def find_tolerances(levels: Reals) -> Reals:
+    """How far each of the levels ``[bands, C]`` of a block may be off, in octaves."""
+    below = levels.max(axis=1, keepdims=True) - levels
+    tolerances: Reals = TOLERANCE + QUIET_TOLERANCE * (below - 1).clip(0)
+    return tolerances
+
+
+def _choose(wanted: Reals, predicted: Whole, tolerances: Reals) -> Whole:
     """Whole differences near those ``wanted``, the predicted ones where these are near enough."""
-    near = np.abs(wanted - predicted) <= TOLERANCE
+    near = np.abs(wanted - predicted) <= tolerances
     chosen: Whole = np.where(near, predicted, np.rint(wanted)).astype(np.int64)
     return chosen.clip(-LARGEST, LARGEST)
 
 
 def code_differences(
-    coder: Coder, counts: Sequence[int], channels: int, wanted: Sequence[Reals] | None = None
+    coder: Coder,
+    counts: Sequence[int],
+    channels: int,
+    wanted: Sequence[Reals] | None = None,
+    tolerances: Sequence[Reals] | None = None,
 ) -> list[Whole]:
     """Code the differences of blocks of so many bands, block by block; returns them ``[bands, C]``.
 
-    An encoder is given the exact ones that are ``wanted``, a decoder none. Channel by channel, the
-    even bands of a block come first, then the odd ones.
+    An encoder is given the exact ones that are ``wanted``, and how far those coded may be off; a
+    decoder neither. Channel by channel, the even bands of a block come first, then the odd ones.
     """
     model, coded = _LevelModel(), list[Whole]()
     last = [np.zeros(1, np.int64) for _ in range(channels)]
@@ -86,9 +98,10 @@ def code_differences(
         """Code a part of a block whose predictions are given in half octaves."""
         predicted = doubled >> 1
         contexts = (turn * HALVES + (doubled & 1)) * ERRORS + np.minimum(nearby, ERRORS - 1)
-        exact = (
-            current[part] if wanted is None else _choose(wanted[index][part, channel], predicted)
-        )
+        exact = current[part]
+        if wanted is not None and tolerances is not None:
+            place = part, channel
+            exact = _choose(wanted[index][place], predicted, tolerances[index][place])
         symbols = (exact - predicted + 2 * LARGEST).astype(np.int32)
         symbols = code_symbols(coder, symbols, contexts, model.model)
         model.update(contexts, symbols)

@@ -24,7 +24,7 @@ from ..context_model import code_latents, entropy_code, quantise
 from ..transform import Reals, analyse, pad
 from .bands import BAND_COUNTS
 from .envelope import SIXTEENTHS, pieces, predict_levels
-from .levels import code_differences
+from .levels import code_differences, find_tolerances
 from .shaping import (
     GROUPS,
     SHARES,
@@ -108,7 +108,8 @@ class Packer:
         encoder = Encoder()
         encode_sizes(encoder, sizes)
         counts = [BAND_COUNTS[size] for size in sizes]
-        differences = code_differences(encoder, counts, config.channels, wanted)
+        tolerances = [find_tolerances(levels) for levels in measured]
+        differences = code_differences(encoder, counts, config.channels, wanted, tolerances)
         levels = combine_levels(predicted, differences)
         shape = Shape(sizes, levels, config.rate, config.step, SLOPE, TILT)
         shape.divide(exact, config.step_size)
