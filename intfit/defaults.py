@@ -162,6 +162,10 @@ REFINEMENT_STEPS = {1: 0, 2: 0, 3: 8, 4: 14, 5: 24, 6: 36, 7: 54, 8: 80, 9: 120}
 REFINEMENT_PIXELS, FEWEST_REFINEMENT_STEPS, MOST_REFINED_PIXELS = 1 << 20, 6, 1 << 22
 POSTFILTER_BATCH, POSTFILTER_LR, POSTFILTER_PIXELS = 4096, 6e-3, 100_000
 
+#: A network of a recording's envelope: steps at each effort, examples of a step, learning rate.
+ENVELOPE_STEPS = {1: 200, 2: 400, 3: 600, 4: 800, 5: 1000, 6: 2000, 7: 4000, 8: 8000, 9: 16000}
+ENVELOPE_BATCH, ENVELOPE_LR = 1024, 4e-3
+
 #: The quality at which a network has its medium's ``weights``; so many more double them.
 MIDDLE_QUALITY, DOUBLING_QUALITY = 50.0, 12.5
 #: Bits that a packed weight usually takes, and the fewest that leave anything of the medium; the

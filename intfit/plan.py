@@ -7,6 +7,9 @@ from .defaults import (
     COLOUR_SECONDS,
     COLOUR_WEIGHTS,
     DOUBLING_QUALITY,
+    ENVELOPE_BATCH,
+    ENVELOPE_LR,
+    ENVELOPE_STEPS,
     FEWEST_BITS,
     LR_POWER,
     MEDIUM_DEFAULTS,
@@ -120,7 +123,8 @@ def make_plan(
     draws = settings.teacher == "int" and selection == "proportional"
     ranks = settings.teacher in PUBLISHED_SCHEDULES and not draws
     batch = n if settings.teacher == "full" else settings.batch
-    batch = batch or (min(n, POOL) if ranks else POSTFILTER_BATCH if latent else defaults.batch)
+    latent_batch = ENVELOPE_BATCH if kind == "audio" else POSTFILTER_BATCH
+    batch = batch or (min(n, POOL) if ranks else latent_batch if latent else defaults.batch)
     seconds = settings.max_time or SECONDS[settings.effort]
     if size is not None and not latent:
         width = _width_within(size - overhead, size, defaults, depth, features)
@@ -129,7 +133,9 @@ def make_plan(
     steps = settings.steps
     lr = defaults.lr * min(defaults.lr_most, defaults.lr_width / width) ** LR_POWER
     optimizer = defaults.optimizer if width <= WIDEST_MATRICES and not latent else "adam"
-    if latent:
+    if latent and kind == "audio":
+        steps, lr = steps or ENVELOPE_STEPS[settings.effort], ENVELOPE_LR
+    elif latent:
         steps, lr = steps or _postfilter_steps(settings.effort, n), POSTFILTER_LR
     elif steps is None and settings.max_time is None:
         # A teacher that ranks learns from 0.6 of its batch on average, and scores all of it now

@@ -16,7 +16,7 @@ Profile = Literal["packed", "open"]
 Precision = Literal["float32", "bfloat16", "float16"]
 MetadataName = Literal["none", "all"]
 GoalMetric = Literal["psnr", "snr", "mean_distance"]
-TuneName = Literal["visual", "psnr"]
+TuneName = Literal["visual", "psnr", "hearing", "snr"]
 
 #: The largest network that may be asked for, by a person or by a file.
 MAX_WIDTH, MAX_DEPTH = 8192, 64
@@ -36,7 +36,8 @@ class Settings:
     Fit: ``effort`` in 1..9, or ``steps`` of the optimizer; ``max_time`` bounds the seconds; ``lr``
     is the highest learning rate, ``batch`` the examples of a step, ``seed`` that of all randomness.
 
-    ``tune`` says what the bytes are spent on: of images, ``visual`` (what eyes see) or ``psnr``.
+    ``tune`` says what the bytes are spent on: of images, ``visual`` (what eyes see) or ``psnr``; of
+    recordings, ``hearing`` or ``snr``.
 
     Network: ``field`` is ``latent`` (quantised latents: images and recordings) or ``siren``;
     ``width`` neurons in each of ``depth`` sine layers of frequency ``omega_first`` and ``omega``.
@@ -113,9 +114,12 @@ TRAINING_SETTINGS = (
     "interval_schedule", "batch", "teacher",
 )  # fmt: skip
 #: What each medium's latents may be tuned for, the usual choice first.
-TUNES: dict[str, tuple[TuneName, ...]] = {"image": ("visual", "psnr")}
+TUNES: dict[str, tuple[TuneName, ...]] = {
+    "image": ("visual", "psnr"),
+    "audio": ("hearing", "snr"),
+}
 #: What a goal is measured by is what is tuned for, unless something else is asked for.
-TUNES_OF_GOALS: dict[str, TuneName] = {"target_psnr": "psnr"}
+TUNES_OF_GOALS: dict[str, TuneName] = {"target_psnr": "psnr", "target_snr": "snr"}
 #: The settings of a teacher that selects examples.
 SELECTION_SETTINGS = ("selection", "ratio", "ratio_schedule", "interval_schedule")
 #: The teachers that have schedules but no choice of ``selection``.

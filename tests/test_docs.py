@@ -258,6 +258,20 @@ def test_latent_audio_vector():
     check_values(expected, [reference.audio_between(samples, place) for place in places])
 
 
+def test_envelope_audio_vector():
+    expected, header, tensors = vector("latent-envelope")
+    frames, channels, *_ = header["audio"]
+    parts = reference.envelope_latents(tensors["payload"][2], header)
+    blocks = np.repeat(parts[1], np.array(parts[1]) // 256)
+    levels = np.concatenate(parts[3])
+    check_integers(expected["integers"], {"latents": parts[2], "blocks": blocks, "levels": levels})
+    samples = reference.envelope_samples(header, *parts)
+    wanted = np.array(expected["samples"]).reshape(-1, channels)
+    assert np.abs(samples[:: expected["every"]].clip(-1, 1) - wanted).max() < 1e-4
+    places = [(t * frames + frames - 1) / 2 for (t,) in expected["coordinates"]]
+    check_values(expected, [reference.audio_between(samples, place) for place in places])
+
+
 def test_constants_of_the_second_decoder_are_those_of_the_page():
     """What the decoder is tested with is what the page says."""
     from reference_decoder import audio, image

@@ -209,7 +209,7 @@ def test_a_sweep_has_no_clicks():
     """Neither within blocks nor where they meet: no sample is far off its neighbours' curve."""
     t = np.arange(6 * RATE) / RATE
     sweep = (0.5 * np.sin(2 * np.pi * (100 + 150 * t) * t)).astype(np.float32)[:, None]
-    back = rendered(encoded(sweep, quality=50).data)
+    back = rendered(encoded(sweep, quality=50, tune="snr").data)
     error = np.abs(back - sweep)[:, 0]
     assert metrics.snr(sweep, back) > 25
     assert error.max() < 8 * np.sqrt(np.square(error).mean())

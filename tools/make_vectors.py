@@ -23,6 +23,9 @@ from PIL import Image
 from safetensors.numpy import load as load_tensors
 
 import intfit
+from intfit.codecs import read_config
+from intfit.codecs.mdct.hearing import payload
+from intfit.coding import container
 
 ROOT = Path(__file__).resolve().parent.parent
 VECTORS = ROOT / "docs" / "reference" / "vectors"
@@ -147,8 +150,12 @@ MEDIA = {
             field="siren", width=8, depth=2, steps=200, device="cpu", seed=1, metadata="all"
         ),
     ),
+    "latent-envelope": (
+        recording(), ".wav", intfit.Settings(quality=20, width=6, device="cpu", threads=1),
+    ),
     "latent-audio": (
-        recording(), ".wav", intfit.Settings(field="latent", quality=60, device="cpu"),
+        recording(), ".wav",
+        intfit.Settings(field="latent", quality=60, tune="snr", device="cpu"),
     ),
 }  # fmt: skip
 
@@ -181,6 +188,8 @@ def described(values: np.ndarray) -> dict:
 
 def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
     """The integers of the tensors, by what the open profile and the steps say."""
+    if name == "latent-envelope":
+        return envelope_integers(name)
     if "latent" in header:
         step = 2.0 ** (-header["latent"][0] / 24)
         found = {
@@ -200,6 +209,18 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
     return {
         key: described(tensor / 2.0 ** (-payload[4 * index] / 12))
         for index, (key, tensor) in enumerate(tensors.items())
+    }
+
+
+def envelope_integers(name: str) -> dict:
+    """The integers of a recording with an envelope, which the open profile does not have."""
+    header, stored = container.load((VECTORS / f"{name}.safetensors").read_bytes())
+    contents = payload.read(stored["payload"].data, read_config(header.header))
+    sizes = contents.shape.sizes
+    return {
+        "latents": described(contents.latents),
+        "blocks": described(np.repeat(sizes, np.array(sizes) // 256)),
+        "levels": described(np.concatenate(contents.shape.levels)),
     }
 
 

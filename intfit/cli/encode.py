@@ -167,15 +167,7 @@ def encode(
             metavar="PERCENT",
         ),
     ] = None,
-    tune: Annotated[
-        options.TuneChoice | None,
-        option(
-            "--tune",
-            panel=FIT,
-            text="What the bytes are spent on. Of images: visual, what eyes see (the default), or "
-            "psnr, the least squared error (with --target-psnr).",
-        ),
-    ] = None,
+    tune: options.Tune = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     field: Annotated[
         options.FieldChoice,

@@ -9,7 +9,7 @@ from .options import FieldChoice, ProfileChoice
 
 #: The options of encode that fit does without: it decides them, or its files have no bound on
 #: their size but that of the network.
-NOT_OFFERED = frozenset({"field", "profile", "target_size", "target_bpp", "target_kbps"})
+NOT_OFFERED = frozenset({"field", "profile", "tune", "target_size", "target_bpp", "target_kbps"})
 
 
 def fit(**given: Any) -> None:

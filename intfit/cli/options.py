@@ -61,6 +61,8 @@ class TuneChoice(StrEnum):
 
     visual = "visual"
     psnr = "psnr"
+    hearing = "hearing"
+    snr = "snr"
 
 
 def name_field(choice: FieldChoice) -> FieldName | None:
@@ -128,6 +130,15 @@ def option(*names: str, panel: str, text: str, **more: Any) -> Any:
     return typer.Option(*names, rich_help_panel=panel, help=text, **more)
 
 
+Tune = Annotated[
+    TuneChoice | None,
+    option(
+        "--tune",
+        panel=FIT,
+        text="What the bytes are spent on. Of images: visual, what eyes see (the default), or "
+        "psnr, the least squared error. Of recordings: hearing (the default) or snr.",
+    ),
+]
 Output = Annotated[
     str | None, option("-o", "--output", panel=OUTPUT, text="Where to write; - is stdout.")
 ]

@@ -7,6 +7,7 @@ sections of the specification.
 
 from .audio import audio_between, audio_latents, audio_samples
 from .coder import RangeDecoder, RunModel, cumulative, read_container
+from .envelope import envelope_latents, envelope_samples
 from .image import image_between, image_latents, image_samples, shipped
 from .siren import (
     grid,
@@ -20,7 +21,7 @@ from .siren import (
 
 __all__ = [
     "RangeDecoder", "RunModel", "audio_between", "audio_latents", "audio_samples", "cumulative",
-    "grid", "image_between", "image_latents", "image_samples", "open_parameters",
-    "packed_parameters", "pixels", "read_container", "shipped", "siren", "siren_shapes",
-    "with_prefix",
+    "envelope_latents", "envelope_samples", "grid", "image_between", "image_latents",
+    "image_samples", "open_parameters", "packed_parameters", "pixels", "read_container", "shipped",
+    "siren", "siren_shapes", "with_prefix",
 ]  # fmt: skip

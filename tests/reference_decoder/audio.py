@@ -1,4 +1,4 @@
-"""Recordings of latents: section 7."""
+"""Recordings of latents: sections 7.1 to 7.5."""
 
 import itertools
 import math
@@ -31,9 +31,9 @@ EDGES = [(1 << 15) * root(3 * i) >> 23 for i in range(1, 40)]
 class AdaptiveModels:
     """Counts of magnitudes in 40 contexts, and the distributions that follow from them."""
 
-    def __init__(self):
+    def __init__(self, groups=1):
         self.counts = []
-        for context in range(40):
+        for context in [*range(40)] * groups:
             expected = root(3 * context) >> 7
             left, row = 1 << 26, []
             for _ in range(3):
@@ -118,8 +118,14 @@ def audio_latents(payload, channels, frames):
     noise = noise.reshape(segments, 19, channels).cumsum(axis=0).clip(0, 15)
     decoder = RangeDecoder(payload[end:])
     sizes = block_sizes(decoder, total)
-    latents = np.zeros((total, channels), np.int64)
-    models = AdaptiveModels()
+    latents = read_latents(decoder, sizes, top, channels)
+    return mixing / 127, sizes, latents, noise
+
+
+def read_latents(decoder, sizes, top, channels, groups=None):
+    """Integers ``[N, C]``; ``groups`` are those of contexts, ``[N, C]``, if there are several."""
+    latents = np.zeros((sum(sizes), channels), np.int64)
+    models = AdaptiveModels(1 if groups is None else 6)
     average = [np.zeros(LONGEST, np.int64) for _ in range(channels)]
     last = [np.zeros(SHORTEST, np.int64) for _ in range(channels)]
     older = [np.zeros(SHORTEST, np.int64) for _ in range(channels)]
@@ -154,6 +160,8 @@ def audio_latents(payload, channels, frames):
                 ]
                 sums = sum(w * f for w, f in zip(WEIGHTS[turn], features, strict=True))
                 contexts = np.searchsorted(EDGES, sums, side="right")
+                if groups is not None:
+                    contexts = contexts + 40 * groups[start + k, channel]
                 magnitudes = read_magnitudes(decoder, models, contexts)
                 signs = [1 - 2 * decoder.uniform(1) if m else 0 for m in magnitudes]
                 latents[start + k, channel] = magnitudes * np.array(signs, np.int64)
@@ -166,7 +174,7 @@ def audio_latents(payload, channels, frames):
             average[channel] += change * size // MEMORY
             other = current
         start += size
-    return mixing / 127, sizes, latents, noise
+    return latents
 
 
 def read_magnitudes(decoder, models, contexts):
@@ -206,8 +214,12 @@ def fill_noise(latents, sizes, noise):
 
 def audio_samples(mixing, sizes, latents, noise, step, frames):
     """Samples ``[frames, C]``, full scale being the peak."""
-    x = fill_noise(latents, sizes, noise) * step
-    start = 0
+    return synthesised(fill_noise(latents, sizes, noise) * step, mixing, sizes, frames)
+
+
+def synthesised(x, mixing, sizes, frames):
+    """Samples of latents in the unit of samples."""
+    x, start = x.copy(), 0
     for size in sizes:
         half = np.arange(size) + 0.5
         matrix = math.sqrt(2 / size) * np.cos(np.pi / size * np.outer(half, half))

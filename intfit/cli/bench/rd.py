@@ -82,9 +82,7 @@ def rd(
     field: Annotated[
         options.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
     ] = options.FieldChoice.auto,
-    tune: Annotated[
-        options.TuneChoice | None, option("--tune", panel=FIT, text="Of intfit, as in encode.")
-    ] = None,
+    tune: options.Tune = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
         Path | None, option("--plot", panel=OUTPUT, text="Draw the curves: .png, .svg, .pdf.")

@@ -23,46 +23,81 @@ BLOCK_BITS = 3.0
 STRETCH = 1 << 18
 
 
-def choose_sizes(x: Reals, step: float) -> list[int]:
+#: Estimates the bits of blocks' coefficients ``[n, size, C]`` at a quantisation step.
+EstimateBits = Callable[[Reals, float], Reals]
+
+
+def estimate_bits(coefficients: Reals, step: float) -> Reals:
+    """The bits ``[n]`` of each block's coefficients ``[n, size, C]``.
+
+    A coefficient c is taken to need log2(1 + (2c / step)^2) / 2 bits.
+    """
+    scaled = coefficients.reshape(len(coefficients), -1) * (2 / step)
+    bits: Reals = np.log2(1 + np.square(scaled)).sum(axis=1) / 2
+    return bits + BLOCK_BITS
+
+
+def choose_sizes(
+    x: Reals,
+    step: float,
+    estimate: EstimateBits = estimate_bits,
+    *,
+    least_gain: float = 0.0,
+    longest_free: int = LONGEST,
+    longest: int = LONGEST,
+) -> list[int]:
     """The sizes of blocks under which ``x`` ``[N, C]`` takes few bits at a quantisation ``step``.
 
-    N is a multiple of the shortest size. The best basis of Coifman and Wickerhauser (1992): from
-    the shortest up, two blocks become one where that takes fewer bits. A coefficient c is estimated
-    to take log2(1 + (2c / step)^2) / 2 bits; the neighbours of a block are taken to be of its size.
+    N is a multiple of the shortest size; no block is above ``longest``. The best basis of Coifman
+    and Wickerhauser (1992): from the shortest up, two blocks become one where that saves bits; and
+    one longer than ``longest_free``, where it saves at least the share ``least_gain``. The
+    neighbours of a block are taken to be of its size.
     """
     sizes: list[int] = []
     for start in range(0, len(x), STRETCH):
-        sizes += _choose_sizes(x, start, min(start + STRETCH, len(x)), step)
+        end = min(start + STRETCH, len(x))
+        sizes += _choose_sizes(
+            x, start, end, lambda blocks: estimate(blocks, step), least_gain, longest_free, longest
+        )
     return sizes
 
 
-def _choose_sizes(x: Reals, start: int, end: int, step: float) -> list[int]:
+def _choose_sizes(
+    x: Reals,
+    start: int,
+    end: int,
+    estimate: Callable[[Reals], Reals],
+    least_gain: float,
+    longest_free: int,
+    longest: int,
+) -> list[int]:
     """:func:`choose_sizes` of the samples from ``start`` to ``end``."""
     size = SHORTEST
     best: list[tuple[float, list[int]]] = []  # bits and sizes of each stretch of the last size
-    while size <= LONGEST:
+    while size <= longest:
         count = (end - start) // size
-        costs = _estimate_bits(x, start, count, size, step) if count else []
+        blocks = _analyse_alike(x, start, count, size)
+        costs: list[float] = estimate(blocks).tolist() if count else []
+        factor = 1 + least_gain if size > longest_free else 1.0
         joined: list[tuple[float, list[int]]] = []
         for index, whole in enumerate(costs):
             halves = best[2 * index : 2 * index + 2]
             split = sum(cost for cost, _ in halves) if halves else float("inf")
-            sizes = [size] if whole <= split else [s for _, half in halves for s in half]
-            joined.append((min(whole, split), sizes))
+            if whole * factor <= split:
+                joined.append((whole, [size]))
+            else:
+                joined.append((split, [s for _, half in halves for s in half]))
         best = joined + best[2 * count :]  # the rest is too short for a block of this size
         size *= 2
     return [s for _, sizes in best for s in sizes]
 
 
-def _estimate_bits(x: Reals, start: int, count: int, size: int, step: float) -> list[float]:
-    """The estimated bits of each of ``count`` blocks of one size from ``start`` on."""
+def _analyse_alike(x: Reals, start: int, count: int, size: int) -> Reals:
+    """The coefficients ``[count, size, C]`` of so many blocks of one size from ``start`` on."""
     before, after = max(start - size, 0), min(start + (count + 1) * size, len(x))
     equal = [size] * ((after - before) // size)
     coefficients = analyse(x[before : before + size * len(equal)], equal)
-    coefficients = coefficients[start - before :][: count * size].reshape(count, -1)
-    scaled = coefficients * (2 / step)
-    bits: list[float] = (np.log2(1 + np.square(scaled)).sum(axis=1) / 2).tolist()
-    return [each + BLOCK_BITS for each in bits]
+    return coefficients[start - before :][: count * size].reshape(count, size, x.shape[1])
 
 
 #: Says whether a stretch is split, given its size, the index of the block that begins there, and

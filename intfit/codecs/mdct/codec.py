@@ -1,4 +1,8 @@
-"""Quantised MDCT coefficients as a field, for recordings. Nothing is trained."""
+"""Quantised MDCT coefficients as a field, for recordings.
+
+Tuned for hearing, quantisation steps and noise follow an envelope, which small SIRENs are trained
+for. Tuned for SNR, all steps are equal and nothing is trained.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,15 +16,17 @@ from ...coding.header import Header
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...errors import UsageError
 from ...plan import Plan
-from ...settings import TRAINING_SETTINGS, Settings, flag, refuse_settings
+from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Settings, flag, refuse_settings
 from ...signals import Evaluate, Floats, Grid
 from ..assemble import assemble
 from ..channels import invert_axes, principal_axes
-from ..latent_steps import Candidate, StepSearch, step_index
+from ..latent_steps import MIDDLE_SHARE, Candidate, StepSearch, step_index
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
 from .blocks import read_size_tensor
-from .config import LEAD, MAX_CHANNELS, MdctConfig
+from .config import ENVELOPE_DEPTH, LEAD, MAX_CHANNELS, MAX_ENVELOPE_WIDTH, MdctConfig
+from .hearing import payload as hearing_payload
+from .hearing.payload import Packer
 from .interpolation import SincInterpolation
 from .transform import synthesise
 
@@ -29,7 +35,12 @@ if TYPE_CHECKING:
 
 DECODES_ON_DEVICE = False
 #: Why a setting of training is refused, or has no effect.
-NO_FIT = "a recording's latents need no fit"
+NO_FIT = "a recording's latents need no fit with --tune snr"
+#: The width of an envelope's networks, and that of a recording shorter than so many seconds.
+NEURONS, FEW_NEURONS, SHORT = 16, 8, 2.0
+#: A recording's step at the middle quality, tuned for hearing, as a share of its root mean square
+#: where its envelope is even.
+HEARING_SHARE = 0.5
 
 
 def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
@@ -42,7 +53,18 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
         raise UsageError(
             f"{signal.out_features} channels are too many for latents: give --field siren"
         )
-    config = MdctConfig(signal.out_features, signal.facts["frames"], 0)
+    facts = signal.facts
+    config = MdctConfig(signal.out_features, facts["frames"], 0, rate=facts["sample_rate"])
+    if plan.tune == "hearing":
+        refuse_settings(settings, SIREN_SETTINGS, "a recording's latents have another network")
+        if settings.width is not None and settings.width > MAX_ENVELOPE_WIDTH:
+            raise UsageError(
+                f"--width {settings.width} is above {MAX_ENVELOPE_WIDTH}, the most of the network "
+                "beside latents; --field siren has wider ones"
+            )
+        neurons = FEW_NEURONS if facts["frames"] < SHORT * facts["sample_rate"] else NEURONS
+        config = replace(config, neurons=settings.width or neurons)
+        return replace(config, step=hearing_step(settings.quality))
     # a mean over the padded frames
     power = float(np.square(signal.targets()).sum()) / config.count()
     config = replace(config, step=step_index(settings.quality, loudness=power**0.5))
@@ -51,36 +73,52 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
 
 
 def trains(plan: Plan) -> bool:
-    """Nothing is trained."""
-    return False
+    """Whether there is an envelope to train."""
+    return plan.tune == "hearing"
 
 
 def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     """Quantise at the step of the quality, the size or the goal, and write the file.
 
+    Where a file is to be smaller than an envelope allows, it does without.
+
     Raises:
         UsageError: if no file is as small as asked.
     """
     start = time.monotonic()
+    try:
+        return _encode(prepared, hooks, start)
+    except UsageError:
+        if prepared.config.neurons is None or prepared.plan.target_size is None:
+            raise
+    config = replace(prepared.config, neurons=None)
+    plain = replace(prepared, config=config, plan=replace(prepared.plan, tune="snr"))
+    encoding = _encode(plain, Hooks(), start)
+    note = "too few bytes for an envelope: tuned for SNR"
+    return replace(encoding, notes=(*encoding.notes, note))
+
+
+def _encode(prepared: Prepared, hooks: Hooks, start: float) -> Encoding:
+    """:func:`encode` with or without an envelope, as the config says."""
+    signal, plan, config = prepared.signal, prepared.plan, prepared.config
     if hooks.wrap_teacher is not None:
-        raise UsageError(f"--save-selection is for --field siren: {NO_FIT}")
+        raise UsageError("--save-selection is for --field siren, or for images")
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
-    hooks.enter("transform")
-    signal, plan, config = prepared.signal, prepared.plan, prepared.config
     assert isinstance(signal, Grid)
-    targets = signal.targets()
-    pack = _make_packer(targets)
+    pack, steps = _make_packer(signal.targets(), prepared, hooks)
 
     def encode_at(step: int) -> Candidate[MdctConfig]:
         at_step = replace(config, step=step)
         data = pack(at_step)
-        tensors = payload.unpack(data, at_step)
-        samples = reconstruct(tensors, at_step)
-        distortion = signal.quality(samples.reshape(targets.shape), targets)
+        tensors = unpack_payload(data, at_step)
         stored = store_open(tensors) if plan.profile == "open" else store_payload(data)
-        file = assemble(prepared, at_step, stored, steps=0, distortion=distortion)
-        return Candidate(at_step, data, distortion, file)
+        samples = reconstruct(tensors, at_step)
+        del tensors  # a long recording's take hundreds of megabytes, as do its targets
+        targets = signal.targets()
+        distortion = signal.quality(samples.reshape(targets.shape), targets)
+        file = assemble(prepared, at_step, stored, steps=steps, distortion=distortion)
+        return Candidate(at_step, data, distortion, file, steps)
 
     hooks.enter("coding")
     search = StepSearch(encode_at, config.step)
@@ -93,18 +131,50 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         network=best.config.describe(),
         distortion=best.distortion,
         reached=reached,
-        steps=0,
+        steps=steps,
         seconds=time.monotonic() - start,
-        teacher="none",
-        notes=(*_note_effort(prepared.settings), *goal_notes(plan.goal, reached)),
+        teacher=plan.teacher_name if steps else "none",
+        notes=(
+            *([] if steps else _note_effort(prepared.settings)),
+            *goal_notes(plan.goal, reached),
+        ),
     )
 
 
-def _make_packer(targets: Floats) -> Callable[[MdctConfig], bytes]:
-    """A function from a config, whose step may differ, to the payload of samples ``[N, C]``."""
+def _make_packer(
+    targets: Floats, prepared: Prepared, hooks: Hooks
+) -> tuple[Callable[[MdctConfig], bytes], int]:
+    """A function from a config, whose step may differ, to the payload of samples ``[N, C]``.
+
+    And the steps of training that went into it.
+    """
     axes = principal_axes(targets)
     decorrelated = targets @ invert_axes(axes)
-    return lambda config: payload.pack(decorrelated, axes, config)
+    config = prepared.config
+    if config.neurons is None:
+        return lambda config: payload.pack(decorrelated, axes, config), 0
+    from .hearing.training import train_networks
+
+    networks, steps = train_networks(
+        decorrelated, config, prepared.plan, prepared.device, on_progress=hooks.progress
+    )
+    return Packer(decorrelated, axes, networks, config).pack, steps
+
+
+def unpack_payload(data: bytes, config: MdctConfig) -> Tensors:
+    """The latents in a payload, as :meth:`.MdctConfig.shapes` lists them.
+
+    Raises:
+        FileFormatError: if it does not hold them.
+    """
+    if config.neurons is None:
+        return payload.unpack(data, config)
+    return hearing_payload.unpack(data, config)
+
+
+def hearing_step(quality: float | None) -> int:
+    """The index of the step at a quality, tuned for hearing."""
+    return step_index(quality, loudness=HEARING_SHARE / MIDDLE_SHARE)
 
 
 def _note_effort(settings: Settings) -> tuple[str, ...]:
@@ -120,7 +190,7 @@ def unpack(stored: Mapping[str, Stored], config: MdctConfig) -> Tensors:
         FileFormatError: if it does not hold them.
     """
     data = payload_of(stored)
-    return read_open(stored, config.shapes()) if data is None else payload.unpack(data, config)
+    return read_open(stored, config.shapes()) if data is None else unpack_payload(data, config)
 
 
 def decode(tensors: Tensors, config: MdctConfig, device: str) -> Evaluate:
@@ -157,9 +227,15 @@ def reconstruct(tensors: Tensors, config: MdctConfig) -> Floats:
 
 def parts(data: bytes, config: MdctConfig) -> dict[str, float]:
     """The bytes that each part of a packed payload takes."""
-    return dict(payload.parts(data, config))
+    if config.neurons is None:
+        return dict(payload.parts(data, config))
+    return dict(hearing_payload.parts(data, config))
 
 
 def describe_plan(prepared: Prepared) -> str:
     """The field in a phrase, before encoding."""
-    return f"{prepared.config.count()} latents, in steps of {prepared.config.step_size:.3g}"
+    config, plan = prepared.config, prepared.plan
+    phrase = f"{config.count()} latents, in steps of {config.step_size:.3g}"
+    if config.neurons is None:
+        return phrase
+    return f"{phrase}, SIREN {config.neurons} x {ENVELOPE_DEPTH}, {plan.steps} steps"

@@ -1,11 +1,13 @@
 """The architecture of a recording's latents: MDCT coefficients of blocks of several lengths."""
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
 from ...coding.header import Header
 from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
 from ...errors import FileFormatError
+from ...networks.architecture import SirenConfig
 from ..latent_steps import check_step
 
 #: The shortest and the longest block, in samples.
@@ -17,13 +19,18 @@ LEAD = 128
 FREQUENCY_PARTS = 64
 #: The most channels that are decorrelated.
 MAX_CHANNELS = 32
+#: The networks of an envelope: their number of sine layers, these layers' frequencies (omega), and
+#: the largest width (neurons).
+ENVELOPE_DEPTH, ENVELOPE_FIRST_OMEGA, ENVELOPE_OMEGA, MAX_ENVELOPE_WIDTH = 3, 20.0, 30.0, 64
 
 
 @dataclass(frozen=True)
 class MdctConfig:
     """The latents of a recording: ``channels``, and ``frames``, which is samples of each channel.
 
-    ``step`` is the index of the quantisation step.
+    ``step`` is the index of the quantisation step, ``rate`` the sample rate in Hz. ``neurons`` is
+    the width of the networks of the envelope that steps follow; None where there is no envelope,
+    and all steps are equal.
 
     Raises:
         FileFormatError: if a recording cannot have them.
@@ -32,11 +39,18 @@ class MdctConfig:
     channels: int
     frames: int
     step: int
+    rate: int = 0
+    neurons: int | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step, "a bank")
         if self.channels > MAX_CHANNELS:
             raise FileFormatError(f"not a bank this version can build: {self.channels} channels")
+        if self.neurons is not None and not (
+            type(self.neurons) is int and 1 <= self.neurons <= MAX_ENVELOPE_WIDTH
+        ):
+            shown = reprlib.repr(self.neurons)
+            raise FileFormatError(f"not an envelope this version can build: {shown} neurons")
 
     @property
     def step_size(self) -> float:
@@ -65,11 +79,20 @@ class MdctConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        return {"step": self.step}
+        return {"step": self.step, "neurons": self.neurons}
+
+    def envelope_network(self) -> SirenConfig | None:
+        """The architecture of each network of the envelope, if there is one."""
+        if self.neurons is None:
+            return None
+        frequencies = ENVELOPE_FIRST_OMEGA, ENVELOPE_OMEGA
+        return SirenConfig(2, self.channels, self.neurons, ENVELOPE_DEPTH, *frequencies)
 
     def describe(self) -> str:
         """The field in a phrase."""
-        return "latents"
+        if self.neurons is None:
+            return "latents"
+        return f"latents + SIREN {self.neurons} x {ENVELOPE_DEPTH}"
 
 
 def read_config(header: Header) -> MdctConfig:
@@ -78,4 +101,6 @@ def read_config(header: Header) -> MdctConfig:
     Raises:
         FileFormatError, TypeError, KeyError: if it describes none.
     """
-    return MdctConfig(header.facts["channels"], header.facts["frames"], **header.network)
+    facts = header.facts
+    shape = facts["channels"], facts["frames"]
+    return MdctConfig(*shape, rate=facts["sample_rate"], **header.network)

@@ -90,11 +90,11 @@ def fill(latents: Integers, levels: Integers, cells: Cells) -> Reals:
     for channel in range(latents.shape[1]):
         zeros = np.flatnonzero(latents[:, channel] == 0)
         gain = gains[cells.cell_of[zeros], channel]
-        filled[zeros, channel] = gain * _hash_uniform(zeros * latents.shape[1] + channel)
+        filled[zeros, channel] = gain * hash_uniform(zeros * latents.shape[1] + channel)
     return filled
 
 
-def _hash_uniform(index: NDArray[np.int64]) -> Reals:
+def hash_uniform(index: NDArray[np.int64]) -> Reals:
     """Pseudo-random numbers in [-1, 1), a function of ``index`` alone."""
     mixed = index.astype(np.uint64)
     for factor, shift in ((0x9E3779B1, 15), (0x85EBCA6B, 13), (0xC2B2AE35, 16)):

@@ -1,0 +1,1 @@
+"""Recordings for the ear: rounding and noise follow the envelope that a small SIREN gives."""
