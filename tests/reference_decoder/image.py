@@ -209,12 +209,20 @@ def merge(low, high):
     return signal
 
 
-def synthesise(coarsest, levels, step, finest=0):
-    """The picture ``[H, W, C]``, without levels below ``finest``."""
-    picture = np.moveaxis(coarsest * step, 0, -1)
+#: The steps of bands from the finest level on, in sixteenths, by the version of their table.
+BAND_STEPS = {None: (16,), 1: (27, 18, 13, 11)}
+
+
+def synthesise(coarsest, levels, step, shares, finest=0):
+    """The picture ``[H, W, C]``, without levels below ``finest``.
+
+    ``shares`` are the steps of levels in sixteenths of ``step``.
+    """
+    steps = [step * shares[min(level, len(shares) - 1)] / 16 for level in range(len(levels) + 1)]
+    picture = np.moveaxis(coarsest * steps[-1], 0, -1)
     for level in reversed(range(len(levels))):
         across, down, both = (
-            np.moveaxis(band * (step if level >= finest else 0.0), 0, -1)
+            np.moveaxis(band * (steps[level] if level >= finest else 0.0), 0, -1)
             / NORMS[min(level, 4)][orientation == 2]
             for orientation, band in enumerate(levels[level])
         )
@@ -227,12 +235,12 @@ NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)
 NEIGHBOURS += [(0, 2), (2, 0), (0, -2), (-2, 0)]
 
 
-def postfilter_features(coarsest, levels, step):
+def postfilter_features(coarsest, levels, step, shares):
     """What the networks of the post-filter see at each pixel, ``[H, W, F]``."""
-    picture = synthesise(coarsest, levels, step)
+    picture = synthesise(coarsest, levels, step, shares)
     found, last = [], picture
     for level in range(min(3, len(levels))):
-        without = synthesise(coarsest, levels, step, finest=level + 1)
+        without = synthesise(coarsest, levels, step, shares, finest=level + 1)
         found.append(np.clip((last - without) / step, -8, 8))
         last = without
     found.append(np.clip(last, -1000, 1000))
@@ -277,9 +285,10 @@ def image_latents(payload, header, channels, network):
 def image_samples(header, colours, coarsest, levels, own, common):
     """Values ``[H, W, C]`` at the pixels."""
     step = 2.0 ** (-header["latent"][0] / 24)
-    picture = synthesise(coarsest, levels, step)
+    shares = BAND_STEPS[header["latent"][3] if len(header["latent"]) > 3 else None]
+    picture = synthesise(coarsest, levels, step, shares)
     if own or common:
-        features = postfilter_features(coarsest, levels, step)
+        features = postfilter_features(coarsest, levels, step, shares)
         for parameters, bend in (
             (common, lambda _, z: np.maximum(z, 0)),
             (own, lambda _, z: np.sin(z)),
