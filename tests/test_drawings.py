@@ -2,13 +2,16 @@
 
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import photo, png
+from conftest import png
 from PIL import Image, ImageDraw, ImageFont
 
 from intfit.media import image
+
+SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def window() -> Image.Image:
@@ -38,5 +41,6 @@ def test_a_window_with_text_is_drawn_and_its_lossless_size_is_said(intfit, mode)
 def test_photographs_noise_and_flat_pictures_are_not_drawn():
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3)).astype(np.uint8)
     flat = Image.new("RGB", (200, 200), (10, 20, 30))
-    for picture in (photo(400, 300), Image.fromarray(noise), flat, window().resize((60, 40))):
+    photograph = Image.open(SAMPLES / "photo.png")
+    for picture in (photograph, Image.fromarray(noise), flat, window().resize((60, 40))):
         assert image.read(png(picture)).notes == ()

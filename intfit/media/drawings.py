@@ -30,7 +30,7 @@ def note_drawing(pixels: NDArray[Any], facts: dict[str, Any]) -> tuple[str, ...]
 
     Pictures of 8 bits that have several colours; ``facts`` are those of the picture.
     """
-    if pixels.dtype != np.uint8 or not looks_drawn(pixels) or len(np.unique(pixels)) < 2:
+    if pixels.dtype != np.uint8 or not looks_drawn(pixels) or (pixels == pixels[0, 0]).all():
         return ()
     buffer = io.BytesIO()
     try:
