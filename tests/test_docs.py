@@ -226,7 +226,9 @@ def test_siren_vectors(name):
         check_pixels(expected, reference.pixels(values, mode).reshape(rows, columns, -1))
 
 
-@pytest.mark.parametrize("name", ["latent-image", "latent-postfilter", "latent-decoder"])
+@pytest.mark.parametrize(
+    "name", ["latent-image", "latent-postfilter", "latent-decoder", "latent-visual"]
+)
 def test_latent_image_vectors(name):
     expected, header, tensors = vector(name)
     context, *shipped = (reference.shipped(ROOT / "intfit", digest) for digest in DIGESTS)
@@ -299,6 +301,8 @@ def test_constants_of_the_second_decoder_are_those_of_the_page():
         assert [name, *map(str, three)] in rows
     for constant in (*image.STEPS, image.SCALE):
         assert str(abs(constant)) in FORMAT
+    for share in image.BAND_STEPS[1]:
+        assert f"{share}/16" in FORMAT
     flat = " ".join(FORMAT.split())
     assert ", ".join(map(str, audio.BANDS)) in flat
     assert ", ".join(map(str, image.NEIGHBOURS)) in flat

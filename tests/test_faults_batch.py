@@ -191,6 +191,8 @@ def test_options_of_a_fit_act_on_the_network_beside_latents(intfit):
     blocks = rng.integers(0, 255, (12, 16, 3), np.uint8).repeat(12, axis=0).repeat(12, axis=1)
     Image.fromarray(blocks).save("photo.png")
     options = (
+        "--tune",
+        "psnr",
         "--steps",
         60,
         "--width",
@@ -231,7 +233,8 @@ def test_a_network_that_will_not_be_worth_its_bytes_is_given_up_early(monkeypatc
     noise = rng.integers(0, 255, (80, 96, 3), np.uint8)
     seen = []
     hooks = api.Hooks(progress=lambda progress: seen.append(progress.fraction))
-    made = api.encode(png(Image.fromarray(noise)), Settings(steps=200, quality=40), hooks=hooks)
+    settings = Settings(steps=200, quality=40, tune="psnr")
+    made = api.encode(png(Image.fromarray(noise)), settings, hooks=hooks)
     assert made.network.endswith("SIREN not worth its bytes")
     assert made.steps == 0
     assert len(judged) == 1

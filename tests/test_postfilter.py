@@ -26,7 +26,7 @@ from intfit.settings import Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "correction.safetensors"
 SAMPLES = Path(__file__).parents[1] / "samples"
-FAST = Settings(field="latent", effort=3, quality=40, device="cpu")
+FAST = Settings(field="latent", effort=3, quality=40, device="cpu", tune="psnr")
 
 
 def drawing(width: int = 200, height: int = 150) -> Image.Image:
@@ -124,7 +124,7 @@ def test_goals_and_sizes_are_kept_with_an_own_postfilter():
 
 def test_the_teacher_may_be_chosen(intfit):
     drawing().save("in.png")
-    command = ("encode", "in.png", "--field", "latent", "--teacher", "uniform", "--steps", 300)
+    command = ("encode", "in.png", "--tune", "psnr", "--teacher", "uniform", "--steps", 300)
     run = intfit(*command, "-q", 40, "--json")
     line = json.loads(run.out)
     assert (line["teacher"], line["steps"]) == ("uniform", 300)

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from intfit import api, metrics
-from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import codec, context_model, payload, transform
-from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.codecs.wavelet.config import ORIENTATIONS, WaveletConfig
 from intfit.codecs.wavelet.interpolation import CubicInterpolation
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
@@ -121,8 +120,9 @@ def test_sums_in_the_context_network_stay_far_below_what_float32_holds_exactly()
     step=st.integers(20, 150),
     contrast=st.floats(0, 1),
     seed=st.integers(0, 99),
+    bands=st.sampled_from([None, 1]),
 )
-def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, seed):
+def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, seed, bands):
     channels, height, width = shape
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / 16
@@ -132,22 +132,23 @@ def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, 
         peak = np.iinfo(dtype).max
         values = ((values + 1) / 2 * peak).round().astype(dtype) / (peak / 2) - 1
     values = values.astype(np.float32)
-    config = WaveletConfig(channels, height, width, step)
+    config = WaveletConfig(channels, height, width, step, bands=bands)
     if config.can_share_network():
         config = replace(config, common=1)
     exact = transform.analyse(values, config, transform.principal_colours(values))
-    tensors = payload.unpack(payload.pack(exact, config), config)
+    coarsest, quantised = payload.quantise(exact, config)
+    tensors = payload.unpack(payload.pack(exact["colours"], coarsest, quantised), config)
     assert {name: tensor.shape for name, tensor in tensors.items()} == config.shapes()
     # the same integers
-    names = [name for name in config.shapes() if name.startswith("levels.")]
-    levels = [exact[name] / np.float32(config.step_size) for name in names]
-    levels = [levels[i : i + 3] for i in range(0, len(levels), 3)]
-    quantised, _ = context_model.quantise(levels, RD_LAMBDA)
-    for name, integers in zip(names, itertools.chain(*quantised), strict=True):
-        np.testing.assert_array_equal(np.rint(tensors[name] / config.step_size), integers)
+    np.testing.assert_array_equal(np.rint(tensors["coarsest"] / config.coarsest_step()), coarsest)
+    for level, own in enumerate(quantised):
+        for name, integers in zip(ORIENTATIONS, own, strict=True):
+            found = tensors[f"levels.{level}.{name}"] / config.band_step(level)
+            np.testing.assert_array_equal(np.rint(found), integers)
     # near the original: rounding takes half a step at most, a latent that becomes 0 little more
     decoded = codec.reconstruct(tensors, replace(config, common=None))
-    assert np.sqrt(np.square(decoded - values).mean()) < config.step_size
+    largest = max(config.band_step(level) for level in range(config.levels() + 1))
+    assert np.sqrt(np.square(decoded - values).mean()) < largest
     assert codec.reconstruct(tensors, config).shape == values.shape
 
 
@@ -249,7 +250,7 @@ def test_a_goal_with_a_size_or_a_quality_takes_no_more_than_either_asks():
         for size in (1500, None)
     }
     assert sizes[26, 1500] == sizes[26, None] < sizes[40, 1500] <= 1500 < sizes[40, None]
-    plain = api.encode(data, replace(LATENT, quality=40))
+    plain = api.encode(data, replace(LATENT, quality=40, tune="psnr"))
     asked = api.encode(data, replace(LATENT, quality=40, target_psnr=60))
     assert len(asked.data) == len(plain.data)
     assert "not the 60 asked for" in asked.notes[-1]

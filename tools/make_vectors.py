@@ -130,11 +130,17 @@ MEDIA = {
     ),
     "latent-image": (
         photo((20, 70, 67, 109)), ".png",
-        intfit.Settings(field="latent", effort=2, quality=55, device="cpu"),
+        intfit.Settings(field="latent", effort=2, quality=55, device="cpu", tune="psnr"),
     ),
     "latent-postfilter": (
         drawing(), ".png",
-        intfit.Settings(field="latent", steps=3000, quality=20, device="cpu", threads=1),
+        intfit.Settings(
+            field="latent", steps=3000, quality=20, device="cpu", threads=1, tune="psnr",
+        ),
+    ),
+    "latent-visual": (
+        photo((10, 40, 97, 119)), ".png",
+        intfit.Settings(field="latent", effort=3, quality=30, device="cpu", threads=1),
     ),
     "latent-decoder": (
         photo((20, 40, 117, 141)), ".png",
@@ -158,6 +164,15 @@ MEDIA = {
         intfit.Settings(field="latent", quality=60, tune="snr", device="cpu"),
     ),
 }  # fmt: skip
+
+
+#: The steps of bands tuned for the eye, in sixteenths, from the finest level on.
+SHARES = (27, 18, 13, 11)
+
+
+def level_of(key: str) -> int:
+    """The level of a band called ``levels.2.across``; a large number for ``coarsest``."""
+    return int(key.split(".")[1]) if key.startswith("levels.") else 99
 
 
 def opened(name: str) -> dict[str, np.ndarray]:
@@ -192,8 +207,9 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
         return envelope_integers(name)
     if "latent" in header:
         step = 2.0 ** (-header["latent"][0] / 24)
+        shares = SHARES if header["latent"][3:] == [1] else (16,)
         found = {
-            key: described(tensor / step)
+            key: described(tensor / (step * shares[min(level_of(key), len(shares) - 1)] / 16))
             for key, tensor in tensors.items()
             if key == "coarsest" or key.startswith("levels.")
         }

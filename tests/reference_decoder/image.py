@@ -317,9 +317,24 @@ def convolutions(network, inputs):
     return x
 
 
+#: The steps of bands from the finest level on, in sixteenths, by the version of their table.
+BAND_STEPS = {None: (16,), 1: (27, 18, 13, 11)}
+
+
+def in_steps_of_the_file(coarsest, levels, version):
+    """Latents in steps of the file, of integers that count the steps of their level."""
+    shares = [share / 16 for share in BAND_STEPS[version]]
+    shares += [shares[-1]] * (1 + len(levels) - len(shares))
+    scaled = [
+        [band * share for band in bands] for bands, share in zip(levels, shares, strict=False)
+    ]
+    return coarsest * shares[len(levels)], scaled
+
+
 def image_samples(header, colours, coarsest, levels, own, shipped):
     """Values ``[H, W, C]`` at the pixels; ``shipped`` are the shipped networks, in order."""
-    index = header["latent"][0]
+    index, _, _, bands, *_ = (*header["latent"], None, None, None)
+    coarsest, levels = in_steps_of_the_file(coarsest, levels, bands)
     step = 2.0 ** (-index / 24)
     picture = synthesise(coarsest, levels, step)
     features = postfilter_features(coarsest, levels, step)

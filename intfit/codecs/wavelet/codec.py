@@ -115,7 +115,8 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         vain.remove("steps")
     if vain:
         names = ", ".join(map(flag, vain))
-        notes += (f"no SIREN was trained: {names} changed nothing without --field siren",)
+        way = "--field siren" if best.config.bands is None else "--tune psnr or --field siren"
+        notes += (f"no SIREN was trained: {names} changed nothing without {way}",)
     return Encoding(
         data=best.data,
         config=best.config,
