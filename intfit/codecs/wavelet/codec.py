@@ -44,6 +44,8 @@ OWN_BYTES = {None: 0, 8: 250, 16: 650, 24: 1000, 32: 1400}
 LEAST_OF_OWN_BYTES = 0.65
 #: The fewest seconds of training for which it is begun at all.
 MIN_TRAINING_SECONDS = 0.3
+#: How often latents are refined, at each effort.
+REFINEMENTS = {1: 0, 2: 0, 3: 2, 4: 4, 5: 6, 6: 8, 7: 10, 8: 14, 9: 20}
 #: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
@@ -147,31 +149,65 @@ class _Encoder:
         return plain if filtered.distortion < plain.distortion else filtered
 
     def _encode_at(self, step: int) -> Candidate[WaveletConfig]:
-        """The file at a step, without an own post-filter; with the shared networks if they help."""
+        """The file at a step, without an own post-filter; with the shared networks if they help.
+
+        Where these are, latents are rounded several times: to nearest what the networks, as they
+        were the last time, leave to be coded.
+        """
         config = replace(self.prepared.config, step=step)
-        data = payload.pack(self.exact, config)
+        exact, made = self.exact, list[Candidate[WaveletConfig]]()
         if config.common is None:
-            return self._make_candidate(data, config)
-        tensors = payload.unpack(data, config)
+            return self._make_candidate(payload.pack(exact, config), config)
+        for left in reversed(range(1 + self._count_refinements())):
+            data = payload.pack(exact, config)
+            tensors = payload.unpack(data, config)
+            candidates, linear = self._apply_networks(data, tensors, config)
+            made += [self._assemble_candidate(*candidate) for candidate in candidates]
+            if left and not self._is_late():
+                added = candidates[-1][-1] - linear
+                shifts = analyse(added, config, tensors["colours"])
+                exact = self.exact | {
+                    name: self.exact[name] - shifts[name]
+                    for name in self.exact
+                    if name != "colours"
+                }
+        return min(made, key=self._compute_cost)
+
+    def _apply_networks(
+        self, data: bytes, tensors: Tensors, config: WaveletConfig
+    ) -> tuple[list[tuple[bytes, WaveletConfig, Tensors, Floats]], Floats]:
+        """The payload, architecture, tensors and picture of a file without and with networks.
+
+        And the picture without.
+        """
         colours = tensors["colours"]
         features = Features(tensors, config)
         filtered = apply_postfilter(tensors, config, features)
         inputs = Inputs(tensors, config, features.picture, filtered)
-        change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
+        linear = features.picture @ colours
         candidates = [
-            (data, replace(config, common=None), tensors, features.picture),
-            (data, config, tensors, correct_blocks(inputs, tensors)),
+            (data, replace(config, common=None), tensors, linear),
+            (data, replace(config, common=1), tensors, filtered @ colours),
+            (data, config, tensors, correct_blocks(inputs, tensors) @ colours),
         ]
+        change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
         if change is not None:
             packed = payload.join(data, weights.pack({"adaptation": change}))
             adapted = tensors | {"adaptation": change.dequantise()}
-            picture = correct_blocks(inputs, adapted)
+            picture = correct_blocks(inputs, adapted) @ colours
             candidates.append((packed, replace(config, adapted=True), adapted, picture))
-        made = [
-            self._assemble_candidate(*candidate, picture @ colours)
-            for *candidate, picture in candidates
-        ]
-        return min(made, key=self._compute_cost)
+        return candidates, linear
+
+    def _count_refinements(self) -> int:
+        """How often latents are rounded anew; a search over steps has less time for each."""
+        plan, effort = self.prepared.plan, self.prepared.settings.effort
+        count = REFINEMENTS[effort]
+        return count if plan.goal is None and plan.target_size is None else min(count, 1)
+
+    def _is_late(self) -> bool:
+        """Whether more than a third of the time is gone, where time is bounded."""
+        most = self.prepared.plan.max_time
+        return most is not None and time.monotonic() - self._start > most / 3
 
     def _make_candidate(
         self, data: bytes, config: WaveletConfig, steps: int = 0
