@@ -23,6 +23,11 @@ DECODINGS = {
         "scale2": {"scale": 2, "region": (160, 110, 40, 40)},
         "half": {"scale": 0.5, "region": (0, 70, 80, 80)},
     },
+    "decoder": {
+        "native": {"region": (253, 175, 80, 60)},
+        "scale2": {"scale": 2, "region": (10, 110, 60, 40)},
+        "half": {"scale": 0.5, "region": (0, 0, 60, 60)},
+    },
     "audio": {"native": {}, "11025": {"sample_rate": 11025, "duration": 0.1}},
     "bank": {
         "native": {"duration": 0.5},

@@ -237,15 +237,17 @@ def test_the_shared_postfilter_is_left_out_on_noise():
     assert "common" not in layout.header.network
 
 
-def test_the_golden_file_decodes_to_the_same_for_ever():
-    known = json.loads(GOLDEN.with_suffix(".json").read_text())
-    assert digests(GOLDEN) == known
+@pytest.mark.parametrize("name", ["correction", "decoder"])
+def test_the_golden_files_decode_to_the_same_for_ever(name):
+    known = json.loads(GOLDEN.with_name(f"{name}.json").read_text())
+    assert digests(GOLDEN.with_name(f"{name}.safetensors")) == known
 
 
 @pytest.mark.parametrize(
     ("name", "known"),
     [
         ("codecs/wavelet/postfilter-1", "8e39746b65c2ef21660a75ecec824b30"),
+        ("codecs/wavelet/decoder-2", "bfabf12c7a57ce5f09cb93336917bc76"),
         ("codecs/wavelet/context_model-1", "43c7763c75ac57f41b21a1cdafeb01eb"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Made the golden files of pictures, without and with a post-filter, once. They never change."""
+"""Made the golden files of pictures, without and with networks, once. They never change."""
 
 import json
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conftest import digests, png
+from PIL import Image
 from test_postfilter import drawing
 from test_wavelet import scene
 
@@ -14,12 +15,15 @@ from intfit import api
 from intfit.settings import Settings
 
 HERE = Path(__file__).parent
+PHOTO = HERE.parents[1] / "samples" / "photo.png"
 PLAIN = Settings(field="latent", effort=2, device="cpu")
 FILTERED = Settings(field="latent", effort=3, quality=40, device="cpu")
+DECODED = Settings(field="latent", effort=2, quality=45, device="cpu")
 
 for name, picture, settings in (
     ("latent", scene(67, 45), PLAIN),
     ("correction", drawing(), FILTERED),
+    ("decoder", Image.open(PHOTO).convert("RGB").crop((51, 20, 384, 255)), DECODED),
 ):
     if (HERE / f"{name}.safetensors").exists():
         continue

@@ -58,7 +58,7 @@ RINGS = [
 
 def fit(band, shape):
     """Cut, or filled with zeros, to a shape."""
-    found = np.zeros(shape, np.int64)
+    found = np.zeros(shape, np.asarray(band).dtype)
     part = band[: shape[0], : shape[1]]
     found[: part.shape[0], : part.shape[1]] = part
     return found
@@ -248,13 +248,18 @@ def image_latents(payload, header, channels, network):
     """Integers of a picture: colours, coarsest, levels, those of its own network."""
     width, height = header["image"][:2]
     neurons = header["latent"][1] if len(header["latent"]) > 1 else None
-    integers, own = {}, {}
+    integers, own, found = {}, {}, {}
     if neurons:
         end = 2 + int.from_bytes(payload[:2], "little")
         inside = (min(3, level_count(height, width)) + 1) * channels + 12
         shapes = siren_shapes(inside, channels, neurons, 2, skip=True)
         integers, own = packed_parameters(payload[2:end], shapes)
         payload = payload[end:]
+    if header["latent"][3:4] == [True]:
+        end = 2 + int.from_bytes(payload[:2], "little")
+        found, change = packed_parameters(payload[2:end], {"adaptation": (12, 79)})
+        payload = payload[end:]
+        own |= change
     colours = np.frombuffer(payload[: channels**2], np.int8).reshape(channels, channels)
     head = channels**2 + 3 * channels
     models = [RunModel(payload[i : i + 3]) for i in range(channels**2, head, 3)]
@@ -266,7 +271,7 @@ def image_latents(payload, header, channels, network):
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
     levels = read_levels(payload[end:], height, width, channels, network)
-    integers = {f"correction.{name}": values for name, values in integers.items()}
+    integers = {f"correction.{name}": values for name, values in integers.items()} | found
     integers["coarsest"] = coarsest
     for level, bands in enumerate(levels):
         for name, band in zip(("across", "down", "both"), bands, strict=True):
@@ -300,21 +305,20 @@ def decoder_inputs(coarsest, levels, index, filtered):
     return np.concatenate(found, axis=-1)
 
 
-def convolutions(network, inputs):
-    """Three layers, ``[h, w, F]`` to ``[h, w, 4 C]``."""
+def convolutions(network, inputs, change):
+    """Two layers and a last one, ``[h, w, F]`` to ``[h, w, 4 C]``."""
     x = np.pad(inputs, ((2, 2), (2, 2), (0, 0)), mode="edge")
-    for layer, side in enumerate((3, 3, 1)):
+    for layer in range(2):
         weight, bias = network[f"blocks.{layer}.weight"], network[f"blocks.{layer}.bias"]
-        rows, columns = x.shape[0] - side + 1, x.shape[1] - side + 1
+        rows, columns = x.shape[0] - 2, x.shape[1] - 2
         v = bias + sum(
             x[i : i + rows, j : j + columns] @ weight[:, :, i, j].T
-            for i in range(side)
-            for j in range(side)
+            for i in range(3)
+            for j in range(3)
         )
-        if layer < 2:
-            v = np.where(v > 0, v, 0.1 * v) + (x[1:-1, 1:-1] if layer == 1 else 0)
-        x = v
-    return x
+        x = np.where(v > 0, v, 0.1 * v) + (x[1:-1, 1:-1] if layer == 1 else 0)
+    seen = np.concatenate([x, inputs, np.ones_like(x[..., :1])], axis=-1)
+    return seen @ (network["last.weight"] + change / network["last.scale"]).T
 
 
 #: The steps of bands from the finest level on, in sixteenths, by the version of their table.
@@ -333,7 +337,7 @@ def in_steps_of_the_file(coarsest, levels, version):
 
 def image_samples(header, colours, coarsest, levels, own, shipped):
     """Values ``[H, W, C]`` at the pixels; ``shipped`` are the shipped networks, in order."""
-    index, _, _, bands, *_ = (*header["latent"], None, None, None)
+    index, _, _, _, bands, *_ = (*header["latent"], None, None, None, None)
     coarsest, levels = in_steps_of_the_file(coarsest, levels, bands)
     step = 2.0 ** (-index / 24)
     picture = synthesise(coarsest, levels, step)
@@ -341,7 +345,8 @@ def image_samples(header, colours, coarsest, levels, own, shipped):
     if shipped:
         picture = picture + step * perceptron(shipped[0], features, lambda _, z: np.maximum(z, 0))
     if len(shipped) > 1:
-        added = convolutions(shipped[1], decoder_inputs(coarsest, levels, index, picture))
+        inputs = decoder_inputs(coarsest, levels, index, picture)
+        added = convolutions(shipped[1], inputs, own.pop("adaptation", 0))
         for (down, right), part in zip(CORNERS, np.split(added, 4, axis=-1), strict=True):
             place = picture[down::2, right::2]
             place += step * part[: place.shape[0], : place.shape[1]]

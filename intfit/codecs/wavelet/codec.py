@@ -8,7 +8,7 @@ where it is worth its bytes. Tuned for the eye, bands have different steps, and 
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...coding import weights
@@ -53,6 +53,8 @@ NOT_FOR_EYES = frozenset({"1", "I;16", "F"})
 FIRST_TRY = 4
 #: How much of the bytes that refinement is expected to save is used at once.
 REFINED_ROOM = 0.985
+#: How often latents are rounded anew, at each effort.
+ROUNDS = {1: 0, 2: 0, 3: 2, 4: 4, 5: 6, 6: 8, 7: 10, 8: 14, 9: 20}
 #: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
@@ -130,6 +132,19 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     )
 
 
+@dataclass(frozen=True)
+class _Networks:
+    """The files of some latents, without and with the shared networks.
+
+    ``colours`` are the axes as a file has them, ``added`` ``[H, W, C]`` is what the networks of the
+    last file add to the picture.
+    """
+
+    candidates: list[Candidate[WaveletConfig]]
+    colours: Floats
+    added: Floats
+
+
 class _Encoder:
     """Encodes one picture, ``pixels`` ``[H, W, C]`` in [-1, 1], at as many steps as it takes.
 
@@ -167,37 +182,65 @@ class _Encoder:
         return plain if filtered.distortion < plain.distortion else filtered
 
     def _encode_at(self, step: int) -> Candidate[WaveletConfig]:
-        """The file at a step, without an own post-filter; with the shared networks if they help."""
-        config = replace(self.prepared.config, step=step)
-        return self._pack(config, *payload.quantise(self.exact, config))
+        """The file at a step, without an own post-filter; with the shared networks if they help.
 
-    def _pack(
+        Where these are, latents are rounded several times: to nearest what the networks, as they
+        were the last time, leave to be coded.
+        """
+        config = replace(self.prepared.config, step=step)
+        exact, made = self.exact, list[Candidate[WaveletConfig]]()
+        rounds = 0 if config.common is None else self._count_rounds()
+        for left in reversed(range(1 + rounds)):
+            networks = self._apply_networks(config, *payload.quantise(exact, config))
+            made += networks.candidates
+            if left and not self._is_late():
+                shifts = analyse(networks.added, config, networks.colours)
+                exact = exact | {
+                    name: self.exact[name] - shift
+                    for name, shift in shifts.items()
+                    if name != "colours"
+                }
+        return min(made, key=self._compute_cost)
+
+    def _apply_networks(
         self, config: WaveletConfig, coarsest: Integers, levels: list[Level]
-    ) -> Candidate[WaveletConfig]:
-        """The file of integer latents."""
+    ) -> "_Networks":
+        """The files of integer latents without networks, and with the shared ones if any."""
         data = payload.pack(self.exact["colours"], coarsest, levels)
-        if config.common is None:
-            return self._make_candidate(data, config)
         tensors = payload.unpack(data, config)
         colours = tensors["colours"]
+        if config.common is None:
+            linear = reconstruct(tensors, config)
+            plain = self._assemble_candidate(data, config, tensors, linear)
+            return _Networks([plain], colours, linear - linear)
         features = Features(tensors, config)
         filtered = apply_postfilter(tensors, config, features)
         inputs = Inputs(tensors, config, features.picture, filtered)
-        change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
-        candidates = [
-            (data, replace(config, common=None), tensors, features.picture),
-            (data, config, tensors, correct_blocks(inputs, tensors)),
+        linear = features.picture @ colours
+        made = [
+            (data, replace(config, common=None), tensors, linear),
+            (data, replace(config, common=1), tensors, filtered @ colours),
+            (data, config, tensors, correct_blocks(inputs, tensors) @ colours),
         ]
+        change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
         if change is not None:
             packed = payload.join(data, weights.pack({"adaptation": change}))
             adapted = tensors | {"adaptation": change.dequantise()}
-            picture = correct_blocks(inputs, adapted)
-            candidates.append((packed, replace(config, adapted=True), adapted, picture))
-        made = [
-            self._assemble_candidate(packed, its_config, its_tensors, picture @ colours)
-            for packed, its_config, its_tensors, picture in candidates
-        ]
-        return min(made, key=self._compute_cost)
+            picture = correct_blocks(inputs, adapted) @ colours
+            made.append((packed, replace(config, adapted=True), adapted, picture))
+        candidates = [self._assemble_candidate(*each) for each in made]
+        return _Networks(candidates, colours, made[-1][-1] - linear)
+
+    def _count_rounds(self) -> int:
+        """How often latents are rounded anew; a search over steps has less time for each."""
+        plan, effort = self.prepared.plan, self.prepared.settings.effort
+        count = ROUNDS[effort]
+        return count if plan.goal is None and plan.target_size is None else min(count, 1)
+
+    def _is_late(self) -> bool:
+        """Whether more than a third of the time is gone, where time is bounded."""
+        most = self.prepared.plan.max_time
+        return most is not None and time.monotonic() - self._start > most / 3
 
     def _refine_within(
         self, size: int | None, plain: Candidate[WaveletConfig], search: StepSearch[WaveletConfig]
@@ -239,13 +282,15 @@ class _Encoder:
             return None
         steps = math.ceil(steps * share)
         coarsest, levels = payload.quantise(self.exact, config)
-        colours = payload.unpack(candidate.payload, candidate.config)["colours"]
+        networks = self._apply_networks(config, coarsest, levels)
         found = refine(
-            self.exact, colours, coarsest, levels, config, self.pixels,
-            steps=steps, seconds=plan.max_time, on_progress=self.hooks.progress,
+            self.exact, networks.colours, coarsest, levels, config, self.pixels,
+            added=networks.added, steps=steps, seconds=plan.max_time,
+            on_progress=self.hooks.progress,
         )  # fmt: skip
         self.refined = found.steps
-        return self._pack(config, coarsest, found.levels)
+        refined = self._apply_networks(config, coarsest, found.levels)
+        return min(refined.candidates, key=self._compute_cost)
 
     def _make_candidate(
         self, data: bytes, config: WaveletConfig, steps: int = 0

@@ -191,7 +191,7 @@ class WaveletConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        names = ("step", "neurons", "common", "bands", "adapted")
+        names = ("step", "neurons", "common", "adapted", "bands")
         return {name: getattr(self, name) for name in names}
 
     def describe(self) -> str:

@@ -140,6 +140,7 @@ def refine(
     config: WaveletConfig,
     pixels: Floats,
     *,
+    added: Floats,
     steps: int,
     seconds: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -148,7 +149,9 @@ def refine(
 
     ``exact`` are the latents that were rounded, in the unit of the values of ``pixels``
     ``[H, W, C]``; ``coarsest`` ``[C, h, w]`` and ``rounded`` are integers; ``colours`` ``[C, C]``
-    are the axes as the file has them. Ends after ``steps``, or ``seconds``.
+    are the axes as the file has them. ``added`` ``[H, W, C]`` is what networks add to the picture
+    of the latents: it changes little when these do, and is taken as it is. Ends after ``steps``,
+    or ``seconds``.
     """
     start = time.monotonic()
     units = [config.band_step(level) for level in range(config.levels())]
@@ -158,6 +161,7 @@ def refine(
     low = torch.from_numpy(coarsest.astype(np.float32) * np.float32(config.coarsest_step()))
     axes = torch.from_numpy(colours)
     original = torch.from_numpy(pixels).permute(2, 0, 1)
+    correction = torch.from_numpy(added).permute(2, 0, 1)
     distance = VisualDistance(_as_seen(original))
     rate = RateModel(rounded)
     latents = [
@@ -174,7 +178,8 @@ def refine(
     def assess(levels: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         """The visual distance, the bits and the squared error of latents, in steps."""
         scaled = [[b * u for b in level] for level, u in zip(levels, units, strict=True)]
-        picture = torch.einsum("chw,cd->dhw", synthesise_differentiably(low, scaled), axes)
+        linear = torch.einsum("chw,cd->dhw", synthesise_differentiably(low, scaled), axes)
+        picture = linear + correction
         error = (picture - original).square().mean()
         return distance(_as_seen(picture)).squeeze(0), rate(levels), error
 
