@@ -23,6 +23,7 @@ from PIL import Image, features
 
 from intfit import api as pipeline
 from intfit.coding import container
+from intfit.coding.header import VERSION
 from intfit.settings import Settings
 
 FIT = ("--field", "siren", "--steps", 2, "--width", 8, "--depth", 2, "--device", "cpu")
@@ -382,9 +383,12 @@ BAD_FILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "header nested too deep": (lambda data: reworded(data, '"crc":', f'"x":{DEEP},"crc":'), "JSON"),
     "header with NaN": (lambda data: reworded(data, '"crc":', '"x":NaN,"crc":'), "JSON|damaged"),
     "no checksum": (lambda data: reworded(data, '"crc":', '"cry":'), "checksum"),
-    "version 99": (lambda data: reworded(data, '"version":3', '"version":99'), "version 99"),
+    "version 99": (
+        lambda data: reworded(data, f'"version":{VERSION}', '"version":99'),
+        "version 99",
+    ),
     "version endless": (
-        lambda data: reworded(data, '"version":3', f'"version":"{"9" * 4000}"'),
+        lambda data: reworded(data, f'"version":{VERSION}', f'"version":"{"9" * 4000}"'),
         "version '9",
     ),
     "medium unknown": (lambda data: reworded(data, '"image"', '"smell"'), "medium is not one"),
