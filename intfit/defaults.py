@@ -159,7 +159,7 @@ POSTFILTER_STEPS = {1: 0, 2: 0, 3: 1000, 4: 2000, 5: 4000, 6: 6000, 7: 10000, 8:
 #: many pixels: larger ones get fewer in proportion, and none where that leaves too few to gain
 #: anything, or where they would take more than some gigabytes.
 REFINEMENT_STEPS = {1: 0, 2: 0, 3: 8, 4: 14, 5: 24, 6: 36, 7: 54, 8: 80, 9: 120}
-REFINEMENT_PIXELS, FEWEST_REFINEMENT_STEPS, MOST_REFINED_PIXELS = 1 << 20, 6, 1 << 22
+REFINEMENT_PIXELS, FEWEST_REFINEMENT_STEPS, MOST_REFINED_PIXELS = 1 << 20, 6, 1 << 21
 POSTFILTER_BATCH, POSTFILTER_LR, POSTFILTER_PIXELS = 4096, 6e-3, 100_000
 
 #: A network of a recording's envelope: steps at each effort, examples of a step, learning rate.

@@ -110,6 +110,8 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     elif encoder.tried:
         network += ", SIREN not worth its bytes"
     notes = goal_notes(plan.goal, reached)
+    if encoder.too_large:
+        notes += ("it is too large for its latents to be refined for the eye",)
     if hooks.wrap_teacher is not None and not encoder.tried:
         notes += ("no network was trained: there are no maps of a selection",)
     vain = [] if encoder.tried else prepared.settings.changed(TRAINING_SETTINGS)
@@ -159,6 +161,8 @@ class _Encoder:
         self._start = start
         #: Whether an own post-filter was tried, and the steps in which latents were refined.
         self.tried, self.refined = False, 0
+        #: Whether latents were not refined because the picture is too large.
+        self.too_large = False
 
     def encode(self) -> Candidate[WaveletConfig]:
         """The file that the plan asks for."""
@@ -278,6 +282,7 @@ class _Encoder:
 
         steps = settings.steps or refinement_steps(settings.effort, signal.n)
         config = replace(candidate.config, common=prepared.config.common, adapted=None)
+        self.too_large = not steps
         if not steps or not can_refine(config):
             return None
         steps = math.ceil(steps * share)
