@@ -381,9 +381,9 @@ BAD_FILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "header nested too deep": (lambda data: reworded(data, '"crc":', f'"x":{DEEP},"crc":'), "JSON"),
     "header with NaN": (lambda data: reworded(data, '"crc":', '"x":NaN,"crc":'), "JSON|damaged"),
     "no checksum": (lambda data: reworded(data, '"crc":', '"cry":'), "checksum"),
-    "version 99": (lambda data: reworded(data, '"version":3', '"version":99'), "version 99"),
+    "version 99": (lambda data: reworded(data, '"version":4', '"version":99'), "version 99"),
     "version endless": (
-        lambda data: reworded(data, '"version":3', f'"version":"{"9" * 4000}"'),
+        lambda data: reworded(data, '"version":4', f'"version":"{"9" * 4000}"'),
         "version '9",
     ),
     "medium unknown": (lambda data: reworded(data, '"image"', '"smell"'), "medium is not one"),

@@ -101,7 +101,7 @@ def test_files_that_the_format_names_are_there():
     digests = {hashlib.sha256(f.read_bytes()).hexdigest(): f.name for f in shipped_files()}
     for name, digest in re.findall(r"`([\w-]+\.safetensors)`[^`]*`([0-9a-f]{64})`", FORMAT):
         assert digests[digest] == name
-    assert len(DIGESTS) == 2
+    assert len(DIGESTS) == 3
 
 
 def shipped_files() -> list[Path]:
@@ -208,12 +208,14 @@ def test_siren_vectors(name):
         check_pixels(expected, reference.pixels(values, mode).reshape(rows, columns, -1))
 
 
-@pytest.mark.parametrize("name", ["latent-image", "latent-postfilter"])
+@pytest.mark.parametrize("name", ["latent-image", "latent-postfilter", "latent-version-4"])
 def test_latent_image_vectors(name):
     expected, header, tensors = vector(name)
-    context, postfilter = (reference.shipped(ROOT / "intfit", digest) for digest in DIGESTS)
-    common = postfilter if len(header["latent"]) > 2 else {}
-    *parts, integers = reference.image_latents(tensors["payload"][2], header, 3, context)
+    context, postfilter, newer = (reference.shipped(ROOT / "intfit", digest) for digest in DIGESTS)
+    latent = [*header["latent"], None, None]
+    common = postfilter if latent[2] else {}
+    payload = tensors["payload"][2]
+    *parts, integers = reference.image_latents(payload, header, 3, (context, newer))
     check_integers(expected["integers"], integers)
     samples = reference.image_samples(header, *parts, common)
     check_pixels(expected, reference.pixels(samples, header["image"][2]))

@@ -112,6 +112,10 @@ MEDIA = {
         photo((60, 40, 72, 52)), ".png",
         intfit.Settings(field="siren", width=8, depth=2, steps=200, device="cpu", seed=1),
     ),
+    "latent-version-4": (
+        photo((20, 70, 67, 109)), ".png",
+        intfit.Settings(field="latent", effort=2, quality=55, device="cpu"),
+    ),
     "latent-audio": (
         recording(), ".wav", intfit.Settings(field="latent", quality=60, device="cpu"),
     ),

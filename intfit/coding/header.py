@@ -13,8 +13,8 @@ from typing import Any
 from ..errors import FileFormatError
 
 #: The version of the file format that this program writes, and those that it reads. The checksum of
-#: version 3 covers the table of tensors, too.
-VERSION, READABLE = 3, (2, 3)
+#: version 3 covers the table of tensors, too; version 4 has the second context model of pictures.
+VERSION, READABLE = 4, (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ KINDS = {
 #: The fields, and the names of the values that describe their architecture.
 FIELDS = {
     "siren": ("width", "depth", "omega_first", "omega"),
-    "latent": ("step", "neurons", "common"),
+    "latent": ("step", "neurons", "common", "contexts"),
 }
 #: The names of the values that describe the fit.
 FIT = ("distortion", "steps", "teacher", "seed")

@@ -1,4 +1,7 @@
-"""Made the golden files of pictures, without and with a post-filter, once. They never change."""
+"""Made the golden files of pictures, once: without and with a post-filter, and with version 4.
+
+They never change.
+"""
 
 import json
 import sys
@@ -20,6 +23,7 @@ FILTERED = Settings(field="latent", effort=3, quality=40, device="cpu")
 for name, picture, settings in (
     ("latent", scene(67, 45), PLAIN),
     ("correction", drawing(), FILTERED),
+    ("contexts", scene(93, 71), PLAIN),
 ):
     if (HERE / f"{name}.safetensors").exists():
         continue

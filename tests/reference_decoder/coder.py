@@ -24,9 +24,9 @@ def read_container(data):
     bare = (
         text.replace(member + ",", "") if member + "," in text else text.replace("," + member, "")
     )
-    assert header["version"] in (2, 3)
+    assert header["version"] in (2, 3, 4)
     checksum = zlib.crc32(bare.encode())
-    if header["version"] == 3:
+    if header["version"] >= 3:
         order = ("dtype", "shape", "data_offsets")
         entries = {name: {key: table[name][key] for key in order} for name in sorted(table)}
         listed = json.dumps(entries, separators=(",", ":"), ensure_ascii=False)

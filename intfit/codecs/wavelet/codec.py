@@ -23,7 +23,7 @@ from ..assemble import assemble
 from ..latent_steps import RD_LAMBDA, Candidate, StepSearch, step_index
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
-from .config import MAX_OWN_WIDTH, NEWEST_SHARED, WaveletConfig
+from .config import MAX_OWN_WIDTH, NEWEST_CONTEXTS, NEWEST_SHARED, WaveletConfig
 from .interpolation import CubicInterpolation
 from .postfilter import synthesise_filtered
 from .transform import analyse, principal_colours, synthesise
@@ -57,7 +57,8 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
             "latents; --field siren has wider ones"
         )
     height, width = signal.shape
-    config = WaveletConfig(signal.out_features, height, width, step_index(settings.quality))
+    step = step_index(settings.quality)
+    config = WaveletConfig(signal.out_features, height, width, step, contexts=NEWEST_CONTEXTS)
     return replace(config, common=NEWEST_SHARED) if config.can_share_postfilter() else config
 
 

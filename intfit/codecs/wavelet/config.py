@@ -24,6 +24,8 @@ NEIGHBOURS = (
 OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
 #: The shared post-filter: the channels of pictures it is for, its newest version, width and depth.
 SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 1, 32, 2
+#: The newest version of the context model.
+NEWEST_CONTEXTS = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class WaveletConfig:
 
     ``step`` is the index of the quantisation step. ``neurons`` is the width of the picture's own
     post-filter, a SIREN, and ``common`` the version of the shared one, whose output is added to it;
-    None where there is none. (These names are those of a file's header.)
+    None where there is none. ``contexts`` is the version of the context model; None is the first.
+    (These names are those of a file's header.)
 
     Raises:
         FileFormatError: if the picture cannot have them.
@@ -44,9 +47,14 @@ class WaveletConfig:
     step: int
     neurons: int | None = None
     common: int | None = None
+    contexts: int | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step, "a pyramid")
+        if self.contexts is not None and (
+            type(self.contexts) is not int or self.contexts != NEWEST_CONTEXTS
+        ):
+            raise FileFormatError("its latents have a context model this version does not have")
         if self.common is not None:
             if type(self.common) is not int or not 1 <= self.common <= NEWEST_SHARED:
                 raise FileFormatError("it is corrected by a network this version does not have")
@@ -135,7 +143,12 @@ class WaveletConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        return {"step": self.step, "neurons": self.neurons, "common": self.common}
+        return {
+            "step": self.step,
+            "neurons": self.neurons,
+            "common": self.common,
+            "contexts": self.contexts,
+        }
 
     def describe(self) -> str:
         """The field in a phrase."""

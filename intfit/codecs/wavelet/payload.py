@@ -19,6 +19,7 @@ from ..channels import read_axes, store_axes
 from ..latent_steps import RD_LAMBDA
 from . import context_model
 from .config import WaveletConfig
+from .contexts import coding
 from .postfilter import shared_parameters
 
 #: Bytes of the length of the coarsest picture, and of a post-filter.
@@ -42,10 +43,13 @@ def pack(exact: Mapping[str, Floats], config: WaveletConfig) -> bytes:
     names = [name for name in config.shapes() if name.startswith("levels.")]
     bands = [(exact[name] / np.float32(step)).clip(-LARGEST, LARGEST) for name in names]
     levels = [bands[i : i + 3] for i in range(0, len(bands), 3)]
-    latents, _ = context_model.quantise(levels, RD_LAMBDA)
+    if config.contexts is None:
+        latents = context_model.encode(context_model.quantise(levels, RD_LAMBDA)[0])
+    else:
+        _, latents = coding.quantise_and_encode(levels, coarsest, RD_LAMBDA)
     models = b"".join(model.to_bytes() for _, model in runs)
     head = store_axes(exact["colours"]) + models + len(first).to_bytes(LENGTH_SIZE, "little")
-    return head + first + context_model.encode(latents)
+    return head + first + latents
 
 
 def join(latents: bytes, postfilter: bytes) -> bytes:
@@ -100,7 +104,10 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     coarsest = np.stack(runs).reshape(channels, tall, wide).astype(np.int64)
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
-    levels = context_model.decode(payload[end:], config.band_shapes())
+    if config.contexts is None:
+        levels = context_model.decode(payload[end:], config.band_shapes())
+    else:
+        levels = coding.decode(payload[end:], config.band_shapes(), coarsest)
     step = np.float32(config.step_size)
     tensors = {
         "colours": read_axes(payload[:start], channels),
