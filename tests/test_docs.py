@@ -101,7 +101,7 @@ def test_files_that_the_format_names_are_there():
     digests = {hashlib.sha256(f.read_bytes()).hexdigest(): f.name for f in shipped_files()}
     for name, digest in re.findall(r"`([\w-]+\.safetensors)`[^`]*`([0-9a-f]{64})`", FORMAT):
         assert digests[digest] == name
-    assert len(DIGESTS) == 3
+    assert len(DIGESTS) == 4
 
 
 def shipped_files() -> list[Path]:
@@ -227,13 +227,15 @@ def test_siren_vectors(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["latent-image", "latent-postfilter", "latent-decoder", "latent-visual"]
+    "name",
+    ["latent-image", "latent-postfilter", "latent-decoder", "latent-visual", "latent-version-4"],
 )
 def test_latent_image_vectors(name):
     expected, header, tensors = vector(name)
-    context, *shipped = (reference.shipped(ROOT / "intfit", digest) for digest in DIGESTS)
-    shipped = shipped[: header["latent"][2]] if len(header["latent"]) > 2 else []
-    *parts, integers = reference.image_latents(tensors["payload"][2], header, 3, context)
+    first, *networks, second = (reference.shipped(ROOT / "intfit", digest) for digest in DIGESTS)
+    shipped = networks[: [*header["latent"], None, None][2] or 0]
+    payload = tensors["payload"][2]
+    *parts, integers = reference.image_latents(payload, header, 3, (first, second))
     check_integers(expected["integers"], integers)
     samples = reference.image_samples(header, *parts, shipped)
     check_pixels(expected, reference.pixels(samples, header["image"][2]))

@@ -18,6 +18,7 @@ REFERENCES = GOLDEN / "samples.npz"
 DECODINGS = {
     "image": {"native": {}, "scale2": {"scale": 2}, "half": {"scale": 0.5}},
     "latent": {"native": {}, "scale2": {"scale": 2}, "half": {"scale": 0.5}},
+    "contexts": {"native": {}},
     "correction": {
         "native": {"region": (0, 0, 80, 80)},
         "scale2": {"scale": 2, "region": (160, 110, 40, 40)},

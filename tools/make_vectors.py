@@ -160,6 +160,10 @@ MEDIA = {
     "latent-envelope": (
         recording(), ".wav", intfit.Settings(quality=20, width=6, device="cpu", threads=1),
     ),
+    "latent-version-4": (
+        photo((20, 70, 67, 109)), ".png",
+        intfit.Settings(field="latent", effort=2, quality=55, tune="psnr", device="cpu"),
+    ),
     "latent-audio": (
         recording(), ".wav",
         intfit.Settings(field="latent", quality=60, tune="snr", device="cpu"),

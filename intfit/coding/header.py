@@ -50,7 +50,7 @@ FIELDS = {
         "colour_omega_first",
         "colour_omega",
     ),
-    "latent": ("step", "neurons", "common", "adapted", "bands"),
+    "latent": ("step", "neurons", "common", "adapted", "bands", "contexts"),
 }
 #: The names of the values that describe the fit.
 FIT = ("distortion", "steps", "teacher", "seed")

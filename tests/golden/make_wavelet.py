@@ -1,4 +1,7 @@
-"""Made the golden files of pictures, without and with networks, once. They never change."""
+"""Made the golden files of pictures, once: without and with networks, of versions 2 to 4.
+
+They never change.
+"""
 
 import json
 import sys
@@ -24,6 +27,7 @@ for name, picture, settings in (
     ("latent", scene(67, 45), PLAIN),
     ("correction", drawing(), FILTERED),
     ("decoder", Image.open(PHOTO).convert("RGB").crop((51, 20, 384, 255)), DECODED),
+    ("contexts", scene(93, 71), PLAIN),
 ):
     if (HERE / f"{name}.safetensors").exists():
         continue

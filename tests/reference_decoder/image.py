@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from .coder import RangeDecoder, RunModel, cumulative, precise
+from .contexts import read_levels_2
+from .levels import NORMS, PASSES, Cache, band_shapes, level_count
 from .siren import mirrored, packed_parameters, perceptron, siren_shapes
 
 
@@ -30,24 +32,6 @@ def shipped(folder, sha256):
     raise FileNotFoundError(sha256)
 
 
-def level_count(height, width):
-    count = 0
-    while min(height, width) >> count >= 16:
-        count += 1
-    return count
-
-
-def band_shapes(height, width):
-    """For each level, the finest first, the sides of its bands: across, down, both."""
-    found = []
-    for _ in range(level_count(height, width)):
-        tall, wide = (height + 1) // 2, (width + 1) // 2
-        found.append([(tall, width // 2), (height // 2, wide), (height // 2, width // 2)])
-        height, width = tall, wide
-    return found
-
-
-PASSES = [(0, 0), (1, 1), (0, 1), (1, 0)]
 RINGS = [
     [(0, -1), (0, 1)],
     [(-1, 0), (1, 0)],
@@ -94,15 +78,6 @@ def size_bounds(index):
         weights = [int((1 << 40) * (1 - ratio) * ratio**m) for m in range(reach)]
         weights.append(int((1 << 40) * ratio**reach))
     return cumulative([max(weight, 1 << 18) for weight in weights]), reach
-
-
-class Cache(dict):
-    def __init__(self, make):
-        self.make = make
-
-    def __missing__(self, key):
-        self[key] = self.make(key)
-        return self[key]
 
 
 ZERO, SIZE = Cache(zero_bounds), Cache(size_bounds)
@@ -188,7 +163,6 @@ def other_bands(latents, level, orientation, channel):
 
 STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
 SCALE = 1.1496043988602418
-NORMS = [(1.0113, 1.0404), (0.9984, 0.9672), (1.0458, 1.0396), (1.0668, 1.0751), (1.0729, 1.0859)]
 
 
 def merge(low, high):
@@ -244,8 +218,30 @@ def postfilter_features(coarsest, levels, step):
     return np.concatenate(found, axis=-1)
 
 
-def image_latents(payload, header, channels, network):
-    """Integers of a picture: colours, coarsest, levels, those of its own network."""
+#: The steps of bands from the finest level on, in sixteenths, by the version of their table.
+BAND_STEPS = {None: (16,), 1: (27, 18, 13, 11)}
+
+
+def band_steps(version, count):
+    """The steps of levels and of the coarsest picture, in sixteenths of the file's."""
+    shares = BAND_STEPS[version]
+    return [shares[min(level, len(shares) - 1)] for level in range(count + 1)]
+
+
+def in_steps_of_the_file(coarsest, levels, version):
+    """Latents in steps of the file, of integers that count the steps of their level."""
+    *shares, last = band_steps(version, len(levels))
+    scaled = [
+        [band * (share / 16) for band in bands] for bands, share in zip(levels, shares, strict=True)
+    ]
+    return coarsest * (last / 16), scaled
+
+
+def image_latents(payload, header, channels, networks):
+    """Integers of a picture: colours, coarsest, levels, those of its own network.
+
+    ``networks`` are the context models of versions 1 and 2.
+    """
     width, height = header["image"][:2]
     neurons = header["latent"][1] if len(header["latent"]) > 1 else None
     integers, own, found = {}, {}, {}
@@ -270,7 +266,12 @@ def image_latents(payload, header, channels, network):
     coarsest = np.stack([m.read(decoder, tall * wide).reshape(tall, wide) for m in models])
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
-    levels = read_levels(payload[end:], height, width, channels, network)
+    sixteenths = band_steps((*header["latent"], *[None] * 6)[4], len(band_shapes(height, width)))
+    if len(header["latent"]) > 5:
+        assert header["latent"][5] == 2
+        levels = read_levels_2(payload[end:], coarsest, height, width, networks[1], sixteenths)
+    else:
+        levels = read_levels(payload[end:], height, width, channels, networks[0])
     integers = {f"correction.{name}": values for name, values in integers.items()} | found
     integers["coarsest"] = coarsest
     for level, bands in enumerate(levels):
@@ -319,20 +320,6 @@ def convolutions(network, inputs, change):
         x = np.where(v > 0, v, 0.1 * v) + (x[1:-1, 1:-1] if layer == 1 else 0)
     seen = np.concatenate([x, inputs, np.ones_like(x[..., :1])], axis=-1)
     return seen @ (network["last.weight"] + change / network["last.scale"]).T
-
-
-#: The steps of bands from the finest level on, in sixteenths, by the version of their table.
-BAND_STEPS = {None: (16,), 1: (27, 18, 13, 11)}
-
-
-def in_steps_of_the_file(coarsest, levels, version):
-    """Latents in steps of the file, of integers that count the steps of their level."""
-    shares = [share / 16 for share in BAND_STEPS[version]]
-    shares += [shares[-1]] * (1 + len(levels) - len(shares))
-    scaled = [
-        [band * share for band in bands] for bands, share in zip(levels, shares, strict=False)
-    ]
-    return coarsest * shares[len(levels)], scaled
 
 
 def image_samples(header, colours, coarsest, levels, own, shipped):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from ...coding import weights
 from ...coding.container import Stored
 from ...coding.header import Header
-from ...coding.integers import Integers
 from ...coding.steps import COARSEST_LATENT_STEP, FINEST_LATENT_STEP
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
 from ...defaults import refinement_steps
@@ -28,8 +27,7 @@ from ..latent_steps import RD_LAMBDA, Candidate, StepSearch, step_index
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
 from .adaptation import fit_adaptation
-from .config import MAX_OWN_WIDTH, NEWEST_BANDS, NEWEST_SHARED, WaveletConfig
-from .context_model import Level
+from .config import MAX_OWN_WIDTH, NEWEST_BANDS, NEWEST_CONTEXTS, NEWEST_SHARED, WaveletConfig
 from .decoder_network import Inputs, apply_postfilter, correct_blocks, synthesise_filtered
 from .interpolation import CubicInterpolation
 from .postfilter import Features
@@ -72,7 +70,8 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
             "latents; --field siren has wider ones"
         )
     height, width = signal.shape
-    config = WaveletConfig(signal.out_features, height, width, step_index(settings.quality))
+    step = step_index(settings.quality)
+    config = WaveletConfig(signal.out_features, height, width, step, contexts=NEWEST_CONTEXTS)
     if plan.tune == "visual" and signal.facts["mode"] not in NOT_FOR_EYES:
         config = replace(config, bands=NEWEST_BANDS)
     return replace(config, common=NEWEST_SHARED) if config.can_share_network() else config
@@ -195,7 +194,7 @@ class _Encoder:
         exact, made = self.exact, list[Candidate[WaveletConfig]]()
         rounds = 0 if config.common is None else self._count_rounds()
         for left in reversed(range(1 + rounds)):
-            networks = self._apply_networks(config, *payload.quantise(exact, config))
+            networks = self._apply_networks(config, payload.quantise(exact, config))
             made += networks.candidates
             if left and not self._is_late():
                 shifts = analyse(networks.added, config, networks.colours)
@@ -206,11 +205,9 @@ class _Encoder:
                 }
         return min(made, key=self._compute_cost)
 
-    def _apply_networks(
-        self, config: WaveletConfig, coarsest: Integers, levels: list[Level]
-    ) -> "_Networks":
+    def _apply_networks(self, config: WaveletConfig, quantised: payload.Quantised) -> "_Networks":
         """The files of integer latents without networks, and with the shared ones if any."""
-        data = payload.pack(self.exact["colours"], coarsest, levels)
+        data = payload.pack(self.exact["colours"], quantised)
         tensors = payload.unpack(data, config)
         colours = tensors["colours"]
         if config.common is None:
@@ -286,15 +283,17 @@ class _Encoder:
         if not steps or not can_refine(config):
             return None
         steps = math.ceil(steps * share)
-        coarsest, levels = payload.quantise(self.exact, config)
-        networks = self._apply_networks(config, coarsest, levels)
+        quantised = payload.quantise(self.exact, config)
+        networks = self._apply_networks(config, quantised)
         found = refine(
-            self.exact, networks.colours, coarsest, levels, config, self.pixels,
+            self.exact, networks.colours, quantised.coarsest, quantised.levels, config, self.pixels,
             added=networks.added, steps=steps, seconds=plan.max_time,
             on_progress=self.hooks.progress,
         )  # fmt: skip
         self.refined = found.steps
-        refined = self._apply_networks(config, coarsest, found.levels)
+        refined = self._apply_networks(
+            config, payload.code(quantised.coarsest, found.levels, config)
+        )
         return min(refined.candidates, key=self._compute_cost)
 
     def _make_candidate(

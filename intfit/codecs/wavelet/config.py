@@ -34,6 +34,8 @@ DECODER_LAYERS, DECODER_WIDTH = 2, 40
 #: eye minds that less than an even error.
 BAND_STEPS: dict[int, tuple[int, ...]] = {1: (27, 18, 13, 11)}
 NEWEST_BANDS = 1
+#: The newest version of the context model.
+NEWEST_CONTEXTS = 2
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class WaveletConfig:
 
     ``step`` is the index of the quantisation step. ``neurons`` is the width of the picture's own
     post-filter, a SIREN, and ``common`` the version of the shared networks, to whose output its own
-    is added; None where there is none. ``bands`` is the version of :data:`BAND_STEPS`. ``adapted``
-    says whether the file changes the last layer of the decoder network. (These names are those of a
-    file's header.)
+    is added; None where there is none. ``adapted`` says whether the file changes the last layer of
+    the decoder network. ``bands`` is the version of :data:`BAND_STEPS`, ``contexts`` that of the
+    context model; None is the first. (These names are those of a file's header.)
 
     Raises:
         FileFormatError: if the picture cannot have them.
@@ -56,13 +58,18 @@ class WaveletConfig:
     step: int
     neurons: int | None = None
     common: int | None = None
-    bands: int | None = None
     adapted: bool | None = None
+    bands: int | None = None
+    contexts: int | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step, "a pyramid")
         if self.bands is not None and (type(self.bands) is not int or self.bands not in BAND_STEPS):
             raise FileFormatError("its bands have steps that this version does not know")
+        if self.contexts is not None and (
+            type(self.contexts) is not int or self.contexts != NEWEST_CONTEXTS
+        ):
+            raise FileFormatError("its latents have a context model this version does not have")
         if self.common is not None:
             if type(self.common) is not int or not 1 <= self.common <= NEWEST_SHARED:
                 raise FileFormatError("it is corrected by a network this version does not have")
@@ -85,14 +92,19 @@ class WaveletConfig:
 
     def band_step(self, level: int) -> float:
         """The quantisation step of the bands of a level; 0 is the finest."""
-        if self.bands is None:
-            return self.step_size
-        steps = BAND_STEPS[self.bands]
-        return self.step_size * steps[min(level, len(steps) - 1)] / 16
+        return self.step_size * self.band_sixteenths()[level] / 16
 
     def coarsest_step(self) -> float:
         """The quantisation step of the coarsest picture."""
-        return self.step_size if self.bands is None else self.band_step(self.levels())
+        return self.band_step(self.levels())
+
+    def band_sixteenths(self) -> list[int]:
+        """The steps of all levels, from the finest on, and of the coarsest picture.
+
+        In sixteenths of the file's step.
+        """
+        steps = (16,) if self.bands is None else BAND_STEPS[self.bands]
+        return [steps[min(level, len(steps) - 1)] for level in range(self.levels() + 1)]
 
     def levels(self) -> int:
         """The number of levels: sides are halved while the shorter one has 16 pixels or more."""
@@ -191,7 +203,7 @@ class WaveletConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        names = ("step", "neurons", "common", "adapted", "bands")
+        names = ("step", "neurons", "common", "adapted", "bands", "contexts")
         return {name: getattr(self, name) for name in names}
 
     def describe(self) -> str:

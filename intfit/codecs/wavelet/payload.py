@@ -6,7 +6,8 @@ latents of all levels. A picture's own post-filter and its change of the decoder
 order, come before all that: for each, the length of its payload (two bytes), and this payload.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ..latent_steps import RD_LAMBDA, VISUAL_RD_LAMBDA
 from . import context_model
 from .config import ORIENTATIONS, WaveletConfig
 from .context_model import Level
+from .contexts import coding
 from .postfilter import shared_parameters
 
 #: Bytes of the length of the coarsest picture, and of a network.
@@ -31,11 +33,20 @@ def _round(tensor: Floats, step: float) -> Integers:
     return (tensor / np.float32(step)).round().clip(-LARGEST, LARGEST).astype(np.int32)
 
 
-def quantise(exact: Mapping[str, Floats], config: WaveletConfig) -> tuple[Integers, list[Level]]:
-    """The coarsest picture and the levels of exact latents, as integers at ``config``'s steps.
+@dataclass(frozen=True)
+class Quantised:
+    """Integer latents: ``coarsest`` ``[C, h, w]``, ``levels`` from the finest on; and their code.
 
-    Rate-distortion optimised; levels are listed from the finest on.
+    ``coded`` are the bytes of the levels.
     """
+
+    coarsest: Integers
+    levels: list[Level]
+    coded: bytes
+
+
+def quantise(exact: Mapping[str, Floats], config: WaveletConfig) -> Quantised:
+    """Exact latents as integers at ``config``'s steps, rate-distortion optimised."""
     coarsest = _round(exact["coarsest"], config.coarsest_step())
     levels = [
         [
@@ -47,11 +58,24 @@ def quantise(exact: Mapping[str, Floats], config: WaveletConfig) -> tuple[Intege
         for level in range(config.levels())
     ]
     rd_lambda = RD_LAMBDA if config.bands is None else VISUAL_RD_LAMBDA
-    return coarsest, context_model.quantise(levels, rd_lambda)[0]
+    if config.contexts is None:
+        return code(coarsest, context_model.quantise(levels, rd_lambda)[0], config)
+    steps = config.band_sixteenths()
+    return Quantised(coarsest, *coding.quantise_and_encode(levels, coarsest, rd_lambda, steps))
 
 
-def pack(colours: Floats, coarsest: Integers, levels: Sequence[Level]) -> bytes:
+def code(coarsest: Integers, levels: list[Level], config: WaveletConfig) -> Quantised:
+    """Integer latents with their code."""
+    if config.contexts is None:
+        return Quantised(coarsest, levels, context_model.encode(levels))
+    copies = [[band.copy() for band in level] for level in levels]  # coding works in place
+    coded = coding.encode(copies, coarsest, config.band_sixteenths())
+    return Quantised(coarsest, levels, coded)
+
+
+def pack(colours: Floats, quantised: Quantised) -> bytes:
     """The payload of integer latents, and of the axes of their colours. Without a post-filter."""
+    coarsest = quantised.coarsest
     # each less its left neighbour; the first column less the one above
     changes = np.diff(coarsest, axis=2, prepend=0)
     changes[:, 1:, 0] = np.diff(coarsest[:, :, 0], axis=1)
@@ -59,7 +83,7 @@ def pack(colours: Floats, coarsest: Integers, levels: Sequence[Level]) -> bytes:
     first = integers.encode(runs)
     models = b"".join(model.to_bytes() for _, model in runs)
     head = store_axes(colours) + models + len(first).to_bytes(LENGTH_SIZE, "little")
-    return head + first + context_model.encode(levels)
+    return head + first + quantised.coded
 
 
 def join(latents: bytes, network: bytes) -> bytes:
@@ -115,7 +139,11 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     coarsest = np.stack(runs).reshape(channels, tall, wide).astype(np.int64)
     coarsest[:, :, 0] = coarsest[:, :, 0].cumsum(axis=1)
     coarsest = coarsest.cumsum(axis=2)
-    levels = context_model.decode(payload[end:], config.band_shapes())
+    if config.contexts is None:
+        levels = context_model.decode(payload[end:], config.band_shapes())
+    else:
+        steps = config.band_sixteenths()
+        levels = coding.decode(payload[end:], config.band_shapes(), coarsest, steps)
     tensors = {
         "colours": read_axes(payload[:start], channels),
         "coarsest": coarsest.astype(np.float32) * np.float32(config.coarsest_step()),

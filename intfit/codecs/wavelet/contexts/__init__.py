@@ -1,0 +1,1 @@
+"""Contexts of version 2: signed values, the picture of coarser levels, and signs predicted."""

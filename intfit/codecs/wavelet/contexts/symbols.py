@@ -1,0 +1,222 @@
+"""Classes of latents, their models, and what is done with latents of a class."""
+
+import decimal
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....coding.integers import Integers
+from ....coding.magnitudes import (
+    Coder,
+    MagnitudeModel,
+    SymbolModel,
+    categorical,
+    code_magnitudes,
+    code_symbols,
+)
+from ..context_model import Latents
+from .network import INPUT_UNIT, WEIGHT_UNIT, Outputs
+
+#: Classes of a flag that is more likely to be 0 or 1, a quarter of a unit of logit apart around
+#: even odds; of scale, a quarter of a neper apart from e^-5 on, for the decay of a Laplace
+#: distribution; of signs, a quarter of a unit of logit apart from even odds on.
+FLAG_CLASSES, SCALE_CLASSES, SIGN_CLASSES = 64, 44, 24
+#: The largest magnitude that can be a model's escape.
+MAX_ESCAPE = 1000
+#: A quarter, as an output of a network.
+QUARTER = INPUT_UNIT * WEIGHT_UNIT // 4
+#: The number of flags that the initial probability of a class counts for.
+PRIOR = 256
+#: The sum of a model's weights, and the smallest weight.
+_TOTAL_BITS = 40
+_TOTAL = 1 << _TOTAL_BITS
+_LEAST = _TOTAL >> 22
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes ``[n]``: of being zero, of being one where not zero, of scale where above one."""
+
+    zero: Integers
+    one: Integers
+    scale: Integers
+
+    def at(self, places: NDArray[np.intp]) -> "Classes":
+        """The classes of some of the latents."""
+        return Classes(self.zero[places], self.one[places], self.scale[places])
+
+
+@dataclass(frozen=True)
+class SignGuess:
+    """The likelier signs ``[n]``, 1 or -1, and the classes ``[n]`` of how likely they are."""
+
+    signs: Integers
+    classes: Integers
+
+
+def classify(outputs: Outputs) -> Classes:
+    """The classes that a magnitude network's outputs ``[3, n]`` name."""
+    quarters = outputs // QUARTER
+    half = FLAG_CLASSES // 2
+    zero, one = (np.clip(row + half, 0, FLAG_CLASSES - 1) for row in quarters[:2])
+    return Classes(zero, one, np.clip(quarters[2] + 20, 0, SCALE_CLASSES - 1))
+
+
+def guess(logits: Outputs) -> SignGuess:
+    """The signs that a sign network's outputs ``[n]`` name."""
+    classes = np.minimum(np.abs(logits) // QUARTER, SIGN_CLASSES - 1)
+    return SignGuess(np.where(logits < 0, np.int32(-1), np.int32(1)), classes)
+
+
+@lru_cache(maxsize=1)
+def _initial_shares() -> tuple[list[int], list[int]]:
+    """The shares of 0, of _TOTAL, in flags of each class, and in signs, where 0 is the likelier."""
+
+    def share(logit: decimal.Decimal) -> int:
+        return int(_TOTAL / (1 + (-logit).exp()))
+
+    with decimal.localcontext() as context:
+        context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
+        eighth = decimal.Decimal("0.125")
+        flags = [share((2 * i - FLAG_CLASSES + 1) * eighth) for i in range(FLAG_CLASSES)]
+        signs = [
+            share((2 * i + 1) * eighth if i else decimal.Decimal(0)) for i in range(SIGN_CLASSES)
+        ]
+    return flags, signs
+
+
+class Flags:
+    """Flags of some classes, whose probabilities follow those that were coded before.
+
+    A class's probability of 0 is its initial share, which counts as :data:`PRIOR` flags, together
+    with all flags of the class in the passes before. It is computed anew once there are an eighth
+    more.
+    """
+
+    def __init__(self, initial: list[int]) -> None:
+        """``initial`` are the shares of 0, of _TOTAL, by class."""
+        self._initial = initial
+        self._counts = np.zeros((len(initial), 2), np.int64)
+        self._due = [0] * len(initial)
+        self._shares = list(initial)
+        self._models: list[SymbolModel | None] = [None] * len(initial)
+
+    def code(self, coder: Coder, flags: Integers, classes: Integers) -> Integers:
+        """Code ``flags`` ``[n]``, 0 or 1, of these classes ``[n]``; returns them."""
+        coded = code_symbols(coder, flags, classes, self._model)
+        size = 2 * len(self._initial)
+        self._counts += np.bincount(2 * classes + coded, minlength=size).reshape(-1, 2)
+        return coded
+
+    def _model(self, index: int) -> SymbolModel:
+        self._update(index)
+        if self._models[index] is None:
+            share = self._shares[index]
+            self._models[index] = categorical(np.array([share, _TOTAL - share], np.float64))
+        return self._models[index]
+
+    def _update(self, index: int) -> None:
+        """Compute a class's probability anew, if that is due."""
+        zeros, ones = self._counts[index].tolist()
+        count = zeros + ones + PRIOR
+        if count >= self._due[index]:
+            share = ((zeros << _TOTAL_BITS) + PRIOR * self._initial[index]) // count
+            self._shares[index] = min(max(share, _LEAST), _TOTAL - _LEAST)
+            self._models[index], self._due[index] = None, count + count // 8
+
+    def bits(self) -> NDArray[np.float64]:
+        """The bits ``[2, classes]`` of a 0 and of a 1."""
+        for index in range(len(self._initial)):
+            self._update(index)
+        shares = np.array(self._shares) / _TOTAL
+        return -np.log2([shares, 1 - shares])
+
+
+@lru_cache(maxsize=SCALE_CLASSES)
+def _make_scale_model(index: int) -> MagnitudeModel:
+    """The model of a class of scale: of magnitudes less 2, a geometric distribution."""
+    with decimal.localcontext() as context:
+        context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
+        scale = ((decimal.Decimal(2 * index + 1) / 8) - 5).exp()
+        ratio = (-1 / scale).exp()
+        escape = min(MAX_ESCAPE, int(12 * scale) + 2)
+        weights = [int(_TOTAL * (1 - ratio) * ratio**m) for m in range(escape)]
+        weights.append(int(_TOTAL * ratio**escape))
+    table = np.array([max(weight, _LEAST) for weight in weights], np.float64)
+    return MagnitudeModel(categorical(table), escape)
+
+
+class EntropyCoding:
+    """Symbols through an encoder or a decoder."""
+
+    def __init__(self, coder: Coder) -> None:
+        flags, signs = _initial_shares()
+        self._coder = coder
+        self._zero, self._one, self._signs = Flags(flags), Flags(flags), Flags(signs)
+
+    def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
+        """Code the magnitudes ``[n]`` of latents."""
+        coder, classes, sizes = self._coder, classify(outputs), np.abs(values)
+        coded = self._zero.code(coder, (sizes > 0).astype(np.int32), classes.zero)
+        nonzero = np.flatnonzero(coded)
+        above = (sizes[nonzero] > 1).astype(np.int32)
+        large = nonzero[self._one.code(coder, above, classes.one[nonzero]) > 0]
+        coded[nonzero] = 1
+        coded[large] = 2 + code_magnitudes(
+            coder, sizes[large] - 2, classes.scale[large], _make_scale_model
+        )
+        return coded
+
+    def code_signs(self, logits: Outputs, values: Latents) -> Integers:
+        """Code the signs ``[n]`` of ``values``."""
+        signs = guess(logits)
+        differs = (np.sign(values) != signs.signs).astype(np.int32)
+        differs = self._signs.code(self._coder, differs, signs.classes)
+        coded: Integers = np.where(differs > 0, -signs.signs, signs.signs)
+        return coded
+
+
+#: The bits of a magnitude of 2, and of each more, by class of scale.
+_SCALES = np.exp((np.arange(SCALE_CLASSES) + 0.5) / 4 - 5)
+_TWO_BITS, _MORE_BITS = -np.log2(-np.expm1(-1 / _SCALES)), 1 / _SCALES / math.log(2)
+
+
+class RoundingEncoding(EntropyCoding):
+    """Rounds latents, in steps, so that squared error + ``rd_lambda`` x bits is least, and encodes.
+
+    Rate-distortion optimised quantisation, one latent at a time: it leaves out what a latent means
+    for the contexts of later ones, and takes a sign for a bit. ``rd_lambda`` is in squared steps a
+    bit.
+    """
+
+    def __init__(self, rd_lambda: float, coder: Coder) -> None:
+        super().__init__(coder)
+        self._rd_lambda = rd_lambda
+
+    def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
+        """Round and encode the magnitudes ``[n]`` of exact latents."""
+        rounded = self._round(classify(outputs), np.abs(values))
+        return super().code_magnitudes(outputs, rounded.astype(np.int32))
+
+    def _round(self, classes: Classes, sizes: Latents) -> Latents:
+        """Exact magnitudes ``[n]``, rounded."""
+        zero_bits, one_bits = self._zero.bits(), self._one.bits()
+        magnitudes = np.zeros_like(sizes)
+        worth = np.flatnonzero(sizes > 0.5)  # what is nearer to 0 becomes 0
+        sizes, classes = sizes[worth], classes.at(worth)
+        nearest, best = np.rint(sizes), np.zeros_like(sizes)
+        least = sizes**2 + self._rd_lambda * zero_bits[0][classes.zero]
+        nonzero = zero_bits[1][classes.zero] + 1
+        one = nonzero + one_bits[0][classes.one]
+        two = nonzero + one_bits[1][classes.one] + _TWO_BITS[classes.scale]
+        for candidate in (nearest - 1, nearest):
+            more = two + (candidate - 2) * _MORE_BITS[classes.scale]
+            bits = np.where(candidate > 1, more, one)
+            cost = (sizes - candidate) ** 2 + self._rd_lambda * bits
+            better = (candidate > 0) & (cost < least)
+            best, least = np.where(better, candidate, best), np.where(better, cost, least)
+        magnitudes[worth] = best
+        return magnitudes

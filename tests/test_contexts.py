@@ -1,0 +1,204 @@
+"""The second context model: what it sees, that it is made of whole numbers, and what it saves."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import digests, photo, png
+from test_wavelet import LATENT, levels_of, scene
+
+from intfit import api
+from intfit.codecs.latent_steps import RD_LAMBDA
+from intfit.codecs.wavelet import context_model, transform
+from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.codecs.wavelet.contexts import coding, low_pass, network, symbols, windows
+from intfit.coding import container
+from intfit.coding.magnitudes import Encoder
+from intfit.errors import FileFormatError
+
+#: Quantisation steps of levels, in sixteenths.
+STEPS = (27, 18, 13, 11, 11, 11, 11)
+GOLDEN = Path(__file__).parent / "golden" / "contexts.safetensors"
+
+
+def coarsest_of(config: WaveletConfig, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-900, 900, config.coarsest_shape())
+
+
+def latents_of(pixels: np.ndarray, step: int) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """The exact latents of a picture, in steps, and its coarsest picture in whole ones."""
+    values = (pixels / 127.5 - 1).astype(np.float32)
+    config = WaveletConfig(3, *values.shape[:2], step)
+    exact = transform.analyse(values, config, transform.principal_colours(values))
+    bands = [band / config.step_size for name, band in exact.items() if name.startswith("levels.")]
+    coarsest = (exact["coarsest"] / config.step_size).round().astype(np.int64)
+    return [bands[i : i + 3] for i in range(0, len(bands), 3)], coarsest
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.2, 3.0, 5000.0])
+@pytest.mark.parametrize("size", [(3, 40, 56), (1, 33, 17), (5, 19, 50), (2, 77, 90)])
+def test_latents_come_back_whatever_they_are(spread, size):
+    config = WaveletConfig(*size, 0)
+    levels, coarsest = levels_of(config, spread), coarsest_of(config)
+    data = coding.encode([[band.copy() for band in level] for level in levels], coarsest)
+    for before, after in zip(
+        levels, coding.decode(data, config.band_shapes(), coarsest), strict=True
+    ):
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_bands_of_several_steps_take_fewer_bytes_where_the_steps_are_known():
+    levels, coarsest = latents_of(np.asarray(photo(360, 240)), 85)
+    steps = STEPS[: len(levels) + 1]
+    scaled = [
+        [np.rint(16 * band / step).astype(np.int32) for band in level]
+        for level, step in zip(levels, steps, strict=False)
+    ]
+    coarsest = np.rint(16 * coarsest / steps[-1]).astype(np.int32)
+    blind = coding.encode([list(level) for level in scaled], coarsest)
+    data = coding.encode([list(level) for level in scaled], coarsest, steps)
+    assert len(data) < len(blind)
+    shapes = [[band.shape for band in level] for level in scaled]
+    for before, after in zip(scaled, coding.decode(data, shapes, coarsest, steps), strict=True):
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_rounding_and_encoding_at_once_is_rounding_then_encoding():
+    levels, coarsest = latents_of(np.asarray(scene(180, 120)), 70)
+    latents, data = coding.quantise_and_encode(levels, coarsest, RD_LAMBDA)
+    assert coding.encode(latents, coarsest) == data
+    for exact, rounded in zip(levels, latents, strict=True):
+        for one, other in zip(exact, rounded, strict=True):
+            assert np.abs(one - other).max() < 1.5
+    sizes = [len(coding.quantise_and_encode(levels, coarsest, price)[1]) for price in (0, 0.1, 0.5)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_probabilities_follow_what_was_coded():
+    """A thousand flags that are nothing like what their class says cost little in the end."""
+    flags, classes = np.ones(1000, np.int32), np.full(1000, 60, np.int32)
+    sizes = []
+    for passes in (1, 20):
+        encoder, model = Encoder(), symbols.Flags([1 << 39] * 64)
+        for _ in range(passes):
+            model.code(encoder, flags, classes)
+        sizes.append(len(encoder.finish()))
+    assert sizes[1] < 2 * sizes[0]
+
+
+def test_a_photograph_takes_fewer_bytes_than_by_the_first_context_model():
+    levels, coarsest = latents_of(np.asarray(photo(240, 160)), 60)
+    first = context_model.encode(context_model.quantise(levels, RD_LAMBDA)[0])
+    _, second = coding.quantise_and_encode(levels, coarsest, RD_LAMBDA)
+    assert len(second) < 0.97 * len(first)
+
+
+def test_signs_at_edges_are_guessed_and_signs_of_noise_are_not():
+    """Of signs that are likely, at sharp edges of discs most are right, in noise a half."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[0:128, 0:128]
+    edges = np.full((128, 128, 3), 40.0)
+    for _ in range(12):
+        row, column, radius = rng.integers(0, 128), rng.integers(0, 128), rng.integers(12, 40)
+        edges[(y - row) ** 2 + (x - column) ** 2 < radius**2] = rng.integers(0, 256)
+    noise = rng.normal(128, 40, (128, 128, 3))
+
+    class Signs(symbols.EntropyCoding):
+        """Counts signs that are as they were guessed, where there was a guess."""
+
+        right = count = 0
+
+        def code_signs(self, logits, values):
+            sure = np.abs(logits) > 512
+            self.right += int((np.sign(values) == np.sign(logits))[sure].sum())
+            self.count += int(sure.sum())
+            return super().code_signs(logits, values)
+
+    shares = []
+    for pixels in (edges, noise):
+        levels, coarsest = latents_of(pixels, 60)
+        latents, _ = coding.quantise_and_encode(levels, coarsest, RD_LAMBDA)
+        signs = Signs(Encoder())
+        coding.code_latents(latents, coarsest, signs)
+        shares.append(signs.right / signs.count)
+    assert shares[0] > 0.75
+    assert 0.4 < shares[1] < 0.6
+
+
+def test_sums_in_the_networks_stay_below_what_float32_holds_exactly():
+    """So they give the same outputs in whatever order a machine adds up its products."""
+    networks = network.load_networks()
+    most = max(network.latent_inputs(27, 11).max(), network.DIFFERENCE_INPUTS.max())
+    for net, bias in (
+        (networks.magnitudes, networks.magnitudes.last_bias),
+        (networks.signs, networks.signs.own * most),
+    ):
+        for name in ("position", "first", "second", "second_bias", "last"):
+            weights = getattr(net, name)
+            assert (weights == np.rint(weights)).all()
+        first = np.abs(net.first).sum(axis=-1).max() * most + np.abs(net.position).max()
+        second = np.abs(net.second).sum(axis=1) * network.MAX_HIDDEN + np.abs(net.second_bias)
+        last = np.abs(net.last).sum(axis=1) * network.MAX_HIDDEN
+        # what signs are told by is the difference of two outputs
+        assert first + np.abs(bias).max() < 2**24
+        assert second.max() < 2**24
+        assert 2 * last.max() + np.abs(bias).max() < 2**24
+
+
+def test_the_inputs_of_the_networks_are_the_same_on_every_machine():
+    """No logarithm lies so near a half that another library could round it the other way."""
+    cases = [(network.MAX_DIFFERENCE, 1.0)]
+    cases += [(network.MAX_LATENT, 2 * a / b) for a in STEPS for b in STEPS]
+    for count, factor in cases:
+        exact = network.INPUT_UNIT * np.log2(1 + factor * np.arange(count + 1.0))
+        assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-9
+
+
+def test_the_low_pass_picture_is_that_of_the_transform():
+    config = WaveletConfig(1, 61, 90, 0)
+    levels, coarsest = levels_of(config, 20.0), coarsest_of(config)
+    picture = low_pass.start(coarsest[0], 16)
+    wanted = coarsest[0].astype(np.float32)
+    for level in reversed(range(1, config.levels())):
+        bands = [band[0] for band in levels[level]]
+        picture = low_pass.merge_level(picture, bands, level, 16)
+        scaled = tuple(
+            band / np.float32(transform.NORMS[min(level, 4)][orientation == 2])
+            for orientation, band in enumerate(bands)
+        )
+        wanted = transform.transform_back(wanted, [scaled])
+    np.testing.assert_allclose(picture / 16, wanted, rtol=2e-3, atol=1)
+
+
+def test_windows_see_zeros_beyond_a_band_and_nothing_of_what_lies_elsewhere():
+    band = np.arange(1, 31).reshape(5, 6)
+    view = windows.View(windows.frame(band))
+    inside = view.gather(np.array([2]), np.array([3]), windows.NEAR)[:, 0]
+    np.testing.assert_array_equal(inside, network.latent_inputs(16, 16)[band[1:4, 2:5].ravel()])
+    corner = view.gather(np.array([4]), np.array([0]), windows.OWN)[:, 0]
+    expected = np.zeros((5, 5), int)
+    expected[:3, 2:] = network.latent_inputs(16, 16)[band[2:, :3]]
+    np.testing.assert_array_equal(corner, np.delete(expected.ravel(), 12))
+
+
+def test_a_new_picture_has_the_second_model_and_one_of_the_first_is_still_read():
+    data = api.encode(png(photo(64, 48)), LATENT).data
+    layout, _ = container.load(data)
+    assert layout.header.network["contexts"] == 2
+    for version in (1, 3, "2", True):
+        with pytest.raises(FileFormatError):
+            WaveletConfig(3, 48, 64, 60, contexts=version)
+
+
+def test_the_golden_file_decodes_to_the_same_latents_for_ever():
+    known = json.loads(GOLDEN.with_suffix(".json").read_text())
+    assert digests(GOLDEN) == known
+
+
+def test_the_networks_stay_as_they_are_for_ever():
+    data = (Path(context_model.__file__).parent / "context_model-2.safetensors").read_bytes()
+    assert hashlib.sha256(data).hexdigest().startswith("9d2b2878af6b3a93fb55d05d36c11b3c")
