@@ -18,6 +18,7 @@ from intfit import api, metrics
 from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import codec, context_model, payload, transform
 from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.codecs.wavelet.contexts import coding
 from intfit.coding import container
 from intfit.errors import FileFormatError, UsageError
 from intfit.settings import Settings
@@ -120,8 +121,9 @@ def test_sums_in_the_context_network_stay_far_below_what_float32_holds_exactly()
     step=st.integers(20, 150),
     contrast=st.floats(0, 1),
     seed=st.integers(0, 99),
+    contexts=st.sampled_from([None, 2]),
 )
-def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, seed):
+def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, seed, contexts):
     channels, height, width = shape
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / 16
@@ -131,7 +133,7 @@ def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, 
         peak = np.iinfo(dtype).max
         values = ((values + 1) / 2 * peak).round().astype(dtype) / (peak / 2) - 1
     values = values.astype(np.float32)
-    config = WaveletConfig(channels, height, width, step)
+    config = WaveletConfig(channels, height, width, step, contexts=contexts)
     if config.can_share_postfilter():
         config = replace(config, common=1)
     exact = transform.analyse(values, config, transform.principal_colours(values))
@@ -141,7 +143,11 @@ def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, 
     names = [name for name in config.shapes() if name.startswith("levels.")]
     levels = [exact[name] / np.float32(config.step_size) for name in names]
     levels = [levels[i : i + 3] for i in range(0, len(levels), 3)]
-    quantised, _ = context_model.quantise(levels, RD_LAMBDA)
+    if contexts is None:
+        quantised, _ = context_model.quantise(levels, RD_LAMBDA)
+    else:
+        coarsest = np.rint(exact["coarsest"] / np.float32(config.step_size)).astype(np.int32)
+        quantised, _ = coding.quantise_and_encode(levels, coarsest, RD_LAMBDA)
     for name, integers in zip(names, itertools.chain(*quantised), strict=True):
         np.testing.assert_array_equal(np.rint(tensors[name] / config.step_size), integers)
     # near the original: rounding takes half a step at most, a latent that becomes 0 little more
