@@ -121,8 +121,11 @@ def test_sums_in_the_context_network_stay_far_below_what_float32_holds_exactly()
     contrast=st.floats(0, 1),
     seed=st.integers(0, 99),
     bands=st.sampled_from([None, 1]),
+    contexts=st.sampled_from([None, 2]),
 )
-def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, seed, bands):
+def test_pictures_of_any_shape_and_type_come_back(
+    shape, dtype, step, contrast, seed, bands, contexts
+):
     channels, height, width = shape
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / 16
@@ -132,16 +135,17 @@ def test_pictures_of_any_shape_and_type_come_back(shape, dtype, step, contrast, 
         peak = np.iinfo(dtype).max
         values = ((values + 1) / 2 * peak).round().astype(dtype) / (peak / 2) - 1
     values = values.astype(np.float32)
-    config = WaveletConfig(channels, height, width, step, bands=bands)
+    config = WaveletConfig(channels, height, width, step, bands=bands, contexts=contexts)
     if config.can_share_network():
         config = replace(config, common=1)
     exact = transform.analyse(values, config, transform.principal_colours(values))
-    coarsest, quantised = payload.quantise(exact, config)
-    tensors = payload.unpack(payload.pack(exact["colours"], coarsest, quantised), config)
+    latents = payload.quantise(exact, config)
+    tensors = payload.unpack(payload.pack(exact["colours"], latents), config)
     assert {name: tensor.shape for name, tensor in tensors.items()} == config.shapes()
     # the same integers
-    np.testing.assert_array_equal(np.rint(tensors["coarsest"] / config.coarsest_step()), coarsest)
-    for level, own in enumerate(quantised):
+    coarsest = np.rint(tensors["coarsest"] / config.coarsest_step())
+    np.testing.assert_array_equal(coarsest, latents.coarsest)
+    for level, own in enumerate(latents.levels):
         for name, integers in zip(ORIENTATIONS, own, strict=True):
             found = tensors[f"levels.{level}.{name}"] / config.band_step(level)
             np.testing.assert_array_equal(np.rint(found), integers)

@@ -29,7 +29,7 @@ from intfit.codecs.wavelet.contexts.network import INPUT_UNIT, MAX_HIDDEN, MAX_W
 from intfit.media.pixels import read_pixels
 
 #: Steps of training, latents a step, learning rates and hidden layers, of magnitudes and of signs.
-STEPS, BATCHES, RATES = (7000, 4500), (6144, 4096), (6e-3, 4e-3)
+STEPS, BATCHES, RATES = (11_000, 6500), (6144, 4096), (6e-3, 4e-3)
 HIDDEN = ((64, 32), (96, 32))
 #: Indices of quantisation steps; a photograph has every third of them at full size, others at half.
 STEP_INDICES = tuple(range(0, 90, 6))
@@ -141,16 +141,33 @@ def collect(paths: list[Path], folder: Path) -> None:
 
 
 class Network(nn.Module):
-    """What :class:`intfit.codecs.wavelet.contexts.network.Network` is, in floating point."""
+    """What :class:`intfit.codecs.wavelet.contexts.network.Network` is, in floating point.
+
+    Where ``whole`` is set, weights act as they are shipped; gradients pass through the rounding.
+    """
 
     def __init__(self, inputs: int, hidden: tuple[int, int], outputs: int) -> None:
         super().__init__()
         width, second = hidden
+        self.whole = False
         first = torch.randn(3 * PASSES, inputs, width) * 0.5 / inputs**0.5
         self.first = nn.Parameter(first)
         self.position = nn.Parameter(0.1 * torch.randn(BANDS * PASSES, width))
         self.second, self.last = nn.Linear(width, second), nn.Linear(second, outputs)
         self.own = nn.Parameter(0.1 * torch.randn(width))
+
+    def weight(self, tensor: Tensor) -> Tensor:
+        """Weights as they act."""
+        return self._act(tensor, WEIGHT_UNIT)
+
+    def bias(self, tensor: Tensor) -> Tensor:
+        """Biases as they act."""
+        return self._act(tensor, INPUT_UNIT * WEIGHT_UNIT)
+
+    def _act(self, tensor: Tensor, unit: int) -> Tensor:
+        if not self.whole:
+            return tensor
+        return tensor + ((tensor * unit).round() / unit - tensor).detach()
 
     def project(self, places: Tensor, inputs: Tensor) -> Tensor:
         """The sums of the first layer without its bias."""
@@ -158,25 +175,26 @@ class Network(nn.Module):
         groups = orientation * PASSES + places[:, 1]
         order = torch.argsort(groups)
         counts = torch.bincount(groups, minlength=len(self.first)).tolist()
-        parts = inputs[order].split(counts)
-        sums = torch.cat([part @ self.first[i] for i, part in enumerate(parts)])
+        parts, first = inputs[order].split(counts), self.weight(self.first)
+        sums = torch.cat([part @ first[i] for i, part in enumerate(parts)])
         return sums[torch.argsort(order)]
 
     def finish(self, sums: Tensor) -> Tensor:
         """The outputs without their bias."""
-        most = MAX_HIDDEN / INPUT_UNIT
-        hidden = torch.relu(self.second(torch.relu(sums).clamp(max=most)))
-        return hidden.clamp(max=most) @ self.last.weight.T
+        most, second = MAX_HIDDEN / INPUT_UNIT, self.second
+        hidden = torch.relu(sums).clamp(max=most) @ self.weight(second.weight).T
+        hidden = torch.relu(hidden + self.bias(second.bias)).clamp(max=most)
+        return hidden @ self.weight(self.last.weight).T
 
-    def bias(self, places: Tensor) -> Tensor:
+    def locate(self, places: Tensor) -> Tensor:
         """The bias of the first layer."""
-        return self.position[places[:, 0] * PASSES + places[:, 1]]
+        return self.bias(self.position)[places[:, 0] * PASSES + places[:, 1]]
 
 
 def magnitude_bits(network: Network, places: Tensor, inputs: Tensor, values: Tensor) -> Tensor:
     """The bits of magnitudes ``[B]``, with ``inputs`` ``[B, F]``."""
-    sums = network.project(places, inputs) + network.bias(places)
-    zero, one, scale = (network.finish(sums) + network.last.bias).unbind(1)
+    sums = network.project(places, inputs) + network.locate(places)
+    zero, one, scale = (network.finish(sums) + network.bias(network.last.bias)).unbind(1)
     zero, one, scale = zero.clamp(-7.9, 7.9), one.clamp(-7.9, 7.9), scale.clamp(-4.9, 5.9).exp()
     softplus = nn.functional.softplus
     more = softplus(one) - torch.log(-torch.expm1(-1 / scale)) + (values - 2).clamp(min=0) / scale
@@ -187,7 +205,7 @@ def magnitude_bits(network: Network, places: Tensor, inputs: Tensor, values: Ten
 def sign_bits(network: Network, places: Tensor, inputs: Tensor, values: Tensor) -> Tensor:
     """The bits of signs ``[B]``; the last of ``inputs`` ``[B, F + 1]`` is the own magnitude's."""
     sums = network.project(places, inputs[:, :-1])
-    bias = network.bias(places) + inputs[:, -1:] * network.own
+    bias = network.locate(places) + inputs[:, -1:] * network.weight(network.own)
     logits = (network.finish(bias + sums) - network.finish(bias - sums))[:, 0]
     return nn.functional.softplus(-logits.clamp(-5.9, 5.9) * values) / math.log(2)
 
@@ -221,6 +239,7 @@ def train(paths: list[Path], kind: int) -> Network:
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.1 * kind)
     mean, most = 0.0, MAX_WEIGHT / WEIGHT_UNIT
     for step in range(steps):
+        network.whole = step > 0.6 * steps
         for group in optimizer.param_groups:
             warm, share = min(1, (step + 1) / 100), step / steps
             group["lr"] = rate * warm * (0.5 + 0.5 * math.cos(math.pi * share))
