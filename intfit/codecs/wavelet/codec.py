@@ -45,7 +45,7 @@ LEAST_OF_OWN_BYTES = 0.65
 #: The fewest seconds of training for which it is begun at all.
 MIN_TRAINING_SECONDS = 0.3
 #: How often latents are refined, at each effort.
-REFINEMENTS = {1: 0, 2: 0, 3: 2, 4: 4, 5: 6, 6: 8, 7: 10, 8: 14, 9: 20}
+REFINEMENTS = {1: 0, 2: 0, 3: 1, 4: 2, 5: 3, 6: 4, 7: 6, 8: 8, 9: 12}
 #: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
