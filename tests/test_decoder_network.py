@@ -1,14 +1,22 @@
 """The decoder network: the shared convolutional network behind the post-filter."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from intfit.codecs.wavelet import decoder_network, transform
+from intfit import api
+from intfit.codecs.latent_steps import RD_LAMBDA
+from intfit.codecs.wavelet import codec, decoder_network, transform
 from intfit.codecs.wavelet.config import DECODER_LAYERS, DECODER_WIDTH, WaveletConfig
 from intfit.codecs.wavelet.decoder_network import REACH
 from intfit.codecs.wavelet.postfilter import Features, shared_parameters
+from intfit.errors import FileFormatError
 from intfit.networks.decoder import DecoderNetwork
+from intfit.settings import Settings
+
+PHOTO = Path(__file__).parents[1] / "samples" / "photo.png"
 
 
 def picture_of_latents(height: int, width: int) -> tuple[dict[str, np.ndarray], WaveletConfig]:
@@ -43,3 +51,20 @@ def test_a_picture_is_the_same_in_however_many_parts_it_is_corrected(size, monke
     parts = decoder_network.correct_picture(tensors, config, Features(tensors, config))
     assert np.abs(parts - Features(tensors, config).picture).max() > 1e-3
     np.testing.assert_allclose(parts, whole, atol=1e-5)
+
+
+def test_latents_are_refined_to_a_better_file(monkeypatch):
+    settings = Settings(field="latent", effort=2, quality=30, device="cpu")
+    costs = []
+    for count in (0, 2):
+        monkeypatch.setitem(codec.REFINEMENTS, 2, count)
+        encoded = api.encode(PHOTO.read_bytes(), settings)
+        squared_error = 384 * 256 * 3 * 4 * 10 ** (-encoded.distortion / 10)
+        costs.append(squared_error / 0.295**2 + RD_LAMBDA * 8 * len(encoded.data))
+    assert costs[1] < 0.995 * costs[0]
+
+
+def test_a_header_that_changes_a_network_that_is_not_there_is_refused():
+    for entries in ({"common": 1, "adapted": True}, {"adapted": True}, {"common": 2, "adapted": 1}):
+        with pytest.raises(FileFormatError):
+            WaveletConfig(3, 64, 64, 40, **entries)

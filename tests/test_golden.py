@@ -19,6 +19,9 @@ DECODINGS = {
     "image": {"native": {}, "scale2": {"scale": 2}, "half": {"scale": 0.5}},
     "latent": {"native": {}, "scale2": {"scale": 2}, "half": {"scale": 0.5}},
     "contexts": {"native": {}},
+    "visual": {"native": {"region": (20, 20, 80, 60)}},
+    "envelope": {"native": {"duration": 0.5}, "11025": {"sample_rate": 11025, "duration": 0.15}},
+    "colours": {"values": {}},
     "correction": {
         "native": {"region": (0, 0, 80, 80)},
         "scale2": {"scale": 2, "region": (160, 110, 40, 40)},

@@ -89,9 +89,8 @@ def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(filtered, in
 def test_info_says_what_the_postfilter_takes(filtered, intfit):
     Path("a.safetensors").write_bytes(filtered.data)
     run = intfit("info", "-v", "a.safetensors")
-    assert "latents + decoder network (adapted) + SIREN 8 x 2" in run.out
+    assert "latents + decoder network + SIREN 8 x 2" in run.out
     assert "network" in run.out
-    assert "adaptation" in run.out
 
 
 def test_numpy_evaluates_the_network_that_torch_has_trained():
@@ -111,10 +110,9 @@ def test_numpy_evaluates_the_network_that_torch_has_trained():
 
 def test_goals_and_sizes_are_kept_with_an_own_postfilter():
     data, short = png(drawing()), replace(FAST, quality=None, steps=500)
-    plain = api.encode(data, replace(FAST, quality=None, effort=2, target_psnr=36))
-    encoding = api.encode(data, replace(short, target_psnr=36))
-    assert encoding.steps
-    assert 36 <= encoding.distortion < 36.5
+    plain = api.encode(data, replace(FAST, quality=None, effort=2, target_psnr=32))
+    encoding = api.encode(data, replace(short, target_psnr=32))
+    assert 32 <= encoding.distortion < 32.5
     assert len(encoding.data) < len(plain.data)
     size = len(plain.data)
     within = api.encode(data, replace(short, target_size=size))

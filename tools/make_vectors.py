@@ -303,12 +303,12 @@ def range_coder() -> dict:
     rng = np.random.default_rng(5)
     encoder = constriction.stream.queue.RangeEncoder()
     parts: list[dict] = []
-    for counts in ([1, 0], [3, 1], [1 << 40, 1, 1 << 20, 5], list(range(1, 200)), [1] * 301):
-        table = np.array(counts, np.float64)
+    for shares in ([1, 0], [3, 1], [1 << 40, 1, 1 << 20, 5], list(range(1, 200)), [1] * 301):
+        table = np.array(shares, np.float64)
         symbols = rng.choice(len(table), 40, p=table / table.sum()).astype(np.int32)
         symbols[-1] = len(table) - 1
         encoder.encode(symbols, constriction.stream.model.Categorical(table, perfect=False))
-        parts.append({"weights": counts, "symbols": symbols.tolist()})
+        parts.append({"weights": shares, "symbols": symbols.tolist()})
     for bits in (1, 7, 24):
         symbols = rng.integers(0, 1 << bits, 12).astype(np.int32)
         encoder.encode(symbols, constriction.stream.model.Uniform(1 << bits))

@@ -215,7 +215,7 @@ def encode(pixels: Array, quality: float) -> Encoded:
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
     settings = intfit.Settings(field="latent", effort=2, quality=quality)
-    with mock.patch.object(WaveletConfig, "can_share_postfilter", return_value=False):
+    with mock.patch.object(WaveletConfig, "can_share_network", return_value=False):
         return intfit.encode(buffer.getvalue(), settings)
 
 

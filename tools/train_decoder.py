@@ -5,8 +5,9 @@
 
 ``prepare`` encodes parts of every photograph at several steps, mirrored and turned at random, and
 keeps the network's inputs and the error that is left in CACHE (some 8 MB a part). ``train`` learns
-the one from the other. A part's loss is its squared error by that of the post-filter alone, so that
-all qualities and photographs count alike.
+the one from the other, in bfloat16. A part's loss is its squared error by that of the post-filter
+alone, so that all qualities and photographs count alike. ``--start`` goes on from a file: the one
+shipped was trained first on ten photographs, then on 29 (docs/results/images.md names them).
 """
 
 import argparse
@@ -26,7 +27,7 @@ from intfit.codecs.wavelet import context_model, transform
 from intfit.codecs.wavelet.config import DECODER_LAYERS, DECODER_WIDTH, WaveletConfig
 from intfit.codecs.wavelet.decoder_network import REACH, Inputs, correct_picture, split_blocks
 from intfit.codecs.wavelet.postfilter import Features, shared_parameters
-from intfit.networks.decoder import DecoderNetwork, autocast
+from intfit.networks.decoder import DecoderNetwork
 
 #: Indices of quantisation steps, of qualities of about 0 to 90.
 FIRST_STEP, LAST_STEP = 0, 116
@@ -162,7 +163,7 @@ def train(cache: Path, output: Path, minutes: float, start: Path | None, seed: i
         for group in optimizer.param_groups:
             group["lr"] = LR * rate * group["share"]
         inputs, errors, weights = examples.draw()
-        with autocast():
+        with torch.autocast("cpu", torch.bfloat16):
             estimate = network(inputs.to(memory_format=torch.channels_last))
         squares = (estimate.float() - errors).square().mean(dim=(1, 2, 3))
         before = errors.square().mean(dim=(1, 2, 3))
@@ -192,7 +193,7 @@ def see(network: DecoderNetwork, inputs: Tensor) -> Tensor:
     """What the last layer sees, and 1: ``[D + 1, n]`` at all places of ``[B, F, h, w]``."""
     seen: list[Tensor] = []
     hook = network.last.register_forward_hook(lambda _, given, __: seen.append(given[0]))
-    with autocast():
+    with torch.autocast("cpu", torch.bfloat16):
         network(inputs.to(memory_format=torch.channels_last))
     hook.remove()
     flat = seen[0].float().transpose(0, 1).flatten(1)

@@ -34,8 +34,3 @@ class DecoderNetwork(nn.Module):
         seen = inputs[..., reach:-reach, reach:-reach].to(x.dtype)
         outputs: Tensor = self.last(torch.cat([x, seen], dim=1))
         return outputs
-
-
-def autocast() -> torch.autocast:
-    """Layers in bfloat16 where this processor multiplies that in hardware."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())

@@ -19,15 +19,17 @@ from intfit.settings import Settings
 
 HERE = Path(__file__).parent
 PHOTO = HERE.parents[1] / "samples" / "photo.png"
-PLAIN = Settings(field="latent", effort=2, device="cpu")
-FILTERED = Settings(field="latent", effort=3, quality=40, device="cpu")
-DECODED = Settings(field="latent", effort=2, quality=45, device="cpu")
+PLAIN = Settings(field="latent", effort=2, device="cpu", tune="psnr")
+FILTERED = Settings(field="latent", effort=3, quality=40, device="cpu", tune="psnr")
+DECODED = Settings(field="latent", effort=2, quality=45, device="cpu", tune="psnr")
+VISUAL = Settings(field="latent", effort=3, quality=30, device="cpu", tune="visual")
 
 for name, picture, settings in (
     ("latent", scene(67, 45), PLAIN),
     ("correction", drawing(), FILTERED),
     ("decoder", Image.open(PHOTO).convert("RGB").crop((51, 20, 384, 255)), DECODED),
     ("contexts", scene(93, 71), PLAIN),
+    ("visual", Image.open(PHOTO).convert("RGB").crop((70, 40, 213, 151)), VISUAL),
 ):
     if (HERE / f"{name}.safetensors").exists():
         continue

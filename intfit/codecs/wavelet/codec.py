@@ -52,7 +52,7 @@ FIRST_TRY = 4
 #: How much of the bytes that refinement is expected to save is used at once.
 REFINED_ROOM = 0.985
 #: How often latents are rounded anew, at each effort.
-ROUNDS = {1: 0, 2: 0, 3: 2, 4: 4, 5: 6, 6: 8, 7: 10, 8: 14, 9: 20}
+ROUNDS = {1: 0, 2: 0, 3: 1, 4: 2, 5: 3, 6: 4, 7: 6, 8: 8, 9: 12}
 #: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
