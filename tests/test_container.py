@@ -98,4 +98,4 @@ def test_files_of_version_2_still_read():
     layout, stored = container.load(old)
     assert layout.version == 2
     again, restored = container.load(container.dump(layout.header, stored))
-    assert (again.version, again.header, restored) == (3, layout.header, stored)
+    assert (again.version, again.header, restored) == (4, layout.header, stored)

@@ -59,15 +59,20 @@ def choose_field(settings: Settings, kind: str, channels: int) -> FieldName:
     return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"
 
 
-def choose_tune(settings: Settings, kind: str, field: FieldName) -> TuneName | None:
-    """What ``settings`` ask to tune for, or the default of a field and a medium.
+#: A recording of fewer samples is too short for an envelope to be worth its bytes.
+FEWEST_TO_HEAR = 2048
+
+
+def choose_tune(settings: Settings, kind: str, field: FieldName, n: int) -> TuneName | None:
+    """What ``settings`` ask to tune for, or the default of a field and a medium of ``n`` examples.
 
     Raises:
         UsageError: if that is not for them.
     """
     choices = TUNES.get(kind, ()) if field == "latent" else ()
     if settings.tune is None:
-        return "snr" if settings.target_snr is not None and choices else next(iter(choices), None)
+        by_error = settings.target_snr is not None or n < FEWEST_TO_HEAR
+        return "snr" if by_error and choices else next(iter(choices), None)
     if settings.tune not in choices:
         raise UsageError(f"--tune {settings.tune} is not for --field {field} of a medium ({kind})")
     return settings.tune
