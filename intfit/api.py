@@ -176,7 +176,7 @@ def prepare(
     except FileFormatError:
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     field = choose_field(settings, kind, signal.out_features)
-    settings = replace(settings, field=field, tune=choose_tune(settings, kind, field))
+    settings = replace(settings, field=field, tune=choose_tune(settings, kind, field, signal.n))
     size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)
     plan = make_plan(

@@ -59,14 +59,20 @@ def choose_field(settings: Settings, kind: str, channels: int) -> FieldName:
     return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"
 
 
-def choose_tune(settings: Settings, kind: str, field: FieldName) -> TuneName | None:
-    """What ``settings`` ask to tune for, or the default of a field and a medium.
+#: A recording of fewer samples is too short for an envelope to be worth its bytes.
+FEWEST_TO_HEAR = 2048
+
+
+def choose_tune(settings: Settings, kind: str, field: FieldName, n: int) -> TuneName | None:
+    """What ``settings`` ask to tune for, or the default of a field and a medium of ``n`` examples.
 
     Raises:
         UsageError: if that is not for them.
     """
     choices = TUNES.get(kind, ()) if field == "latent" else ()
     if settings.tune is None:
+        if n < FEWEST_TO_HEAR and "snr" in choices:
+            return "snr"
         goals = [tune for goal, tune in TUNES_OF_GOALS.items() if settings.changed([goal])]
         return next((tune for tune in (*goals, *choices) if tune in choices), None)
     if settings.tune not in choices:
