@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...defaults import MEDIUM_DEFAULTS, SECONDS, widest_network
 from ...plan import make_plan
 from ..protocol import Encoding, Hooks, Prepared
-from .config import configure
+from .config import configure, distance_of
 from .fitting import fit
 
 #: The share of a whole fit's steps or seconds that a trial takes.
@@ -57,6 +57,8 @@ def search_width(prepared: Prepared, hooks: Hooks) -> Encoding:
             profile="open" if share < 1 else settings.profile,
         )
         config = configure(signal, plan, narrowed)
+        if share < 1:  # the goal is not about colours
+            config = distance_of(config)
         encoding = fit(replace(prepared, settings=narrowed, plan=plan, config=config), hooks)
         assert encoding.reached is not None
         seconds += encoding.seconds
