@@ -10,7 +10,6 @@ from ..errors import IntfitError, UsageError
 from ..inspection import info as describe_file
 from ..jobs.files import Job, read_input
 from ..jobs.phrases import METRICS, format_metric, format_size, printable
-from ..metrics.perceptual import list_missing
 from . import options
 from .errors import explain, report_errors
 from .options import MESSAGES, option
@@ -190,6 +189,8 @@ def verify(
     failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
     if not as_json:
         print("  ".join(format_metric(metric, number) for metric, number in distortions.items()))
+    from ..metrics.perceptual import list_missing
+
     if missing := list_missing(distortions):
         names = " and ".join(METRICS[metric][0] for metric in missing)
         report.say(f"note: {names}: pip install 'intfit[bench]'")
@@ -217,6 +218,7 @@ def measure_distortions(
     from .. import api
     from ..limits import Limits
     from ..media import medium
+    from ..metrics.perceptual import list_missing
 
     data = read_input(Job(Path(file), None))
     try:
