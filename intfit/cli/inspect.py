@@ -237,6 +237,7 @@ def measure_distortions(
     from .. import api
     from ..limits import Limits
     from ..media import medium
+    from ..metrics.perceptual import list_missing
 
     data = read_input(Job(Path(file), None))
     try:

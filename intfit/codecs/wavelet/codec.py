@@ -258,10 +258,8 @@ class _Encoder:
         if len(refined.data) > size:
             return plain
         room = round(size * len(plain.data) / len(refined.data) * REFINED_ROOM)
-        finer = search.at(min(search.find_finest_within(room), FINEST_LATENT_STEP))
-        if finer.config.step <= plain.config.step:
-            return refined
-        again = self._refine(finer)
+        step = min(search.find_finest_within(room), FINEST_LATENT_STEP)
+        again = self._refine(search.at(max(step, plain.config.step)))
         return refined if again is None or len(again.data) > size else again
 
     def _refine(
