@@ -3,6 +3,7 @@
 import json
 import math
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,8 @@ def test_any_field_can_be_fitted():
     signal = examples_of(prepared.signal, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     teacher = Uniform(signal.n, batch=256, generator=generator)
-    *_, last = fit(Waves(), signal, teacher, prepared.plan, generator=generator)
+    plan = replace(prepared.plan, optimizer="adam")  # it has no hidden weights
+    *_, last = fit(Waves(), signal, teacher, plan, generator=generator)
     assert last.distortion > 15
 
 

@@ -51,7 +51,7 @@ def make_table(rows: list[Row]) -> str:
     efforts = sorted({row["effort"] for row in rows})
     lines: dict[tuple[str, str, int], dict[int, str]] = {}
     for row in sorted(rows, key=lambda row: (row["file"], row["quality"] or 0, row["seed"])):
-        quality = "" if row["quality"] is None else f"{row['quality']:g}"
+        quality = "default" if row["quality"] is None else f"{row['quality']:g}"
         cells = lines.setdefault((row["file"], quality, row["seed"]), {})
         digits = 4 if row["file"].endswith((".obj", ".ply")) else 2
         cells[row["effort"]] = f"{row['distortion']:.{digits}f}"

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from ..teachers import make_teacher
 from ..training.examples import GridExamples
 from ..training.gradients import by_hand
 from ..training.gradients.choice import choose_gradients
-from ..training.optimizer import Adam
+from ..training.preconditioned import make_optimizer
 from ..training.scoring import Scorer
 from ..training.step import TrainingStep, train_step
 
@@ -155,12 +155,12 @@ def _count_multiply_adds(config: SirenConfig) -> int:
 def _make_our_step(
     config: SirenConfig, signal: GridExamples, batch: int
 ) -> tuple[Callable[[Tensor], None], Callable[[int], Tensor], Callable[[], Any]]:
-    """Functions for a fit's step on given examples, the teacher's selection, and Adam's part."""
+    """Functions for a fit's step on given examples, the selection, and the optimizer's part."""
     settings = Settings(width=config.width, depth=config.depth, batch=batch)
     features = config.in_features, config.out_features
     plan = make_plan(settings, kind="image", n=signal.n, features=features)
     network = Siren(config, generator=torch.Generator().manual_seed(0))
-    optimizer = Adam(network.groups(1.0), 1e-6, beta2=plan.beta2)
+    optimizer = make_optimizer(network, replace(plan, lr=1e-6))
     gradient, _ = choose_gradients(network, batch=batch, loss=signal.loss)
     training_step = TrainingStep(signal, optimizer, gradient)
     generator = torch.Generator().manual_seed(0)

@@ -249,8 +249,6 @@ def measure_distortions(
         if metric not in medium(loaded.kind).METRICS:
             name = METRICS[metric][0]
             raise UsageError(f"a limit on the {name} was given, but the file holds {loaded.kind}")
-    from ..metrics.perceptual import list_missing
-
     if missing := list_missing(given):
         name = METRICS[missing[0]][0]
         raise UsageError(f"a limit on the {name} was given: it needs pip install 'intfit[bench]'")
