@@ -7,9 +7,11 @@ is worth its bytes.
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ...coding import weights
 from ...coding.container import Stored
@@ -161,42 +163,34 @@ class _Encoder:
         for left in reversed(range(1 + self._count_refinements())):
             data = payload.pack(exact, config)
             tensors = payload.unpack(data, config)
-            candidates, linear = self._apply_networks(data, tensors, config)
-            made += [self._assemble_candidate(*candidate) for candidate in candidates]
-            if left and not self._is_late():
-                added = candidates[-1][-1] - linear
-                shifts = analyse(added, config, tensors["colours"])
-                exact = self.exact | {
-                    name: self.exact[name] - shifts[name]
-                    for name in self.exact
-                    if name != "colours"
-                }
+            pictures: list[Floats] = []
+            for candidate in self._apply_networks(data, tensors, config):
+                made.append(self._assemble_candidate(*candidate))
+                pictures[1:] = [candidate[-1]]
+            if not left or self._is_late():
+                break
+            shifts = analyse(pictures[-1] - pictures[0], config, tensors["colours"])
+            shifts["colours"] = np.zeros_like(shifts["colours"])
+            exact = {name: self.exact[name] - shifts[name] for name in self.exact}
         return min(made, key=self._compute_cost)
 
     def _apply_networks(
         self, data: bytes, tensors: Tensors, config: WaveletConfig
-    ) -> tuple[list[tuple[bytes, WaveletConfig, Tensors, Floats]], Floats]:
-        """The payload, architecture, tensors and picture of a file without and with networks.
-
-        And the picture without.
-        """
+    ) -> Iterator[tuple[bytes, WaveletConfig, Tensors, Floats]]:
+        """Payload, architecture, tensors and picture of a file, with more and more networks."""
         colours = tensors["colours"]
         features = Features(tensors, config)
+        yield data, replace(config, common=None), tensors, features.picture @ colours
         filtered = apply_postfilter(tensors, config, features)
+        yield data, replace(config, common=1), tensors, filtered @ colours
         inputs = Inputs(tensors, config, features.picture, filtered)
-        linear = features.picture @ colours
-        candidates = [
-            (data, replace(config, common=None), tensors, linear),
-            (data, replace(config, common=1), tensors, filtered @ colours),
-            (data, config, tensors, correct_blocks(inputs, tensors) @ colours),
-        ]
+        yield data, config, tensors, correct_blocks(inputs, tensors) @ colours
         change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
         if change is not None:
             packed = payload.join(data, weights.pack({"adaptation": change}))
             adapted = tensors | {"adaptation": change.dequantise()}
             picture = correct_blocks(inputs, adapted) @ colours
-            candidates.append((packed, replace(config, adapted=True), adapted, picture))
-        return candidates, linear
+            yield packed, replace(config, adapted=True), adapted, picture
 
     def _count_refinements(self) -> int:
         """How often latents are rounded anew; a search over steps has less time for each."""
