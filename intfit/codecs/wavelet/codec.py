@@ -7,7 +7,7 @@ where it is worth its bytes. Tuned for the eye, bands have different steps, and 
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -209,28 +209,32 @@ class _Encoder:
         """The files of integer latents without networks, and with the shared ones if any."""
         data = payload.pack(self.exact["colours"], quantised)
         tensors = payload.unpack(data, config)
+        candidates, pictures = list[Candidate[WaveletConfig]](), list[Floats]()
+        for file in self._run_networks(data, tensors, config):
+            candidates.append(self._assemble_candidate(*file))
+            pictures[1:] = [file[-1]]  # the first and the last: all would fill memory
+        return _Networks(candidates, tensors["colours"], pictures[-1] - pictures[0])
+
+    def _run_networks(
+        self, data: bytes, tensors: Tensors, config: WaveletConfig
+    ) -> Iterator[tuple[bytes, WaveletConfig, Tensors, Floats]]:
+        """Payload, architecture, tensors and picture of a file, with more and more networks."""
         colours = tensors["colours"]
         if config.common is None:
-            linear = reconstruct(tensors, config)
-            plain = self._assemble_candidate(data, config, tensors, linear)
-            return _Networks([plain], colours, linear - linear)
+            yield data, config, tensors, reconstruct(tensors, config)
+            return
         features = Features(tensors, config)
+        yield data, replace(config, common=None), tensors, features.picture @ colours
         filtered = apply_postfilter(tensors, config, features)
+        yield data, replace(config, common=1), tensors, filtered @ colours
         inputs = Inputs(tensors, config, features.picture, filtered)
-        linear = features.picture @ colours
-        made = [
-            (data, replace(config, common=None), tensors, linear),
-            (data, replace(config, common=1), tensors, filtered @ colours),
-            (data, config, tensors, correct_blocks(inputs, tensors) @ colours),
-        ]
+        yield data, config, tensors, correct_blocks(inputs, tensors) @ colours
         change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
         if change is not None:
             packed = payload.join(data, weights.pack({"adaptation": change}))
             adapted = tensors | {"adaptation": change.dequantise()}
             picture = correct_blocks(inputs, adapted) @ colours
-            made.append((packed, replace(config, adapted=True), adapted, picture))
-        candidates = [self._assemble_candidate(*each) for each in made]
-        return _Networks(candidates, colours, made[-1][-1] - linear)
+            yield packed, replace(config, adapted=True), adapted, picture
 
     def _count_rounds(self) -> int:
         """How often latents are rounded anew; a search over steps has less time for each."""
