@@ -196,13 +196,11 @@ class _Encoder:
         for left in reversed(range(1 + rounds)):
             networks = self._apply_networks(config, payload.quantise(exact, config))
             made += networks.candidates
-            if left and not self._is_late():
-                shifts = analyse(networks.added, config, networks.colours)
-                exact = exact | {
-                    name: self.exact[name] - shift
-                    for name, shift in shifts.items()
-                    if name != "colours"
-                }
+            if not left or self._is_late():
+                break
+            shifts = analyse(networks.added, config, networks.colours)
+            shifts.pop("colours")
+            exact = exact | {name: self.exact[name] - shift for name, shift in shifts.items()}
         return min(made, key=self._compute_cost)
 
     def _apply_networks(self, config: WaveletConfig, quantised: payload.Quantised) -> "_Networks":
