@@ -8,9 +8,10 @@ import torch
 
 from intfit import api
 from intfit.codecs.latent_steps import RD_LAMBDA
-from intfit.codecs.wavelet import codec, decoder_network, transform
+from intfit.codecs.wavelet import decoder_network, transform
 from intfit.codecs.wavelet.config import DECODER_LAYERS, DECODER_WIDTH, WaveletConfig
 from intfit.codecs.wavelet.decoder_network import REACH
+from intfit.codecs.wavelet.encoding import encoder
 from intfit.codecs.wavelet.postfilter import Features, shared_parameters
 from intfit.errors import FileFormatError
 from intfit.networks.decoder import DecoderNetwork
@@ -57,7 +58,7 @@ def test_latents_are_refined_to_a_better_file(monkeypatch):
     settings = Settings(field="latent", effort=2, quality=30, device="cpu")
     costs = []
     for count in (0, 2):
-        monkeypatch.setitem(codec.REFINEMENTS, 2, count)
+        monkeypatch.setitem(encoder.ROUNDS, 2, count)
         encoded = api.encode(PHOTO.read_bytes(), settings)
         squared_error = 384 * 256 * 3 * 4 * 10 ** (-encoded.distortion / 10)
         costs.append(squared_error / 0.295**2 + RD_LAMBDA * 8 * len(encoded.data))

@@ -16,7 +16,7 @@ from conftest import Run, photo, png
 from PIL import Image
 
 from intfit import Settings, api, writing
-from intfit.codecs.wavelet import postfilter_training
+from intfit.codecs.wavelet.encoding import postfilter_training
 from intfit.jobs import files, pool
 from intfit.jobs.files import Job, OutputExistsError, write_output
 

@@ -11,8 +11,9 @@ from conftest import photo, png
 from PIL import Image
 
 from intfit import Settings, api
-from intfit.codecs.wavelet import context_model, payload, refinement, transform
+from intfit.codecs.wavelet import context_model, payload, transform
 from intfit.codecs.wavelet.config import ORIENTATIONS, WaveletConfig
+from intfit.codecs.wavelet.encoding import refinement
 from intfit.coding import container
 from intfit.defaults import REFINEMENT_PIXELS, refinement_steps
 from intfit.errors import FileFormatError

@@ -17,9 +17,9 @@ from intfit import metrics
 from intfit.codecs.channels import invert_axes
 from intfit.codecs.latent_steps import RD_LAMBDA, step_index
 from intfit.codecs.wavelet import payload, transform
-from intfit.codecs.wavelet.adaptation import fit_adaptation
 from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.codecs.wavelet.decoder_network import Inputs, apply_postfilter, correct_blocks
+from intfit.codecs.wavelet.encoding.adaptation import fit_adaptation
 from intfit.codecs.wavelet.postfilter import Features
 from intfit.coding import weights
 from intfit.media.pixels import read_pixels

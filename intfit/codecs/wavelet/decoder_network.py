@@ -16,7 +16,7 @@ from ...coding.tensors import Tensors
 from ...signals import Floats
 from .config import DECODER_LAYERS, ORIENTATIONS, WaveletConfig
 from .postfilter import Features, estimate_error
-from .transform import synthesise_low_band
+from .transform import synthesise, synthesise_low_band
 
 #: Inputs in steps are clipped to this magnitude, the low-pass picture (in the unit of values) too.
 MAX_INPUT, MAX_LOW_PASS = 16.0, 8.0
@@ -26,6 +26,13 @@ SLOPE = np.float32(0.1)
 REACH = DECODER_LAYERS
 #: Blocks whose neighbourhoods are gathered at once, and whose activations are kept at once.
 GATHERED, KEPT = 1 << 12, 1 << 18
+
+
+def reconstruct(tensors: Tensors, config: WaveletConfig) -> Floats:
+    """The picture ``[H, W, C]`` of latents, post-filtered, in about [-1, 1]."""
+    if config.neurons is None and config.common is None:
+        return synthesise(tensors, config)
+    return synthesise_filtered(tensors, config)
 
 
 def synthesise_filtered(tensors: Tensors, config: WaveletConfig) -> Floats:

@@ -9,23 +9,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...coding import weights
-from ...coding.tensors import Tensors
-from ...networks.postfilter import PostfilterSiren
-from ...networks.siren import Siren
-from ...plan import Plan
-from ...signals import Floats
-from ...teachers import Teacher
-from ...training.evaluation import evaluate
-from ...training.examples import UniformEvaluation
-from ...training.loop import GaveUpError
-from ...training.quantisation import quantise
-from ...training.session import DivergedError, OnProgress, start_session, train_quantised
-from ..channels import invert_axes
-from ..latent_steps import RD_LAMBDA
-from .config import WaveletConfig
-from .decoder_network import correct_picture
-from .postfilter import Features
+from ....coding import weights
+from ....coding.tensors import Tensors
+from ....networks.postfilter import PostfilterSiren
+from ....networks.siren import Siren
+from ....plan import Plan
+from ....signals import Floats
+from ....teachers import Teacher
+from ....training.evaluation import evaluate
+from ....training.examples import UniformEvaluation
+from ....training.loop import GaveUpError
+from ....training.quantisation import quantise
+from ....training.session import DivergedError, OnProgress, start_session, train_quantised
+from ...channels import invert_axes
+from ...latent_steps import RD_LAMBDA
+from ..config import WaveletConfig
+from ..decoder_network import correct_picture
+from ..postfilter import Features
 
 #: The most pixels that are trained on; in a larger picture, they are drawn at random.
 MAX_PIXELS = 1 << 20

@@ -6,13 +6,13 @@ That layer is linear, so that the best change is a least-squares solution: it ne
 import numpy as np
 from numpy.typing import NDArray
 
-from ...coding import weights
-from ...coding.steps import WEIGHT_STEPS_PER_OCTAVE, nearest_weight_step, step_size
-from ...coding.tensors import Tensors
-from ...coding.weights import QuantisedTensor
-from ...signals import Floats
-from ..latent_steps import RD_LAMBDA
-from .decoder_network import Inputs, compute_activations, last_layer, split_blocks
+from ....coding import weights
+from ....coding.steps import WEIGHT_STEPS_PER_OCTAVE, nearest_weight_step, step_size
+from ....coding.tensors import Tensors
+from ....coding.weights import QuantisedTensor
+from ....signals import Floats
+from ...latent_steps import RD_LAMBDA
+from ..decoder_network import Inputs, compute_activations, last_layer, split_blocks
 
 #: The root of the squared error, in quantisation steps of latents, that a change by one step of its
 #: own makes: those that are tried. At high rates, the first is the best of a uniform quantiser.

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...coding.integers import Integers
-from ...coding.tensors import Tensors
-from ...signals import Floats
-from ...training.loop import Progress
-from ...training.visual_distance import SMALLEST_SIDE, VisualDistance
-from . import context_model
-from .config import ORIENTATIONS, WaveletConfig
-from .context_model import PASSES, Latents, Level
-from .transform import LIFTING_STEPS, NORMS, SCALE
+from ....coding.integers import Integers
+from ....coding.tensors import Tensors
+from ....signals import Floats
+from ....training.loop import Progress
+from ....training.visual_distance import SMALLEST_SIDE, VisualDistance
+from .. import context_model
+from ..config import ORIENTATIONS, WaveletConfig
+from ..context_model import PASSES, Latents, Level
+from ..transform import LIFTING_STEPS, NORMS, SCALE
 
 #: What bits and the squared error weigh, relative to the visual distance, each as a share of what
 #: it is at the start: the relative change of the distance that a relative change of the bits buys.

@@ -1,0 +1,1 @@
+"""How a picture's latents and networks are found: what a decoder does without."""
