@@ -4,7 +4,6 @@ Imports torch only where a network is trained, or a SIREN evaluated: importing i
 decoding latents does.
 """
 
-import math
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,12 +12,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from .codecs import choose_field, choose_tune, codec_of, read_config
-from .codecs.assemble import overhead_bytes
+from .codecs.assemble import network_overhead
 from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
 from .coding.facts import check_facts
 from .coding.tensors import Tensors, store_open
-from .defaults import COLOUR_WEIGHTS, worthwhile_threads
+from .defaults import worthwhile_threads
 from .errors import FileFormatError, MediaError, UsageError
 from .field import Field, make_target, render
 from .inputs import File, FilePath, read_file, read_source
@@ -185,7 +184,7 @@ def prepare(
         n=signal.n,
         features=(signal.in_features, signal.out_features),
         size=size,
-        overhead=_count_overhead(kind, signal, size, metadata),
+        overhead=network_overhead(kind, signal, size, metadata),
     )
     config = codec.configure(signal, plan, settings)
     device = _choose_device(settings.device, needed=codec.trains(plan))
@@ -205,14 +204,6 @@ def _keep_metadata(
     why = "--metadata all keeps them" if not kept and settings.metadata == "none" else "too long"
     note = f"{metadata.name_all(lost)} not kept: {why}"
     return replace(signal, notes=(*signal.notes, note)), kept
-
-
-def _count_overhead(kind: str, signal: Signal, size: int | None, metadata: dict[str, str]) -> int:
-    """Bytes of a file of ``size`` that are not for the network of a medium's own values."""
-    overhead = overhead_bytes(kind, signal.facts, metadata)
-    if size is None or getattr(signal, "colours", None) is None:
-        return overhead
-    return overhead + math.ceil((size - overhead) * COLOUR_WEIGHTS / (1 + COLOUR_WEIGHTS))
 
 
 def _choose_target_size(settings: Settings, kind: str, facts: dict[str, Any]) -> int | None:

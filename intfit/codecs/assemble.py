@@ -1,5 +1,6 @@
 """The bytes of a file, from a field's architecture and its tensors."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,8 @@ from ..coding import container
 from ..coding.container import Stored
 from ..coding.header import FIELDS, FIT, Header
 from ..coding.tensors import store_payload
+from ..defaults import COLOUR_WEIGHTS
+from ..signals import Signal
 from .protocol import Config, Prepared
 
 
@@ -51,3 +54,16 @@ def overhead_bytes(
     measured = {"mean_distance": 12.345e-5} if kind == "mesh" else {}
     header = Header(kind, facts | measured, "siren", network, fit, dict(metadata or {}))
     return len(container.dump(header, store_payload(b""))) + 24  # the payload's own size, twice
+
+
+def network_overhead(
+    kind: str, signal: Signal, size: int | None, metadata: Mapping[str, str]
+) -> int:
+    """Bytes of a file of ``size`` that are not for the network of a medium's own values.
+
+    Besides :func:`overhead_bytes`, those of a surface's colours.
+    """
+    overhead = overhead_bytes(kind, signal.facts, metadata)
+    if size is None or getattr(signal, "colours", None) is None:
+        return overhead
+    return overhead + math.ceil((size - overhead) * COLOUR_WEIGHTS / (1 + COLOUR_WEIGHTS))
