@@ -74,7 +74,7 @@ def test_the_bits_that_refinement_lowers_are_those_that_are_written():
     pixels = np.asarray(textured(), np.float32) / 127.5 - 1
     config = WaveletConfig(3, 96, 120, 60, bands=1)
     exact = transform.analyse(pixels, config, transform.principal_colours(pixels))
-    _, levels = payload.quantise(exact, config)
+    levels = payload.quantise(exact, config).levels
     bits = refinement.RateModel(levels)(
         [[torch.from_numpy(band.astype(np.float32)) for band in level] for level in levels]
     )

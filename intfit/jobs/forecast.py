@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Pixels, and samples of each channel, of the part that is encoded on trial.
 PART_PIXELS, PART_SAMPLES = 1 << 18, 1 << 18
+#: Steps that a recording's envelope is trained in for it.
+TRIAL_STEPS = 100
 #: Bytes of a float in the open profile, by its precision.
 FLOAT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Bytes that a file takes for each tensor of the open profile, besides its numbers.
@@ -70,7 +72,9 @@ def _forecast_latents(prepared: "Prepared") -> Forecast:
     part = crop(signal)
     share = part.n / signal.n
     codec = codec_of(prepared.field, prepared.kind)
-    trial = replace(plan, steps=0, max_time=None, target_size=None)
+    # a recording's envelope is trained in a few steps: it is part of every file
+    steps = TRIAL_STEPS if prepared.kind == "audio" else 0
+    trial = replace(plan, steps=steps, max_time=None, target_size=None)
     config = codec.configure(part, trial, prepared.settings)
     began = time.monotonic()
     encoding = codec.encode(replace(prepared, signal=part, plan=trial, config=config), Hooks())

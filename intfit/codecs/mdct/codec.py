@@ -62,6 +62,9 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
                 f"--width {settings.width} is above {MAX_ENVELOPE_WIDTH}, the most of the network "
                 "beside latents; --field siren has wider ones"
             )
+        if facts["peak"] == 0:
+            # silence has no envelope
+            return replace(config, step=step_index(settings.quality, loudness=0.0))
         neurons = FEW_NEURONS if facts["frames"] < SHORT * facts["sample_rate"] else NEURONS
         config = replace(config, neurons=settings.width or neurons)
         return replace(config, step=hearing_step(settings.quality))

@@ -19,7 +19,7 @@ from ....coding.weights import QuantisedTensor
 from ....errors import FileFormatError
 from ...channels import read_axes, store_axes
 from ..blocks import choose_sizes, decode_sizes, encode_sizes, make_size_tensor
-from ..config import FREQUENCY_PARTS, SHORTEST, MdctConfig
+from ..config import FREQUENCY_PARTS, LONGEST, SHORTEST, MdctConfig
 from ..context_model import code_latents, entropy_code, quantise
 from ..transform import Reals, analyse, pad
 from .bands import BAND_COUNTS
@@ -99,7 +99,7 @@ class Packer:
             estimate,
             least_gain=LEAST_GAIN,
             longest_free=config.rate // FREE_RATE,
-            longest=max(SHORTEST, config.rate // LEAST_RATE),
+            longest=min(LONGEST, max(SHORTEST, config.rate // LEAST_RATE)),
         )
         exact = analyse(self._padded, sizes)
         predicted = predict_levels(self._networks.parameters, network, sizes, config.rate)
