@@ -7,7 +7,7 @@ import trimesh
 from intfit.media.surface.comparison import compare_surfaces
 from intfit.media.surface.search import Surface
 from intfit.media.surface.simplification import measure_deviation, simplify, simplify_within
-from intfit.media.winding import find_winding
+from intfit.media.surface.winding import find_winding
 
 
 def as_surface(*bodies: trimesh.Trimesh) -> Surface:

@@ -10,7 +10,7 @@ from ..errors import MediaError
 from ..limits import USUAL, Limits
 from .formats import read_file
 from .formats.paint import Paint
-from .winding import compute_normals, number_places, orient_faces
+from .surface.winding import compute_normals, number_places, orient_faces
 
 #: Triangles that are looked at once.
 CHUNK = 1 << 18

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..winding import compute_normals, find_winding, number_places
+from .winding import compute_normals, find_winding, number_places
 
 #: Rays that are followed at once. Each hit is an object of Python.
 RAYS = 1 << 14

@@ -9,8 +9,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ...signals import Evaluate
-from ..winding import number_places
 from .search import Array, Surface
+from .winding import number_places
 
 #: Half of the thickness, in units of half of the padded box's longest side: some two cells of the
 #: usual grid.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..errors import MediaError
+from ...errors import MediaError
 
 #: Points at which it is asked whether a surface bounds a body.
 PROBES = 1 << 12
