@@ -30,7 +30,7 @@ LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
 METRICS = (
     "iou", "mean_distance", "max_distance", "normal_error", "f_score", "faces", "colour_psnr",
 )  # fmt: skip
-NOT_KEPT = "shape only: connectivity, UVs, colours and materials are not kept"
+NOT_KEPT = "shape only: connectivity, UVs and materials are not kept"
 COLOURS_KEPT = "shape and colours: connectivity, UVs and other materials are not kept"
 #: Points that two bodies or surfaces are compared at.
 COMPARED_POINTS = 1 << 17

@@ -146,8 +146,8 @@ def _make_zero_model(index: int) -> SymbolModel:
 
 
 @lru_cache(maxsize=SCALE_CLASSES)
-def _make_scale_model(index: int) -> MagnitudeModel:
-    """The model of a class of scale: of magnitudes less 1, a geometric distribution."""
+def make_scale_model(index: int) -> MagnitudeModel:
+    """The model of a class of scale: of magnitudes less the smallest, a geometric distribution."""
     with decimal.localcontext() as context:
         context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
         scale = ((decimal.Decimal(2 * index + 1) / 8) - 5).exp()
@@ -174,7 +174,7 @@ def entropy_code(coder: Coder) -> CodePass:
         nonzero = np.flatnonzero(coded)
         signs = code_signs(coder, values[nonzero])
         less_one = np.abs(values[nonzero]) - 1
-        coded[nonzero] += code_magnitudes(coder, less_one, scale[nonzero], _make_scale_model)
+        coded[nonzero] += code_magnitudes(coder, less_one, scale[nonzero], make_scale_model)
         coded[nonzero] *= signs
         return coded
 

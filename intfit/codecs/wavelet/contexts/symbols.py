@@ -11,21 +11,18 @@ from numpy.typing import NDArray
 from ....coding.integers import Integers
 from ....coding.magnitudes import (
     Coder,
-    MagnitudeModel,
     SymbolModel,
     categorical,
     code_magnitudes,
     code_symbols,
 )
-from ..context_model import Latents
+from ..context_model import SCALE_CLASSES, Latents, make_scale_model
 from .network import INPUT_UNIT, WEIGHT_UNIT, Outputs
 
 #: Classes of a flag that is more likely to be 0 or 1, a quarter of a unit of logit apart around
-#: even odds; of scale, a quarter of a neper apart from e^-5 on, for the decay of a Laplace
-#: distribution; of signs, a quarter of a unit of logit apart from even odds on.
-FLAG_CLASSES, SCALE_CLASSES, SIGN_CLASSES = 64, 44, 24
-#: The largest magnitude that can be a model's escape.
-MAX_ESCAPE = 1000
+#: even odds; of signs, a quarter of a unit of logit apart from even odds on. Those of scale are the
+#: first context model's.
+FLAG_CLASSES, SIGN_CLASSES = 64, 24
 #: A quarter, as an output of a network.
 QUARTER = INPUT_UNIT * WEIGHT_UNIT // 4
 #: The number of flags that the initial probability of a class counts for.
@@ -135,20 +132,6 @@ class Flags:
         return -np.log2([shares, 1 - shares])
 
 
-@lru_cache(maxsize=SCALE_CLASSES)
-def _make_scale_model(index: int) -> MagnitudeModel:
-    """The model of a class of scale: of magnitudes less 2, a geometric distribution."""
-    with decimal.localcontext() as context:
-        context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
-        scale = ((decimal.Decimal(2 * index + 1) / 8) - 5).exp()
-        ratio = (-1 / scale).exp()
-        escape = min(MAX_ESCAPE, int(12 * scale) + 2)
-        weights = [int(_TOTAL * (1 - ratio) * ratio**m) for m in range(escape)]
-        weights.append(int(_TOTAL * ratio**escape))
-    table = np.array([max(weight, _LEAST) for weight in weights], np.float64)
-    return MagnitudeModel(categorical(table), escape)
-
-
 class EntropyCoding:
     """Symbols through an encoder or a decoder."""
 
@@ -166,7 +149,7 @@ class EntropyCoding:
         large = nonzero[self._one.code(coder, above, classes.one[nonzero]) > 0]
         coded[nonzero] = 1
         coded[large] = 2 + code_magnitudes(
-            coder, sizes[large] - 2, classes.scale[large], _make_scale_model
+            coder, sizes[large] - 2, classes.scale[large], make_scale_model
         )
         return coded
 
