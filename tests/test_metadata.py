@@ -1,5 +1,6 @@
 """Metadata: dropped with a note, or kept in the header and given back."""
 
+import io
 import json
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ import intfit as library
 import intfit.pillow
 from intfit.coding import container
 from intfit.errors import FileFormatError
-from intfit.media import metadata
+from intfit.media import image, metadata
 
 XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/">één lake</x:xmpmeta>'
 FAST = ("-e", "1")
@@ -123,3 +124,33 @@ def test_from_python(described):
     assert library.info(encoded.data)["metadata"]["xmp"] == XMP
     pixels = np.zeros((4, 4), np.uint8)
     assert library.load(library.encode(pixels, library.Settings(effort=1)).data).metadata == {}
+
+
+def test_tags_too_long_for_a_format_are_left_out_and_said(intfit):
+    with soundfile.SoundFile("long.flac", "w", 8000, 1, format="FLAC") as file:
+        file.comment = "a" * 72_000
+        file.write(np.zeros(800))
+    assert intfit("encode", "long.flac", "--metadata", "all").code == 0
+    for suffix in ("opus", "aiff", "flac"):
+        run = intfit("decode", "long.flac.safetensors", "-o", f"out.{suffix}")
+        assert run.code == 0, run.err
+        assert soundfile.info(f"out.{suffix}").frames >= 800
+        assert ("does not keep comment" in run.err) == (suffix != "flac")
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"dpi": "inf inf"},
+        {"dpi": "-5 -5"},
+        {"dpi": "1e300 1"},
+        {"exif": "AAAA"},
+        {"xmp": "x" * 80_000},
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".avif", ".bmp"])
+def test_metadata_that_a_format_cannot_hold_never_cost_the_picture(kept, suffix):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    facts = {"width": 8, "height": 8, "mode": "RGB"}
+    data, _ = image.write(pixels, facts, image.Target(), suffix, metadata=kept)
+    assert Image.open(io.BytesIO(data)).size == (8, 8)

@@ -20,7 +20,9 @@ from .protocol import NONE
 from .samples import (
     describe_lost_tags,
     looks_like_sound,
+    nearest_rate,
     open_sound,
+    opens,
     read_sound,
     read_tags,
     write_tags,
@@ -37,11 +39,6 @@ CHUNK = 1 << 16
 MARGIN = 256
 #: Above this rate, in Hz, the Vorbis encoder that libsndfile calls crashes.
 MAX_VORBIS_RATE = 200_000
-#: The rates in Hz of codecs that do not hold any.
-RATES = {
-    "OPUS": (8000, 12000, 16000, 24000, 48000),
-    "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
-}
 #: Bits of sample types that decode writes; EXACT where it rounds nothing; of all others, writing is
 #: tried. What MP3, Vorbis and Opus are decoded to has 16.
 EXACT = 32
@@ -333,7 +330,7 @@ def write(
     for kind in ("OPUS",) if suffix.lower() == ".opus" else dict.fromkeys(kinds):
         if not soundfile.check_format(name, kind):
             continue
-        rate = _nearest_rate(kind, native)
+        rate = nearest_rate(kind, native)
         if kind == "VORBIS" and rate > MAX_VORBIS_RATE:
             raise MediaError(f"Vorbis cannot hold {rate} Hz: give --sample-rate 48000, or .flac")
         samples = values if rate == native else _resampled(values, native, rate)
@@ -344,7 +341,11 @@ def write(
                 write_tags(file, metadata)
                 write_blocks(file, samples)
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
-            reason = getattr(error, "error_string", error)
+            reason, buffer = getattr(error, "error_string", error), io.BytesIO()
+        if metadata and not opens(buffer.getvalue()):  # tags may be longer than a format holds
+            data, lost = write(values, facts, target, suffix)
+            return data, (*lost, f"{suffix} does not keep {', '.join(sorted(metadata))}")
+        if not buffer.getvalue():
             continue
         notes = []
         if kind not in ("FLOAT", "DOUBLE") and (np.abs(values) > 1).any():
@@ -354,12 +355,6 @@ def write(
             notes.append(f"resampled from {native} Hz to {rate} Hz, which {suffix} holds")
         return buffer.getvalue(), tuple(notes)
     raise MediaError(f"cannot write this recording as {suffix!r}: {reason}")
-
-
-def _nearest_rate(kind: str, rate: int) -> int:
-    """The lowest rate that a sample type holds and is no lower; its highest where all are."""
-    rates = RATES.get(kind, (rate,))
-    return min((each for each in rates if each >= rate), default=max(rates))
 
 
 def _resampled(values: NDArray[np.float32], native: int, rate: int) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from ..limits import USUAL, Limits
 from ..metrics import perceptual
 from ..signals import Evaluate, Floats, Grid, cell_centres
 from .drawings import note_drawing
-from .metadata import describe_lost, of_picture, options_for
+from .metadata import describe_lost, name_all, of_picture, options_for
 from .pixels import (
     LARGEST,
     is_image,
@@ -56,7 +56,7 @@ QUICK_PNG = 1 << 20
 #: 8-bit levels by which transparency may differ in a file that keeps it: of lossy formats.
 SAME_ALPHA = 64
 #: Bytes of memory that decoding takes for each sample of each channel, about.
-BYTES_DECODING = 24
+BYTES_DECODING = 48
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,10 @@ def write(
                 warnings.simplefilter("ignore")  # of palettes without room for transparency
                 attempt = image if mode == image.mode else reduce_depth(image, mode)
                 attempt.save(buffer, name, **options)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except Exception as error:  # Pillow's writers raise whatever they like
+            if metadata:  # which may be more than the format holds, or nonsense
+                data, lost = write(pixels, facts, target, suffix)
+                return data, (*lost, f"{suffix} does not keep {name_all(metadata)}")
             reason = error
             continue
         with _reopened(buffer) as written:

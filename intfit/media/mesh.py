@@ -157,7 +157,7 @@ def count_samples(facts: dict[str, Any]) -> int:
 
 def raw_size(facts: dict[str, Any]) -> int:
     """Bytes of the original as float32 coordinates and 32-bit indices, three to a row."""
-    return int(12 * (facts["vertices"] + facts["faces"]))
+    return int(12 * (facts.get("vertices", 0) + facts.get("faces", 0)))
 
 
 def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:

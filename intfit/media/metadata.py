@@ -71,6 +71,10 @@ def _lacks_exif(image: Image.Image) -> bool:
     return image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys()
 
 
+#: Pixels an inch that no picture has.
+MAX_DPI = 1e6
+
+
 def options_for(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Pillow's options to save ``metadata`` with, as far as the format called ``name`` holds it.
 
@@ -86,6 +90,8 @@ def options_for(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
     if "dpi" in held:
         try:
             across, down = map(float, held["dpi"].split())
+            if not (0 < across < MAX_DPI and 0 < down < MAX_DPI):
+                raise ValueError(held["dpi"])
             found["dpi"] = (across, down)
         except ValueError:
             del held["dpi"]

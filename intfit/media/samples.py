@@ -200,6 +200,28 @@ def write_tags(file: soundfile.SoundFile, metadata: Mapping[str, str]) -> None:
                 setattr(file, name, text)
 
 
+#: The rates in Hz of codecs that do not hold any.
+RATES = {
+    "OPUS": (8000, 12000, 16000, 24000, 48000),
+    "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+}
+
+
+def nearest_rate(kind: str, rate: int) -> int:
+    """The lowest rate that a sample type holds and is no lower; its highest where all are."""
+    rates = RATES.get(kind, (rate,))
+    return min((each for each in rates if each >= rate), default=max(rates))
+
+
+def opens(data: bytes) -> bool:
+    """Whether libsndfile reads a recording again."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            return bool(file.frames >= 0)
+    except soundfile.SoundFileError:
+        return False
+
+
 def describe_lost_tags(written: bytes, metadata: Mapping[str, str], suffix: str) -> tuple[str, ...]:
     """A note on the tags that a ``written`` recording lacks."""
     lost = metadata.keys() - read_tags(written).keys() if metadata else ()

@@ -23,13 +23,14 @@ def make_caption(
     kind, facts, fit = found["kind"], found["facts"], found["fit"]
     size = found["bytes"]
     raw = medium(kind).raw_size(facts)
+    compared = f", {raw / size:.3g} times less than uncompressed" if raw else ""
     quality = describe_quality(kind, fit)
     if measured is not None:
         figures = [format_metric(metric, value) for metric, value in measured.items()]
         quality = ", ".join(figures) + ", measured against the original"
     return [
         (NAMES[kind], describe_medium(kind, facts)),
-        ("bytes", f"{format_size(size)}, {raw / size:.3g} times less than uncompressed"),
+        ("bytes", format_size(size) + compared),
         ("rate", describe_rate(kind, facts, size)),
         ("quality", quality),
         ("field", "a SIREN" if found["field"]["kind"] == "siren" else "latents"),

@@ -66,4 +66,10 @@ def make_item(
     key, make = MAKERS[field.kind]
     values, notes = make(field, found, original, suffix, limits)
     caption = captions.make_caption(found, measured)
-    return Item(Path(file).name, field.kind, caption, notes, **{key: values})
+    return Item(
+        os.fsencode(Path(file).name).decode(errors="replace"),
+        field.kind,
+        caption,
+        notes,
+        **{key: values},
+    )

@@ -27,6 +27,8 @@ def describe(
     notes = [f"extracted in {resolution} cells along the longest side; decode takes 256"]
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+    if not 0 < radius < float("inf"):
+        raise MediaError("it is too small, too large or too far away to be shown")
     solids: dict[str, Any] = {
         "original": None,
         "decoded": _pack_solid((vertices - centre) / radius, faces, _find_colours(field, vertices)),

@@ -79,8 +79,9 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     plan = prepared.plan
     reached = None if plan.goal is None else best.distortion
     network = best.config.describe()
-    if encoder.refined:
-        network += f", refined in {encoder.refined} steps"
+    refined = encoder.count_refining_steps(best)
+    if refined:
+        network += f", refined in {refined} steps"
     elif best.steps:
         network += f", {best.steps} steps"
     elif encoder.tried:
@@ -91,7 +92,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     if hooks.wrap_teacher is not None and not encoder.tried:
         notes += ("no network was trained: there are no maps of a selection",)
     vain = [] if encoder.tried else prepared.settings.changed(TRAINING_SETTINGS)
-    if encoder.refined and "steps" in vain:
+    if refined and "steps" in vain:
         vain.remove("steps")
     if vain:
         names = ", ".join(map(flag, vain))

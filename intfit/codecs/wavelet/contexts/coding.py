@@ -44,8 +44,8 @@ from .windows import (
 GUESSED_LEVELS = 3
 #: Latents that a network is evaluated for at once, few enough for a core's cache.
 CHUNK = 1 << 12
-#: Inputs of the networks.
-MAGNITUDE_INPUTS, SIGN_INPUTS = 84, 160
+#: Inputs of the network of magnitudes.
+MAGNITUDE_INPUTS = 84
 
 
 #: Quantisation steps of levels, from the finest on, and of the coarsest picture; in sixteenths.

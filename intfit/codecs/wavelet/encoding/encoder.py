@@ -66,8 +66,8 @@ class Encoder:
         self.prepared, self.hooks = prepared, hooks
         self.pixels, self.exact = pixels, exact
         self._start = start
-        #: Whether an own post-filter was tried, and the steps in which latents were refined.
-        self.tried, self.refined = False, 0
+        #: Whether an own post-filter was tried, and the steps in which files were refined.
+        self.tried, self._refined = False, dict[bytes, int]()
         #: Whether latents were not refined because the picture is too large.
         self.too_large = False
 
@@ -198,11 +198,16 @@ class Encoder:
             added=networks.added, steps=steps, seconds=plan.max_time,
             on_progress=self.hooks.progress,
         )  # fmt: skip
-        self.refined = found.steps
         refined = self._apply_networks(
             config, payload.code(quantised.coarsest, found.levels, config)
         )
-        return min(refined.candidates, key=self._compute_cost)
+        best = min(refined.candidates, key=self._compute_cost)
+        self._refined[best.data] = found.steps
+        return best
+
+    def count_refining_steps(self, candidate: Candidate[WaveletConfig]) -> int:
+        """The steps in which the latents of a file were refined; 0 where they were not."""
+        return self._refined.get(candidate.data, 0)
 
     def _make_candidate(
         self, data: bytes, config: WaveletConfig, steps: int = 0
