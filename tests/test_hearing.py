@@ -129,7 +129,10 @@ def test_tuned_for_snr_it_has_more_of_it():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"tune": "hearing", "field": "siren"}, "--tune hearing is not for"),
+        (
+            {"tune": "hearing", "field": "siren"},
+            "--tune hearing: --field siren of this medium, audio",
+        ),
         ({"width": 65}, "--width 65 is above 64"),
         ({"depth": 2}, "--depth is for --field siren"),
         ({"tune": "snr", "steps": 20}, "--steps is for --field siren"),
