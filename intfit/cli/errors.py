@@ -3,12 +3,14 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
 from ..errors import IntfitError, UsageError
+from ..jobs.phrases import printable
 from .report import Reporter
 
 
@@ -35,6 +37,40 @@ def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
         return 1, (error.strerror or text) + (f": {error.filename!r}" if error.filename else "")
     where = "" if debug else "; --debug shows where"
     return 1, f"a fault of intfit, {type(error).__name__}: {text}{where}"
+
+
+def report_each(
+    names: Iterable[str],
+    keys: Iterable[str],
+    make: Callable[[str], dict[str, Any]],
+    show: Callable[[dict[str, Any]], None],
+    *,
+    report: Reporter,
+    debug: bool,
+) -> None:
+    """Show what ``make`` finds of each file, and record it as a JSON line of these ``keys``.
+
+    A file that cannot be read does not keep the others from being shown.
+
+    Raises:
+        typer.Exit: in the end, where there was one.
+    """
+    exit_code = 0
+    for name in names:
+        line: dict[str, Any] = dict.fromkeys(keys) | {"input": name, "ok": True}
+        try:
+            found = make(name)
+        except Exception as error:
+            code, message = explain(error, debug=debug)
+            exit_code = max(exit_code, code)
+            line |= {"ok": False, "error": message}
+            report.error(f"{printable(name)}: {message}")
+        else:
+            line |= found
+            show(line)
+        report.record(line)
+    if exit_code:
+        raise typer.Exit(exit_code)
 
 
 @contextmanager

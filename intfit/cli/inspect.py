@@ -1,5 +1,6 @@
 """``intfit info`` and ``intfit verify``: look at files without changing anything."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from ..jobs.phrases import (
     printable,
 )
 from . import options
-from .errors import explain, report_errors
+from .errors import explain, report_each, report_errors
 from .options import MESSAGES, option
 from .report import Reporter
 
@@ -59,27 +60,16 @@ def info(
       intfit info *.safetensors
     """
     report = Reporter(as_json=as_json)
-    exit_code = 0
+
+    def show(line: dict[str, Any]) -> None:
+        if not as_json:
+            print(format_page(line))
+
     with report_errors(report, debug):
         if not files:
             raise UsageError("no input: name files")
-        for name in files:
-            line: dict[str, Any] = dict.fromkeys(INFO_KEYS)
-            line |= {"input": name, "ok": True}
-            try:
-                contents = describe_file(name, sizes=verbose)
-            except Exception as error:
-                code, message = explain(error, debug=debug)
-                exit_code = max(exit_code, code)
-                line |= {"ok": False, "error": message}
-                report.error(f"{printable(name)}: {message}")
-            else:
-                line |= contents
-                if not as_json:
-                    print(format_page(line))
-            report.record(line)
-        if exit_code:
-            raise typer.Exit(exit_code)
+        describe = partial(describe_file, sizes=verbose)
+        report_each(files, INFO_KEYS, describe, show, report=report, debug=debug)
 
 
 def format_page(line: dict[str, Any]) -> str:
@@ -172,6 +162,8 @@ def verify(
     Example:
       intfit verify photo.png.safetensors --against photo.png --min-psnr 30
     """
+    from ..metrics.perceptual import list_missing
+
     report = Reporter(as_json=as_json)
     minima = {
         "psnr": min_psnr,
@@ -208,8 +200,6 @@ def verify(
     failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
     if not as_json:
         print("  ".join(format_metric(metric, number) for metric, number in distortions.items()))
-    from ..metrics.perceptual import list_missing
-
     if missing := list_missing(distortions):
         names = " and ".join(METRICS[metric][0] for metric in missing)
         report.say(f"note: {names}: pip install 'intfit[bench]'")

@@ -10,7 +10,7 @@ from ..jobs.files import Job, collect_inputs, read_input
 from ..jobs.phrases import format_size, printable
 from ..limits import Limits
 from . import options
-from .errors import explain, report_errors
+from .errors import report_each, report_errors
 from .report import Reporter
 
 TESTED_KEYS = ("input", "ok", "error", "bytes", "kind")
@@ -37,27 +37,21 @@ def check(
       intfit test *.safetensors
     """
     report = Reporter(as_json=as_json, quiet=quiet)
-    exit_code = 0
+
+    def check_one(name: str) -> dict[str, Any]:
+        kind, size = check_file(name, Limits(limit))
+        return {"bytes": size, "kind": kind}
+
+    def show(line: dict[str, Any]) -> None:
+        if not as_json and not quiet:
+            size = format_size(line["bytes"])
+            print(f"{printable(line['input'])}: ok, {line['kind']}, {size}", flush=True)
+
     with report_errors(report, debug):
         names = collect_inputs(files or [], files_from)
         if not names and files_from is None:
             raise UsageError("no input: name files")
-        for name in names:
-            line: dict[str, Any] = dict.fromkeys(TESTED_KEYS) | {"input": name, "ok": True}
-            try:
-                kind, size = check_file(name, Limits(limit))
-            except Exception as error:
-                code, message = explain(error, debug=debug)
-                exit_code = max(exit_code, code)
-                line |= {"ok": False, "error": message}
-                report.error(f"{printable(name)}: {message}")
-            else:
-                line |= {"bytes": size, "kind": kind}
-                if not as_json and not quiet:
-                    print(f"{printable(name)}: ok, {kind}, {format_size(size)}", flush=True)
-            report.record(line)
-        if exit_code:
-            raise typer.Exit(exit_code)
+        report_each(names, TESTED_KEYS, check_one, show, report=report, debug=debug)
 
 
 def check_file(name: str, limits: Limits) -> tuple[str, int]:

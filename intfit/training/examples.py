@@ -140,32 +140,17 @@ class GridExamples(UniformEvaluation):
 
 
 @dataclass(frozen=True)
-class PointExamples:
-    """The points and signed distances of :class:`~intfit.signals.DistanceSamples`.
-
-    Shapes, ranges and units are those of its fields of the same names.
-    """
+class HeldOutEvaluation(UniformEvaluation):
+    """A base of examples that are points, evaluated on others that are held out."""
 
     points: Tensor
     targets: Tensor
     evaluation_points: Tensor
     evaluation_targets: Tensor
-    surface_points: Tensor
-    clamp: float
-    measure_distance: Callable[[Evaluate], float]
-    shape: tuple[()] = field(default=(), init=False)
-    loss: Literal["l1"] = field(default="l1", init=False)
-    metric: Literal["iou"] = field(default="iou", init=False)
 
     @property
     def n(self) -> int:
         return self.points.shape[0]
-
-    @property
-    def importance(self) -> Tensor:
-        """Errors near the surface move it; errors far from it only matter if they flip a sign."""
-        relative = NEAR_SURFACE / (NEAR_SURFACE + self.targets[:, 0].abs())
-        return relative / relative.mean()
 
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self.points.index_select(0, indices), self.targets.index_select(0, indices)
@@ -174,6 +159,27 @@ class PointExamples:
         self, count: int, *, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         return self.evaluation_points[:count], self.evaluation_targets[:count]
+
+
+@dataclass(frozen=True)
+class PointExamples(HeldOutEvaluation):
+    """The points and signed distances of :class:`~intfit.signals.DistanceSamples`.
+
+    Shapes, ranges and units are those of its fields of the same names.
+    """
+
+    surface_points: Tensor
+    clamp: float
+    measure_distance: Callable[[Evaluate], float]
+    shape: tuple[()] = field(default=(), init=False)
+    loss: Literal["l1"] = field(default="l1", init=False)
+    metric: Literal["iou"] = field(default="iou", init=False)
+
+    @property
+    def importance(self) -> Tensor:
+        """Errors near the surface move it; errors far from it only matter if they flip a sign."""
+        relative = NEAR_SURFACE / (NEAR_SURFACE + self.targets[:, 0].abs())
+        return relative / relative.mean()
 
     def measure(
         self,
@@ -202,40 +208,13 @@ class PointExamples:
 
 
 @dataclass(frozen=True)
-class ColourExamples:
+class ColourExamples(HeldOutEvaluation):
     """The points and colours of :class:`~intfit.signals.ColourSamples`, as its fields have them."""
 
-    points: Tensor
-    targets: Tensor
-    evaluation_points: Tensor
-    evaluation_targets: Tensor
     shape: tuple[()] = field(default=(), init=False)
     loss: Literal["l2"] = field(default="l2", init=False)
     metric: Literal["psnr"] = field(default="psnr", init=False)
     importance: None = field(default=None, init=False)
-
-    @property
-    def n(self) -> int:
-        return self.points.shape[0]
-
-    def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return self.points.index_select(0, indices), self.targets.index_select(0, indices)
-
-    def draw_evaluation_examples(
-        self, count: int, *, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        return self.evaluation_points[:count], self.evaluation_targets[:count]
-
-    def measure(
-        self,
-        evaluate: EvaluateTensor,
-        *,
-        count: int,
-        generator: torch.Generator,
-        metric: Metric | None = None,
-    ) -> float:
-        coords, targets = self.draw_evaluation_examples(count, generator=generator)
-        return quality(metric or self.metric, evaluate(coords), targets)
 
 
 def examples_of(signal: Signal | ColourSamples, device: torch.device) -> Examples:

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from .coder import RangeDecoder, cumulative, precise
-from .levels import NORMS, PASSES, Cache, band_shapes
+from .levels import NORMS, PASSES, SIZE, band_shapes
 
 
 def latent_logarithms(step, seen_by):
@@ -202,17 +202,6 @@ class Flags:
         return found
 
 
-def size_bounds(index):
-    with precise():
-        scale = (decimal.Decimal(2 * index + 1) / 8 - 5).exp()
-        ratio = (-1 / scale).exp()
-        reach = min(1000, int(12 * scale) + 2)
-        weights = [int((1 << 40) * (1 - ratio) * ratio**m) for m in range(reach)]
-        weights.append(int((1 << 40) * ratio**reach))
-    return cumulative([max(weight, 1 << 18) for weight in weights]), reach
-
-
-SIZE = Cache(size_bounds)
 HALVES = [decimal.Decimal(2 * index - 63) / 8 for index in range(64)]
 SURE = [decimal.Decimal(2 * index + 1 if index else 0) / 8 for index in range(24)]
 

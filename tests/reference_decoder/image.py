@@ -10,7 +10,7 @@ import numpy as np
 
 from .coder import RangeDecoder, RunModel, cumulative, precise
 from .contexts import read_levels_2
-from .levels import NORMS, PASSES, Cache, band_shapes, level_count
+from .levels import NORMS, PASSES, SIZE, Cache, band_shapes, level_count
 from .siren import mirrored, packed_parameters, perceptron, siren_shapes
 
 
@@ -70,17 +70,7 @@ def zero_bounds(index):
     return cumulative([share, (1 << 40) - share])
 
 
-def size_bounds(index):
-    with precise():
-        scale = (decimal.Decimal(2 * index + 1) / 8 - 5).exp()
-        ratio = (-1 / scale).exp()
-        reach = min(1000, int(12 * scale) + 2)
-        weights = [int((1 << 40) * (1 - ratio) * ratio**m) for m in range(reach)]
-        weights.append(int((1 << 40) * ratio**reach))
-    return cumulative([max(weight, 1 << 18) for weight in weights]), reach
-
-
-ZERO, SIZE = Cache(zero_bounds), Cache(size_bounds)
+ZERO = Cache(zero_bounds)
 LOGARITHMS = np.array([round(16 * math.log2(1 + 2 * m)) for m in range(1024)], np.int64)
 
 

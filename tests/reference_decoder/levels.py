@@ -1,4 +1,8 @@
-"""The levels of a picture of latents: section 5."""
+"""The levels of a picture of latents, and how sizes of latents are distributed: 5 and 6.2."""
+
+import decimal
+
+from .coder import cumulative, precise
 
 
 def level_count(height, width):
@@ -29,3 +33,16 @@ class Cache(dict):
     def __missing__(self, key):
         self[key] = self.make(key)
         return self[key]
+
+
+def size_bounds(index):
+    with precise():
+        scale = (decimal.Decimal(2 * index + 1) / 8 - 5).exp()
+        ratio = (-1 / scale).exp()
+        reach = min(1000, int(12 * scale) + 2)
+        weights = [int((1 << 40) * (1 - ratio) * ratio**m) for m in range(reach)]
+        weights.append(int((1 << 40) * ratio**reach))
+    return cumulative([max(weight, 1 << 18) for weight in weights]), reach
+
+
+SIZE = Cache(size_bounds)

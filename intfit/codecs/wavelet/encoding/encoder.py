@@ -73,9 +73,12 @@ class Encoder:
 
     def encode(self) -> Candidate[WaveletConfig]:
         """The file that the plan asks for."""
-        plan = self.prepared.plan
-        search = StepSearch(self._encode_at, self.prepared.config.step)
+        plan, config = self.prepared.plan, self.prepared.config
+        search = StepSearch(self._encode_at, config.step)
         goal, size = plan.goal, plan.target_size
+        if config.bands is not None and goal is None and size is None and plan.max_time is None:
+            # no bound has to be tried without refinement first
+            return self._refine(config.step) or search.at(config.step)
         plain = search.at(search.choose(goal=goal, size=size, bounded=plan.stops_at_goal))
         if plain.config.bands is not None:
             return plain if goal is not None else self._refine_within(size, plain, search)
@@ -111,7 +114,7 @@ class Encoder:
             exact = exact | {name: self.exact[name] - shift for name, shift in shifts.items()}
         return min(made, key=self._compute_cost)
 
-    def _apply_networks(self, config: WaveletConfig, quantised: payload.Quantised) -> "Networks":
+    def _apply_networks(self, config: WaveletConfig, quantised: payload.Quantised) -> Networks:
         """The files of integer latents without networks, and with the shared ones if any."""
         data = payload.pack(self.exact["colours"], quantised)
         tensors = payload.unpack(data, config)
@@ -160,7 +163,8 @@ class Encoder:
 
         Refined latents take fewer bytes. By how much is seen at the step of ``plain``.
         """
-        refined = self._refine(plain) if size is None else self._refine(plain, 1 / FIRST_TRY)
+        step = plain.config.step
+        refined = self._refine(step) if size is None else self._refine(step, 1 / FIRST_TRY)
         if refined is None:
             return plain
         if size is None:
@@ -168,14 +172,12 @@ class Encoder:
         if len(refined.data) > size:
             return plain
         room = round(size * len(plain.data) / len(refined.data) * REFINED_ROOM)
-        step = min(search.find_finest_within(room), FINEST_LATENT_STEP)
-        again = self._refine(search.at(max(step, plain.config.step)))
+        finest = min(search.find_finest_within(room), FINEST_LATENT_STEP)
+        again = self._refine(max(finest, step))
         return refined if again is None or len(again.data) > size else again
 
-    def _refine(
-        self, candidate: Candidate[WaveletConfig], share: float = 1.0
-    ) -> Candidate[WaveletConfig] | None:
-        """``candidate`` with latents that were refined for the eye; None where none are.
+    def _refine(self, step: int, share: float = 1.0) -> Candidate[WaveletConfig] | None:
+        """The file at a step whose latents were refined for the eye; None where none are.
 
         In this ``share`` of the steps, and of the time where that is bounded.
         """
@@ -186,7 +188,7 @@ class Encoder:
         from .refinement import can_refine, refine
 
         steps = settings.steps or refinement_steps(settings.effort, signal.n)
-        config = replace(candidate.config, common=prepared.config.common, adapted=None)
+        config = replace(prepared.config, step=step)
         self.too_large = not steps
         if not steps or not can_refine(config):
             return None
