@@ -63,7 +63,8 @@ class Plan:
 
     ``stops_at_goal``: the fit ends once it reaches its ``goal``, if it has one. ``rd_lambda`` as
     in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes; the network may take
-    ``size_share`` of what is left of that for networks.
+    ``size_share`` of what is left of that for networks. ``follows_spectrum``: the first layer's
+    weights are drawn from the spectrum of the picture, in place of uniform ones.
     """
 
     width: int
@@ -92,6 +93,7 @@ class Plan:
     target_size: int | None
     tune: TuneName | None = None
     size_share: float = 1.0
+    follows_spectrum: bool = False
 
     @property
     def teacher_name(self) -> str:
@@ -157,6 +159,7 @@ def make_plan(
         depth=depth,
         omega=omega,
         omega_first=settings.omega_first or omega_first,
+        follows_spectrum=kind == "image" and settings.omega_first is None and not latent,
         lr=settings.lr or lr,
         beta2=defaults.beta2,
         decay=0.0 if latent else _weight_decay(width, omega),

@@ -16,6 +16,7 @@ import soxr
 
 from ..api import prepare
 from ..codecs.protocol import Prepared
+from ..defaults import MEDIUM_DEFAULTS
 from ..errors import MediaError, UsageError
 from ..media import audio, image, sniff
 from ..media.pixels import read_pixels
@@ -156,6 +157,8 @@ def prepare_input(
     settings = replace(
         settings, field="siren", profile="open", width=size.width, depth=size.depth,
         steps=size.steps,
+        # the first layer of pictures begins as in the paper
+        omega_first=None if part == "audio" else MEDIUM_DEFAULTS["image"].omega_first,
     )  # fmt: skip
     name, data = source
     return prepare(data, settings, suffix=Path(name).suffix)

@@ -19,14 +19,14 @@ def fit(**given: Any) -> None:
     summary and the JSON lines are those of encode.
 
     Networks of one --seed begin with the same weights where they are of the same architecture: give
-    --width, for recordings of different lengths --omega-first too, and files of the same medium
-    and number of channels. --json is then a manifest.
+    --width, --omega-first (otherwise it follows the picture's spectrum and the recording's length)
+    and files of the same medium and number of channels. --json is then a manifest.
 
     \b
     Examples:
       intfit fit photo.png                       -> photo.png.safetensors
       intfit fit photo.png --width 128 --depth 4 --steps 5000
-      intfit fit *.png --output-dir w/ --width 32 --json > w.jsonl
+      intfit fit *.png --output-dir w/ --width 32 --omega-first 60 --json > w.jsonl
       intfit fit bunny.obj --teacher uniform --lr 1e-3 --precision float16
     """
     encode(**given, field=FieldChoice.siren, profile=ProfileChoice.open)

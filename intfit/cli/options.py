@@ -191,7 +191,12 @@ Limit = Annotated[
 Width = Annotated[int | None, option("--width", panel=NETWORK, text="Neurons in a layer.")]
 Depth = Annotated[int | None, option("--depth", panel=NETWORK, text="Sine layers.")]
 OmegaFirst = Annotated[
-    float | None, option("--omega-first", panel=NETWORK, text="Frequency of the first.")
+    float | None,
+    option(
+        "--omega-first",
+        panel=NETWORK,
+        text="Frequency of the first. A picture's follows its spectrum by default.",
+    ),
 ]
 LearningRate = Annotated[
     float | None, option("--lr", panel=NETWORK, text="Learning rate at its highest.")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ...coding import weights
@@ -13,12 +14,13 @@ from ...errors import FileFormatError, MediaError, UsageError
 from ...networks.architecture import SirenConfig
 from ...networks.siren import Siren
 from ...plan import Plan, leave_room_for_colours, plan_colours
-from ...signals import ColourSamples, DistanceSamples, Signal
+from ...signals import ColourSamples, DistanceSamples, Grid, Signal
 from ...training.evaluation import MEASURE, evaluate, measure
 from ...training.examples import Examples, examples_of
 from ...training.loop import Progress
 from ...training.quantisation import Steps, quantise
 from ...training.session import OnProgress, Session, start_session, train, train_quantised
+from ...training.spectrum import draw_frequencies
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
 from .config import COLOURS, colours_of, distance_of
@@ -185,6 +187,11 @@ def _start(
     prepared: Prepared, config: SirenConfig, signal: Signal | ColourSamples, plan: Plan
 ) -> Session:
     network = Siren(config, generator=torch.Generator().manual_seed(plan.seed))
+    if plan.follows_spectrum and isinstance(signal, Grid):
+        rng = np.random.default_rng(plan.seed)
+        frequencies = draw_frequencies(signal, config.width, rng) / config.omega_first
+        with torch.no_grad():
+            network.layers[0].get_parameter("weight").copy_(torch.from_numpy(frequencies))
     examples = examples_of(signal, torch.device(prepared.device))
     return start_session(network, examples, plan, prepared.device)
 
