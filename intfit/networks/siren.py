@@ -68,6 +68,13 @@ class Siren(nn.Module):
             },
         ]
 
+    def set_first_layer(self, frequencies: Tensor, phases: Tensor) -> None:
+        """Begin with these frequencies ``[w, d]`` and phases ``[w]`` of the first sines."""
+        weight, bias = self.layers[0].parameters()
+        with torch.no_grad():
+            weight.copy_(frequencies / self.config.omega_first)
+            bias.copy_(phases / self.config.omega_first)
+
     def wrap_phases(self) -> None:
         """Bring every bias into the period of its sine around 0: the same function, fewer bits."""
         for layer in list(self.layers)[:-1]:

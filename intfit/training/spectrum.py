@@ -1,4 +1,6 @@
-"""Frequencies for the first layer of a SIREN, from the spectrum of the picture that it will fit."""
+"""A start for the first layer of a SIREN: the waves of the picture that it will fit."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +14,39 @@ POWER, FACTOR = 1.5, 0.5
 LONGEST = 512
 
 
-def draw_frequencies(picture: Grid, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw ``count`` frequencies ``[count, 2]``, (y, x), in radians per unit of the coordinates.
+class Waves(NamedTuple):
+    """Frequencies ``[n, 2]``, (y, x), in radians per unit of the coordinates; phases ``[n]``."""
 
-    They spread evenly over the cumulated spectrum, so that each stands for a share of it. A picture
-    of one colour has none: all are 0.
+    frequencies: NDArray[np.float32]
+    phases: NDArray[np.float32]
+
+
+def draw_waves(picture: Grid, count: int, rng: np.random.Generator) -> Waves:
+    """Draw ``count`` waves: frequencies of the picture, each twice, a quarter of a period apart.
+
+    They spread evenly over the cumulated spectrum, so that each stands for a share of it. With two
+    at right angles, the next layer can move a wave anywhere. A picture of one colour has no
+    frequencies: all are 0.
     """
+    pairs = -(-count // 2)
     block = min(-(-max(picture.shape) // LONGEST), *picture.shape)
     sides = np.array(picture.shape) // block * block
     spectrum = _measure_spectrum(picture, block) ** POWER
     total = np.cumsum(spectrum, dtype=np.float64)
     if not total[-1]:
-        return np.zeros((count, 2), dtype=np.float32)
-    shares = (np.arange(count) + rng.random(count)) / count
+        return Waves(np.zeros((count, 2), np.float32), np.zeros(count, np.float32))
+    shares = (np.arange(pairs) + rng.random(pairs)) / pairs
     chosen = np.searchsorted(total, shares * total[-1], side="right").clip(max=total.size - 1)
     rows, columns = np.unravel_index(chosen, spectrum.shape)
     rows = np.where(rows > spectrum.shape[0] // 2, rows - spectrum.shape[0], rows)
     # in cycles of the sides that were measured; the longest of the picture is 2 units long
-    cycles = np.stack([rows, columns], axis=1) + rng.uniform(-0.5, 0.5, (count, 2))
+    cycles = np.stack([rows, columns], axis=1)
     radians = np.pi * FACTOR * cycles * max(picture.shape) / sides
-    return np.asarray(radians, dtype=np.float32)
+    phases = rng.uniform(-np.pi, np.pi, pairs)[:, None] + [0, np.pi / 2]
+    return Waves(
+        np.repeat(radians, 2, axis=0)[:count].astype(np.float32),
+        phases.flatten()[:count].astype(np.float32),
+    )
 
 
 def _measure_spectrum(picture: Grid, block: int) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from ...training.examples import Examples, examples_of
 from ...training.loop import Progress
 from ...training.quantisation import Steps, quantise
 from ...training.session import OnProgress, Session, start_session, train, train_quantised
-from ...training.spectrum import draw_frequencies
+from ...training.spectrum import draw_waves
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
 from .config import COLOURS, colours_of, distance_of
@@ -188,10 +188,8 @@ def _start(
 ) -> Session:
     network = Siren(config, generator=torch.Generator().manual_seed(plan.seed))
     if plan.follows_spectrum and isinstance(signal, Grid):
-        rng = np.random.default_rng(plan.seed)
-        frequencies = draw_frequencies(signal, config.width, rng) / config.omega_first
-        with torch.no_grad():
-            network.layers[0].get_parameter("weight").copy_(torch.from_numpy(frequencies))
+        waves = draw_waves(signal, config.width, np.random.default_rng(plan.seed))
+        network.set_first_layer(*map(torch.from_numpy, waves))
     examples = examples_of(signal, torch.device(prepared.device))
     return start_session(network, examples, plan, prepared.device)
 
