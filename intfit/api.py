@@ -5,6 +5,7 @@ decoding latents does.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any, Unpack
 
 from .codecs import choose_field, choose_tune, codec_of, read_config
 from .codecs.assemble import network_overhead
-from .codecs.protocol import Config, Hooks, Prepared
+from .codecs.protocol import Config, Encoding, Hooks, Prepared
 from .coding import container
 from .coding.facts import check_facts
 from .coding.tensors import Tensors, store_open
@@ -123,11 +124,38 @@ def encode(
     )
     notes = given.notes
     del given
+    encoded = encode_prepared(prepared, hooks or Hooks())
+    if path is not None:
+        write_whole(path, encoded.data)
+    return replace(encoded, notes=(*notes, *encoded.notes))
+
+
+def encode_together(
+    prepared: Sequence[Prepared], hooks: Sequence[Hooks]
+) -> list[Encoded | Exception]:
+    """As :func:`encode` for each of several media that :func:`prepare` has read, at once.
+
+    They have one :func:`.siren.together.kin`. What ends the encoding of one of them is returned.
+    """
+    from .codecs.siren.together import fit_together
+
+    with _limit_threads(_choose_threads(prepared[0]), needed=True):
+        found = fit_together(prepared, hooks)
+    return [
+        each if isinstance(each, Exception) else _describe(one, each)
+        for one, each in zip(prepared, found, strict=True)
+    ]
+
+
+def encode_prepared(prepared: Prepared, hooks: Hooks) -> Encoded:
+    """As :func:`encode`, of a medium that :func:`prepare` has read."""
     codec = codec_of(prepared.field, prepared.kind)
     with _limit_threads(_choose_threads(prepared), needed=codec.trains(prepared.plan)):
-        encoding = codec.encode(prepared, hooks or Hooks())
-    if path is not None:
-        write_whole(path, encoding.data)
+        return _describe(prepared, codec.encode(prepared, hooks))
+
+
+def _describe(prepared: Prepared, encoding: Encoding) -> Encoded:
+    """What was made of ``prepared``."""
     signal, module = prepared.signal, medium(prepared.kind)
     rate_name, rate_reached = module.rate(signal.facts, len(encoding.data))
     return Encoded(
@@ -147,7 +175,7 @@ def encode(
         device=prepared.device,
         teacher=encoding.teacher,
         seed=prepared.plan.seed,
-        notes=(*notes, *signal.notes, *encoding.notes),
+        notes=(*signal.notes, *encoding.notes),
     )
 
 

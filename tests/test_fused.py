@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from intfit.devices import runs_triton
 from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.postfilter import PostfilterSiren
@@ -16,7 +17,7 @@ from intfit.training.gradients import fused
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import Batch
 from intfit.training.gradients.fused import FusedGradient, make_fused
-from intfit.training.optimizer import Adam
+from intfit.training.optimizers.adam import Adam
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
@@ -49,7 +50,7 @@ runs = pytest.mark.usefixtures("_running")
 def siren(inside, outside, width, depth):
     config = SirenConfig(inside, outside, width, depth, omega_first=60.0, omega=30.0)
     field = Siren(config, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-    Adam(field.groups(1.0), 1.0, beta2=0.99)  # which moves them
+    Adam([field.groups(1.0)], 1.0, beta2=0.99)  # which moves them
     return field
 
 
@@ -86,7 +87,7 @@ def test_gradients_in_one_kernel_are_autograd_s(inside, outside, width, depth, l
     field = siren(inside, outside, width, depth)
     coords, targets, weights = examples(inside, outside, 70)
     how = {"loss": loss, "count": 70, "weights": weights if depth > 1 else None}
-    errors = FusedGradient(field)(Batch(coords, targets, **how))
+    errors = FusedGradient([field])(Batch(coords, targets, **how))
     assert_same(field, errors, exactly(field, coords, targets, **how))
 
 
@@ -95,7 +96,7 @@ def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
     monkeypatch.setattr(fused, "MAX_TILE", 16)
     field, how = siren(2, 3, 24, 3), {"loss": "l2", "count": 90}
     coords, targets, _ = examples(2, 3, 90)
-    gradient = FusedGradient(field)
+    gradient = FusedGradient([field])
     parts = [gradient(part) for part in Batch(coords, targets, **how).split(60)]
     assert_same(field, torch.cat(parts), exactly(field, coords, targets, **how))
 
@@ -110,9 +111,9 @@ def test_what_corrects_a_picture_has_a_skip_and_a_size():
         for parameter in field.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     field.to(DEVICE)
-    Adam(field.groups(1.0), 1.0, beta2=0.99)  # which moves them
+    Adam([field.groups(1.0)], 1.0, beta2=0.99)  # which moves them
     coords, targets, _ = examples(field.config.in_features, 3, 70)
-    errors = FusedGradient(field)(Batch(coords, targets, loss="l2", count=70))
+    errors = FusedGradient([field])(Batch(coords, targets, loss="l2", count=70))
     assert_same(field, errors, exactly(field, coords, targets, loss="l2", count=70))
 
 
@@ -120,7 +121,7 @@ def test_what_corrects_a_picture_has_a_skip_and_a_size():
 def test_parameters_are_read_anew_and_the_same_ones_give_the_same_bits():
     field = siren(2, 3, 24, 3)
     coords, targets, _ = examples(2, 3, 40)
-    gradient = FusedGradient(field)
+    gradient = FusedGradient([field])
 
     def gradients():
         field.zero_grad(set_to_none=False)
@@ -143,7 +144,7 @@ def test_parameters_are_read_anew_and_the_same_ones_give_the_same_bits():
 def test_a_captured_graph_adds_the_gradient_at_the_parameters_of_its_replay():
     field = siren(2, 3, 24, 3)
     coords, targets, _ = examples(2, 3, 100)
-    gradient = FusedGradient(field)
+    gradient = FusedGradient([field])
     gradient(Batch(coords, targets, loss="l2", count=100))
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -160,7 +161,7 @@ def test_a_captured_graph_adds_the_gradient_at_the_parameters_of_its_replay():
 def test_it_is_compiled_before_the_fit_and_leaves_no_gradient(monkeypatch):
     monkeypatch.setattr(fused, "supports", lambda field: True)
     field = siren(2, 3, 24, 2)
-    assert make_fused(field, batch=20, loss="l1") is not None
+    assert make_fused([field], batch=20, loss="l1") is not None
     assert all(not parameter.grad.any() for parameter in field.parameters())
 
 
@@ -171,11 +172,11 @@ def test_where_triton_does_not_work_it_is_said_and_done_without(monkeypatch):
     monkeypatch.setattr(fused, "supports", lambda field: True)
     monkeypatch.setattr(FusedGradient, "compile", fail)
     with pytest.warns(UserWarning, match="slower, since .*C compiler.$"):
-        assert make_fused(siren(2, 3, 24, 2), batch=20, loss="l2") is None
+        assert make_fused([siren(2, 3, 24, 2)], batch=20, loss="l2") is None
 
 
 def test_a_network_on_the_cpu_is_not_for_this():
-    assert fused.is_available()
+    assert runs_triton(torch.device("cuda"))
     assert fused.supports(siren(2, 3, 24, 3)) == (DEVICE == "cuda")
     assert not fused.supports(siren(2, 3, 160, 1))
 

@@ -4,16 +4,21 @@ Layer by layer, a step of a small network is some fifty kernels that have next t
 Here each program takes tiles of examples through the whole network and back, and sums its own
 gradients. Two small kernels run before and after: one gathers the parameters, the other adds up the
 gradients of all programs, always in the same order, so that the same examples give the same bits.
+
+Networks of one architecture, each with examples of its own, go through the same three kernels at
+once. How many programs each then has depends on how many networks there are, and so do the last
+digits of its sums.
 """
 
-import importlib.util
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ...devices import pad, runs_triton
 from ...networks.siren import Siren
 from .base import Batch, Loss, gradient_of, scale_layers
 
@@ -29,22 +34,19 @@ TENSOR_CORE_CAPABILITY, MAX_WIDTH_WITHOUT = 8, 64
 MAX_TILE, MAX_TILE_ACTIVATIONS, WARPS = 32, 2048, 8
 #: Programs in Triton's interpreter, for tests; a GPU runs one on each multiprocessor.
 INTERPRETED_PROGRAMS = 3
+#: Programs of all networks for each of these, where there are several: enough to leave few idle at
+#: the end.
+PROGRAMS_IN_TURN = 4
 #: Parameters of one program of the two small kernels, and programs whose gradients it adds at once.
 BLOCK, ROWS = 64, 32
-
-
-def is_available() -> bool:
-    """Whether Triton is installed."""
-    return importlib.util.find_spec("triton") is not None
 
 
 def supports(network: Siren) -> bool:
     """Whether :class:`FusedGradient` can be used for ``network``, where it is now."""
     config, device = network.config, next(network.parameters()).device
-    if device.type != "cuda" or torch.version.hip is not None or not is_available():
-        return False
     return (
-        config.width <= (MAX_WIDTH if _has_tensor_cores(device) else MAX_WIDTH_WITHOUT)
+        runs_triton(device)
+        and config.width <= (MAX_WIDTH if _has_tensor_cores(device) else MAX_WIDTH_WITHOUT)
         and config.in_features <= MAX_INPUTS
         and config.out_features <= MAX_OUTPUTS
     )
@@ -72,15 +74,10 @@ class _Matrix:
         return padded.flatten()
 
 
-def _pad(size: int) -> int:
-    """The side of a matrix that the kernels can multiply: a power of two, 16 or more."""
-    return max(16, 1 << (size - 1).bit_length())
-
-
 def _list_matrices(network: Siren) -> list[_Matrix]:
     """All parameters, in the kernels' order."""
     config = network.config
-    inputs, width, outputs = map(_pad, (config.in_features, config.width, config.out_features))
+    inputs, width, outputs = map(pad, (config.in_features, config.width, config.out_features))
     heights = [width] * config.depth + [outputs]
     widths = [inputs] + [width] * config.depth
     matrices = []
@@ -94,15 +91,15 @@ def _list_matrices(network: Siren) -> list[_Matrix]:
     return matrices
 
 
-def make_fused(network: Siren, *, batch: int, loss: Loss) -> "FusedGradient | None":
+def make_fused(networks: Sequence[Siren], *, batch: int, loss: Loss) -> "FusedGradient | None":
     """The fused gradient, compiled for batches of this size; None where there can be none.
 
     Triton may be installed and not work: it needs a C compiler, and supports some GPUs only.
     """
-    if not supports(network):
+    if not supports(networks[0]):
         return None
     try:
-        gradient = FusedGradient(network)
+        gradient = FusedGradient(networks)
         gradient.compile(batch, loss)
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
@@ -112,7 +109,7 @@ def make_fused(network: Siren, *, batch: int, loss: Loss) -> "FusedGradient | No
 
 
 class FusedGradient:
-    """The :class:`.base.GradientFunction` of a small SIREN.
+    """The :class:`.base.GradientFunction` of small SIRENs of one architecture.
 
     Parameters are read anew at each call, from where they were when this was made; their gradients
     too stay in place. A call allocates nothing but what it returns, and weights where there are
@@ -120,11 +117,11 @@ class FusedGradient:
     where it is not cached.
     """
 
-    def __init__(self, network: Siren) -> None:
-        config = self._config = network.config
-        self._has_skip = network.skip is not None
-        self._width = _pad(config.width)
-        matrices = _list_matrices(network)
+    def __init__(self, networks: Sequence[Siren]) -> None:
+        config = self._config = networks[0].config
+        self._has_skip = networks[0].skip is not None
+        self._width, self._count = pad(config.width), len(networks)
+        matrices = [matrix for network in networks for matrix in _list_matrices(network)]
         values = [matrix.parameter.detach() for matrix in matrices]
         gradients = [gradient_of(matrix.parameter) for matrix in matrices]
         self._kept_alive = values, gradients  # the kernels have their addresses only
@@ -134,14 +131,18 @@ class FusedGradient:
         if device.type == "cuda":
             self._programs = torch.cuda.get_device_properties(device).multi_processor_count
             tensor_cores = _has_tensor_cores(device)
+        if self._count > 1:
+            wanted = -(-PROGRAMS_IN_TURN * self._programs // self._count)
+            self._programs = min(self._programs, wanted)
         self._precision = PRECISIONS[tensor_cores and self._width > NARROW]
         self._max_tile = min(MAX_TILE, MAX_TILE_ACTIVATIONS // self._width)
 
         def join(parts: list[Tensor]) -> Tensor:
             return torch.cat(parts).to(device)
 
-        sizes = [math.prod(matrix.shape) for matrix in matrices]
-        sized = list(zip(matrices, sizes, strict=True))
+        own = _list_matrices(networks[0])
+        sizes = [math.prod(matrix.shape) for matrix in own]
+        sized = list(zip(own, sizes, strict=True))
         self._sources = join([m.addresses(v) for m, v in zip(matrices, values, strict=True)])
         self._destinations = join(
             [m.addresses(g) for m, g in zip(matrices, gradients, strict=True)]
@@ -150,16 +151,17 @@ class FusedGradient:
         self._offsets = join([torch.full((size,), matrix.offset) for matrix, size in sized])
         # a captured graph keeps using these, so they do not depend on the size of a batch
         self._total = sum(sizes)
-        self._scaled = torch.empty(self._total, device=device)
-        self._partial_gradients = torch.empty(self._programs, self._total, device=device)
+        programs = self._count * self._programs
+        self._scaled = torch.empty(self._count, self._total, device=device)
+        self._partial_gradients = torch.empty(programs, self._total, device=device)
         layers, tile = max(1, config.depth - 1), self._max_tile * self._width
-        self._activations = torch.empty(self._programs, layers, tile, device=device)
+        self._activations = torch.empty(programs, layers, tile, device=device)
 
     def compile(self, batch: int, loss: Loss) -> None:
         """Compile what batches of this size need; gradients become zero."""
         config, device = self._config, self._device
-        coords = torch.zeros(batch, config.in_features, device=device)
-        targets = torch.zeros(batch, config.out_features, device=device)
+        coords = torch.zeros(self._count, batch, config.in_features, device=device)
+        targets = torch.zeros(self._count, batch, config.out_features, device=device)
         self(Batch(coords, targets, loss, batch))
         for gradient in self._kept_alive[1]:
             gradient.zero_()
@@ -168,13 +170,13 @@ class FusedGradient:
     def __call__(self, batch: Batch) -> Tensor:
         from . import kernels  # only where Triton is
 
-        config, count, weights = self._config, len(batch.coords), batch.weights
-        errors = torch.empty(count, device=self._device)
+        config, count, weights = self._config, batch.coords.shape[-2], batch.weights
+        errors = torch.empty(batch.coords.shape[:-1], device=self._device)
         if weights is None:  # a second kernel, without weights, would have to be compiled, too
             weights = torch.ones_like(errors)
-        tile = min(_pad(-(-count // self._programs)), self._max_tile)
+        tile = min(pad(-(-count // self._programs)), self._max_tile)
         programs = min(-(-count // tile), self._programs)
-        blocks = (-(-self._total // BLOCK),)
+        blocks = -(-self._total // BLOCK), self._count
         # fusing is Triton's default, which could change
         options = {"num_warps": WARPS, "num_stages": 1, "enable_fp_fusion": True}
         with torch.cuda.device_of(errors):
@@ -187,7 +189,7 @@ class FusedGradient:
                 BLOCK,
                 **options,
             )
-            kernels.forward_backward[(programs,)](
+            kernels.forward_backward[(programs, self._count)](
                 batch.coords.contiguous(),
                 batch.targets.contiguous(),
                 weights.contiguous(),
@@ -203,8 +205,8 @@ class FusedGradient:
                 1 / (batch.count * config.out_features),
                 TILE=tile,
                 WIDTH=self._width,
-                INPUTS=_pad(config.in_features),
-                OUTPUTS=_pad(config.out_features),
+                INPUTS=pad(config.in_features),
+                OUTPUTS=pad(config.out_features),
                 L1=batch.loss == "l1",
                 SKIP=self._has_skip,
                 PRECISION=self._precision,
