@@ -14,11 +14,12 @@ from typing import Any, Unpack
 
 from .codecs import choose_field, choose_tune, codec_of, read_config
 from .codecs.assemble import network_overhead
-from .codecs.protocol import Config, Encoding, Hooks, Prepared
+from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
 from .coding.facts import check_facts
 from .coding.tensors import Tensors, store_open
 from .defaults import worthwhile_threads
+from .encoded import Encoded, describe
 from .errors import FileFormatError, MediaError, UsageError
 from .field import Field, make_target, render
 from .inputs import File, FilePath, read_file, read_source
@@ -40,37 +41,6 @@ __all__ = [
 Source = File | Arrays
 #: The metrics that a goal can be given in, by the metric of the medium.
 REACHABLE = {"psnr": {"psnr"}, "snr": {"psnr", "snr"}, "iou": {"mean_distance"}}
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What :func:`encode` made: the file's bytes, and what there is to say of them.
-
-    ``samples`` counts pixels, samples of each channel, or faces, which take ``raw_size`` bytes
-    uncompressed; ``rate`` is in the unit that ``rate_name`` names (``bpp``, ``kbps``,
-    ``bytes_per_1000_faces``). ``parameters`` counts the weights and biases that were fitted.
-    ``network`` describes the field and its training. ``distortion`` is in dB or, for ``iou``, a
-    share; ``reached`` is the value in the goal's metric where there is a goal; ``seconds`` are
-    those of the fit, or of all fits of a search.
-    """
-
-    data: bytes
-    kind: str
-    samples: int
-    raw_size: int
-    rate_name: str
-    rate: float
-    parameters: int
-    network: str
-    metric: str
-    distortion: float
-    reached: float | None
-    steps: int
-    seconds: float
-    device: str
-    teacher: str
-    seed: int
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -142,7 +112,7 @@ def encode_together(
     with _limit_threads(_choose_threads(prepared[0]), needed=True):
         found = fit_together(prepared, hooks)
     return [
-        each if isinstance(each, Exception) else _describe(one, each)
+        each if isinstance(each, Exception) else describe(one, each)
         for one, each in zip(prepared, found, strict=True)
     ]
 
@@ -151,32 +121,7 @@ def encode_prepared(prepared: Prepared, hooks: Hooks) -> Encoded:
     """As :func:`encode`, of a medium that :func:`prepare` has read."""
     codec = codec_of(prepared.field, prepared.kind)
     with _limit_threads(_choose_threads(prepared), needed=codec.trains(prepared.plan)):
-        return _describe(prepared, codec.encode(prepared, hooks))
-
-
-def _describe(prepared: Prepared, encoding: Encoding) -> Encoded:
-    """What was made of ``prepared``."""
-    signal, module = prepared.signal, medium(prepared.kind)
-    rate_name, rate_reached = module.rate(signal.facts, len(encoding.data))
-    return Encoded(
-        data=encoding.data,
-        kind=prepared.kind,
-        samples=module.count_samples(signal.facts),
-        raw_size=module.raw_size(signal.facts),
-        rate_name=rate_name,
-        rate=rate_reached,
-        parameters=encoding.config.count_weights(),
-        network=encoding.network,
-        metric=signal.metric,
-        distortion=encoding.distortion,
-        reached=encoding.reached,
-        steps=encoding.steps,
-        seconds=encoding.seconds,
-        device=prepared.device,
-        teacher=encoding.teacher,
-        seed=prepared.plan.seed,
-        notes=(*signal.notes, *encoding.notes),
-    )
+        return describe(prepared, codec.encode(prepared, hooks))
 
 
 def prepare(

@@ -27,7 +27,7 @@ from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
 from intfit.cli.report import Display
 from intfit.codecs.protocol import Hooks
-from intfit.training import step as steps
+from intfit.training import loop
 
 FAST = ("--field", "siren", "--steps", 30)
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from intfit.devices import runs_triton
 from intfit.codecs.wavelet.config import WaveletConfig
+from intfit.devices import runs_triton
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.postfilter import PostfilterSiren
 from intfit.networks.siren import Siren
@@ -18,6 +18,7 @@ from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import Batch
 from intfit.training.gradients.fused import FusedGradient, make_fused
 from intfit.training.optimizers.adam import Adam
+from intfit.training.optimizers.orthogonal import orthogonalise_in_one_kernel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
@@ -54,8 +55,8 @@ def siren(inside, outside, width, depth):
     return field
 
 
-def examples(inside, outside, count):
-    generator = torch.Generator().manual_seed(1)
+def examples(inside, outside, count, seed=1):
+    generator = torch.Generator().manual_seed(seed)
     sides = (inside, outside)
     coords, targets = (torch.rand(count, side, generator=generator) * 2 - 1 for side in sides)
     return coords.to(DEVICE), targets.to(DEVICE), torch.rand(count, generator=generator).to(DEVICE)
@@ -99,6 +100,37 @@ def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
     gradient = FusedGradient([field])
     parts = [gradient(part) for part in Batch(coords, targets, **how).split(60)]
     assert_same(field, torch.cat(parts), exactly(field, coords, targets, **how))
+
+
+@runs
+def test_networks_side_by_side_have_the_gradients_that_each_has_alone(monkeypatch):
+    monkeypatch.setattr(fused, "MAX_TILE", 16)
+    fields = [siren(2, 3, 24, 3), siren(2, 3, 24, 3)]
+    with torch.no_grad():
+        for parameter in fields[1].parameters():
+            parameter.mul_(1.1)
+    given = [examples(2, 3, 90, seed) for seed in (1, 2)]
+    coords, targets, weights = (torch.stack(each) for each in zip(*given, strict=True))
+    how = {"loss": "l2", "count": 90}
+    errors = FusedGradient(fields)(Batch(coords, targets, weights=weights, **how))
+    for row, field in enumerate(fields):
+        exact = exactly(field, coords[row], targets[row], weights=weights[row], **how)
+        assert_same(field, errors[row], exact)
+
+
+@runs
+@pytest.mark.parametrize("width", [16, 23])
+def test_matrices_are_decomposed_in_one_kernel_as_by_pytorch(width):
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(4, width, width, generator=generator)
+    matrices[1] *= torch.logspace(-6, 3, width)  # of very different columns
+    matrices[2, :, 3:] = 0  # of low rank
+    matrices[3] = 0
+    bases = orthogonalise_in_one_kernel(matrices.to(DEVICE)).cpu()
+    identity = torch.eye(width).expand(4, -1, -1)
+    torch.testing.assert_close(bases.mT @ bases, identity, atol=1e-5, rtol=0)
+    expected = torch.linalg.qr(matrices[:2])[0]
+    torch.testing.assert_close(bases[:2], expected, atol=1e-4, rtol=0)
 
 
 @runs
@@ -186,6 +218,8 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from intfit.training.gradients import kernels
+from intfit.training.optimizers import kernels as optimizer_kernels
+from intfit.training.optimizers.orthogonal import count_warps
 
 floats = {"share"}
 pointers = {"coords", "targets", "weights", "errors", "parameters", "activations", "partials"}
@@ -199,6 +233,15 @@ for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3"), (80, 
     }
     source = ASTSource(kernels.forward_backward, types | dict.fromkeys(known, "constexpr"), known)
     options = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": True}
+    kernel = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    assert kernel.asm["cubin"]
+    print(kernel.metadata.shared)
+    # the decomposition of matrices of that width
+    known = {"WIDTH": width}
+    types = {"matrices": "*fp32", "bases": "*fp32", "width": "i32"}
+    decompose = optimizer_kernels.orthogonalise
+    source = ASTSource(decompose, types | dict.fromkeys(known, "constexpr"), known)
+    options = {"num_warps": count_warps(width), "num_stages": 1}
     kernel = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     assert kernel.asm["cubin"]
     print(kernel.metadata.shared)

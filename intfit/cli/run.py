@@ -96,8 +96,9 @@ def run(
     """Do ``work`` for every job; one failure does not stop the rest unless it should.
 
     ``work`` may be done in other processes, for several jobs at once: it is given a job's bytes and
-    ``suffix``; ``together`` may do it in its place. All else is done here: outputs are written as they come in, and what is printed, by
-    ``summarise`` and others, is printed in the order of the jobs.
+    ``suffix``; ``together`` may do it in its place. All else is done here: outputs are written as
+    they come in, and what is printed, by ``summarise`` and others, is printed in the order of the
+    jobs.
 
     Raises:
         typer.Exit: with the largest exit code of any job, unless all succeeded.

@@ -124,7 +124,7 @@ def forward_backward(
     SKIP: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Forward and backward pass of ``batch`` examples of each network, a tile of ``TILE`` at a time.
+    """Forward and backward pass of each network's ``batch``, a tile of ``TILE`` examples at a time.
 
     A program has its own activations, ``[depth - 1, TILE, WIDTH]`` of ``activations``, and its own
     gradients, ``[total]`` of ``partials``. An example's error counts as ``share`` in the loss.

@@ -12,6 +12,8 @@ from ...devices import HostValues
 #: The decay of the running mean of gradients; beta2, that of their squares, is the plan's.
 BETA1 = 0.9
 EPSILON = 1e-8
+#: Parameters of a row are a multiple of so many: 64 bytes.
+ALIGNMENT = 16
 
 
 class Adam:
@@ -112,12 +114,17 @@ class Adam:
 
 
 def _flatten(parameters: list[list[nn.Parameter]]) -> tuple[Tensor, Tensor]:
-    """The values and gradients ``[n, P]`` of ``n`` networks' parameters, now views of a row."""
-    values = torch.stack([torch.cat([p.detach().flatten() for p in own]) for own in parameters])
+    """The values and gradients ``[n, P]`` of ``n`` networks' parameters, now views of a row.
+
+    Rows end in some zeros, so that all begin at addresses alike: sums depend on these.
+    """
+    sizes = [p.numel() for p in parameters[0]]
+    end = parameters[0][0].new_zeros(-sum(sizes) % ALIGNMENT)
+    rows = [torch.cat([*(p.detach().flatten() for p in own), end]) for own in parameters]
+    values = torch.stack(rows)
     gradient = torch.zeros_like(values)
-    for own, *rows in zip(parameters, values, gradient, strict=True):
-        sizes = [p.numel() for p in own]
-        parts = [row.split(sizes) for row in rows]
+    for own, *both in zip(parameters, values, gradient, strict=True):
+        parts = [row[: sum(sizes)].split(sizes) for row in both]
         for parameter, value, own_gradient in zip(own, *parts, strict=True):
             parameter.data = value.view_as(parameter)
             parameter.grad = own_gradient.view_as(parameter)

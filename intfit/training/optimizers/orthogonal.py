@@ -10,7 +10,6 @@ from ...devices import pad, runs_triton
 
 #: The widest matrices that one program of a GPU holds in its registers.
 MAX_WIDTH = 128
-WARPS = 8
 
 
 def eigenvectors(matrices: Tensor) -> Tensor:
@@ -63,6 +62,14 @@ def orthogonalise_in_one_kernel(matrices: Tensor) -> Tensor:
     count, width, _ = matrices.shape
     with torch.cuda.device_of(bases):
         kernels.orthogonalise[(count,)](
-            matrices, bases, width, WIDTH=pad(width), num_warps=WARPS, num_stages=1
+            matrices, bases, width, WIDTH=pad(width), num_warps=count_warps(width), num_stages=1
         )
     return bases
+
+
+def count_warps(width: int) -> int:
+    """The warps of a program for matrices of this width: its registers hold one matrix, and more.
+
+    At :data:`MAX_WIDTH` a few go to memory.
+    """
+    return max(4, pad(width) // 8)

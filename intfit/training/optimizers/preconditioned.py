@@ -56,7 +56,8 @@ class Soap(_Preconditioned):
         layers, count, width, _ = self._shape
         outputs = networks[0].config.out_features
         _, (_, gradient) = self._groups
-        last = slice(layers * width * (width + 1), -outputs)
+        first = layers * width * (width + 1)
+        last = slice(first, first + outputs * width)
         self._last_gradient, self._last_mean, self._last_move = (
             flat[:, last].unflatten(1, (outputs, width))
             for flat in (gradient, self._means[1], self._spare[1])
