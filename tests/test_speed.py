@@ -238,7 +238,7 @@ def test_what_a_gpu_is_measured_by_works_in_tiny_on_the_cpu_and_goes_on(capsys):
     assert main(["--smoke", "--results", "kept.json"]) == 0
     table = capsys.readouterr().out
     kept = json.loads(Path("kept.json").read_text())
-    assert set(kept) == {"start", "steps", "files", "decoding", "quality"}
+    assert set(kept) == {"start", "steps", "files", "networks", "decoding", "quality"}
     assert all(row["what"] in table for part in kept.values() for row in part)
     dropped = kept.pop("quality")
     Path("kept.json").write_text(json.dumps(kept))
