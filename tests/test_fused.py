@@ -17,8 +17,8 @@ from intfit.training.gradients import fused
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import Batch
 from intfit.training.gradients.fused import FusedGradient, make_fused
+from intfit.training.optimizers import orthogonal
 from intfit.training.optimizers.adam import Adam
-from intfit.training.optimizers.orthogonal import orthogonalise_in_one_kernel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
@@ -119,14 +119,18 @@ def test_networks_side_by_side_have_the_gradients_that_each_has_alone(monkeypatc
 
 
 @runs
-@pytest.mark.parametrize("width", [16, 23])
-def test_matrices_are_decomposed_in_one_kernel_as_by_pytorch(width):
+@pytest.mark.parametrize(("width", "in_registers"), [(16, 128), (23, 128), (23, 16)])
+def test_matrices_are_decomposed_in_one_kernel_as_by_pytorch(width, in_registers, monkeypatch):
+    monkeypatch.setattr(orthogonal, "MAX_IN_REGISTERS", in_registers)
+    monkeypatch.setattr(orthogonal, "COLUMNS", 16)
     generator = torch.Generator().manual_seed(0)
     matrices = torch.randn(4, width, width, generator=generator)
     matrices[1] *= torch.logspace(-6, 3, width)  # of very different columns
     matrices[2, :, 3:] = 0  # of low rank
     matrices[3] = 0
-    bases = orthogonalise_in_one_kernel(matrices.to(DEVICE)).cpu()
+    given = matrices.to(DEVICE)
+    bases = orthogonal.orthogonalise_in_one_kernel(given).cpu()
+    assert torch.equal(given.cpu(), matrices)
     identity = torch.eye(width).expand(4, -1, -1)
     torch.testing.assert_close(bases.mT @ bases, identity, atol=1e-5, rtol=0)
     expected = torch.linalg.qr(matrices[:2])[0]
@@ -219,7 +223,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from intfit.training.gradients import kernels
 from intfit.training.optimizers import kernels as optimizer_kernels
-from intfit.training.optimizers.orthogonal import count_warps
+from intfit.training.optimizers.orthogonal import COLUMNS, WARPS, count_warps
 
 floats = {"share"}
 pointers = {"coords", "targets", "weights", "errors", "parameters", "activations", "partials"}
@@ -236,12 +240,15 @@ for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3"), (80, 
     kernel = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     assert kernel.asm["cubin"]
     print(kernel.metadata.shared)
-    # the decomposition of matrices of that width
-    known = {"WIDTH": width}
-    types = {"matrices": "*fp32", "bases": "*fp32", "width": "i32"}
-    decompose = optimizer_kernels.orthogonalise
+
+types = {"matrices": "*fp32", "bases": "*fp32", "width": "i32"}
+for capability, decompose, known, warps in (
+    (80, optimizer_kernels.orthogonalise, {"WIDTH": 32}, count_warps(32)),
+    (90, optimizer_kernels.orthogonalise, {"WIDTH": 128}, count_warps(128)),
+    (80, optimizer_kernels.orthogonalise_in_memory, {"WIDTH": 256, "COLUMNS": COLUMNS}, WARPS),
+):
     source = ASTSource(decompose, types | dict.fromkeys(known, "constexpr"), known)
-    options = {"num_warps": count_warps(width), "num_stages": 1}
+    options = {"num_warps": warps, "num_stages": 1}
     kernel = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     assert kernel.asm["cubin"]
     print(kernel.metadata.shared)

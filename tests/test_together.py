@@ -99,7 +99,7 @@ def test_a_fit_that_starts_over_beside_others_is_what_it_is_alone(intfit, monkey
     restart, restarted = together._Trainer.restart, []
 
     def note(trainer, lr):
-        restarted.append(trainer._row)
+        restarted.append(trainer.turn)
         restart(trainer, lr)
 
     monkeypatch.setattr(together._Trainer, "restart", note)

@@ -155,7 +155,9 @@ class _Fit:
     ) -> Iterator[Progress | None]:
         """Train from the first step to the end of the schedule."""
         schedule, clock = _Schedule(self._plan), Clock(now)
-        step, last_report = 0, 0.0
+        # fits whose steps are made together report in turn
+        every = REPORT_SECONDS * self._trainer.fits
+        step, last_report = 0, REPORT_SECONDS * (self._trainer.turn + 1) - every
         finishing, may_stall = False, True
         promises = list(PROMISE_AT) if is_promising is not None else []
         while True:
@@ -163,7 +165,7 @@ class _Fit:
             fraction = schedule.fraction(step, elapsed)
             if fraction >= 1:
                 break
-            if elapsed - last_report >= REPORT_SECONDS * self._trainer.fits:
+            if elapsed - last_report >= every:
                 last_report = elapsed
                 progress = self._progress(step, fraction, elapsed)
                 with clock.paused():

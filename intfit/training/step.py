@@ -120,10 +120,11 @@ def train_step(
 class Trainer(Protocol):
     """Makes the steps of one fit, or has them made together with those of others.
 
-    ``fits`` counts these fits.
+    ``fits`` counts these fits, and ``turn`` says which of them this one is, from 0.
     """
 
     fits: int
+    turn: int
 
     @property
     def lr(self) -> float:
@@ -149,7 +150,7 @@ class Trainer(Protocol):
 class OwnTrainer:
     """The :class:`Trainer` of a network that is trained by itself."""
 
-    fits = 1
+    fits, turn = 1, 0
 
     def __init__(self, network: Siren, examples: Examples, teacher: Teacher, plan: Plan) -> None:
         self._teacher = teacher

@@ -138,20 +138,20 @@ class JointTraining:
 class _Trainer:
     """The :class:`.step.Trainer` of one of several fits."""
 
-    def __init__(self, joint: JointTraining, row: int, teacher: Teacher, fits: int) -> None:
-        self._joint, self._row, self._teacher, self.fits = joint, row, teacher, fits
+    def __init__(self, joint: JointTraining, turn: int, teacher: Teacher, fits: int) -> None:
+        self._joint, self.turn, self._teacher, self.fits = joint, turn, teacher, fits
         self._rounding: AbstractContextManager[None] = nullcontext()
 
     @property
     def lr(self) -> float:
-        return self._joint.optimizer.lrs[self._row]
+        return self._joint.optimizer.lrs[self.turn]
 
     def restart(self, lr: float) -> None:
-        self._joint.optimizer.restart(lr, network=self._row)
+        self._joint.optimizer.restart(lr, network=self.turn)
 
     def make_step(self, step: int, fraction: float, *, lr_share: float, decay_share: float) -> None:
         self._teacher.prepare(step, fraction)
-        self._joint.optimizer.advance(lr_share, decay_share=decay_share, network=self._row)
+        self._joint.optimizer.advance(lr_share, decay_share=decay_share, network=self.turn)
 
     def use_exact_gradient(self) -> None:
         self._joint.use_exact_gradient()
@@ -162,7 +162,7 @@ class _Trainer:
 
     def round(self, rounding: RoundedTensors) -> None:
         self._rounding = rounding
-        self._joint.round(self._row, rounding)
+        self._joint.round(self.turn, rounding)
 
 
 def finish_together(joint: JointTraining, fits: Sequence[Stepwise[T]]) -> list[T | Exception]:

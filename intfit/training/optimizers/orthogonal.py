@@ -8,8 +8,10 @@ from torch import Tensor
 
 from ...devices import pad, runs_triton
 
-#: The widest matrices that one program of a GPU holds in its registers.
-MAX_WIDTH = 128
+#: The widest matrices that a program of a GPU holds in its registers, and that it works on at all.
+MAX_IN_REGISTERS, MAX_WIDTH = 128, 256
+#: Columns that a program works on at once of a matrix that stays in memory, and its warps.
+COLUMNS, WARPS = 32, 16
 
 
 def eigenvectors(matrices: Tensor) -> Tensor:
@@ -61,15 +63,20 @@ def orthogonalise_in_one_kernel(matrices: Tensor) -> Tensor:
     bases = torch.empty_like(matrices)
     count, width, _ = matrices.shape
     with torch.cuda.device_of(bases):
-        kernels.orthogonalise[(count,)](
-            matrices, bases, width, WIDTH=pad(width), num_warps=count_warps(width), num_stages=1
-        )
+        if width > MAX_IN_REGISTERS:
+            kernels.orthogonalise_in_memory[(count,)](
+                matrices.clone(), bases, width, pad(width), COLUMNS, num_warps=WARPS, num_stages=1
+            )
+        else:
+            kernels.orthogonalise[(count,)](
+                matrices, bases, width, pad(width), num_warps=count_warps(width), num_stages=1
+            )
     return bases
 
 
 def count_warps(width: int) -> int:
     """The warps of a program for matrices of this width: its registers hold one matrix, and more.
 
-    At :data:`MAX_WIDTH` a few go to memory.
+    At :data:`MAX_IN_REGISTERS` a few go to memory.
     """
     return max(4, pad(width) // 8)
