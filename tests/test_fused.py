@@ -196,9 +196,11 @@ def test_a_captured_graph_adds_the_gradient_at_the_parameters_of_its_replay():
 @runs
 def test_it_is_compiled_before_the_fit_and_leaves_no_gradient(monkeypatch):
     monkeypatch.setattr(fused, "supports", lambda field: True)
-    field = siren(2, 3, 24, 2)
-    assert make_fused([field], batch=20, loss="l1") is not None
-    assert all(not parameter.grad.any() for parameter in field.parameters())
+    for width in (24, 40):
+        field = siren(2, 3, width, 2)
+        fast, exact = make_fused([field], batch=20, loss="l1")
+        assert (fast is exact) == (width == 24)
+        assert all(not parameter.grad.any() for parameter in field.parameters())
 
 
 def test_where_triton_does_not_work_it_is_said_and_done_without(monkeypatch):
@@ -227,10 +229,12 @@ from intfit.training.optimizers.orthogonal import COLUMNS, WARPS, count_warps
 
 floats = {"share"}
 pointers = {"coords", "targets", "weights", "errors", "parameters", "activations", "partials"}
-for capability, width, precision in ((80, 32, "ieee"), (90, 64, "tf32x3"), (80, 128, "tf32x3")):
+for capability, width, precision in (
+    (80, 32, "ieee"), (90, 64, "tf32"), (80, 128, "tf32"), (90, 128, "tf32x3")
+):
     known = dict(TILE=min(32, 2048 // width), WIDTH=width, INPUTS=32, OUTPUTS=16)
     known |= dict(L1=False, SKIP=True)
-    known["PRECISION"] = precision
+    known |= dict(PRECISION=precision, EXACT="ieee" if width == 32 else "tf32x3")
     types = {
         name: "*fp32" if name in pointers else "fp32" if name in floats else "i32"
         for name in kernels.forward_backward.arg_names
@@ -267,4 +271,4 @@ def test_it_compiles_for_gpus_that_are_not_there_and_fits_their_shared_memory(tm
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert all(int(size) <= 64 << 10 for size in run.stdout.split())
+    assert all(int(size) <= 99 << 10 for size in run.stdout.split())  # of sm_86: the least

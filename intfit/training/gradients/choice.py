@@ -37,7 +37,7 @@ def choose_gradients(
             return _of_each(partial(GradientByHand, dtype=dtype), sirens), exact
         fused = make_fused(sirens, batch=batch, loss=loss)
         if fused is not None:
-            return fused, fused
+            return fused
     if device == "cuda":
         fast = _of_each(partial(AutogradGradient, precision="tf32"), networks)
         return fast, _of_each(partial(AutogradGradient, precision="ieee"), networks)

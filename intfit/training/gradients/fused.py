@@ -10,6 +10,7 @@ once. How many programs each then has depends on how many networks there are, an
 digits of its sums.
 """
 
+import copy
 import math
 import warnings
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ from .base import Batch, Loss, gradient_of, scale_layers
 #: The largest networks: neurons a layer, inputs and outputs. Larger ones overflow the registers.
 MAX_WIDTH, MAX_INPUTS, MAX_OUTPUTS = 128, 32, 16
 #: Layers wider than this are multiplied on tensor cores, each product as three of the 11-bit halves
-#: of its factors, which is as precise as float32. Narrower ones are faster without tensor cores.
-NARROW, PRECISIONS = 32, ("ieee", "tf32x3")
+#: of its factors, which is as precise as float32, or, where that may be less, as one. Narrower ones
+#: are faster without tensor cores.
+NARROW, PRECISIONS, ROUGH_PRECISION = 32, ("ieee", "tf32x3"), "tf32"
 #: The compute capability from which tensor cores can do that; the widest network without them.
 TENSOR_CORE_CAPABILITY, MAX_WIDTH_WITHOUT = 8, 64
 #: The most examples of a tile, the most activations of one of its layers, and its warps: as many as
@@ -91,21 +93,27 @@ def _list_matrices(network: Siren) -> list[_Matrix]:
     return matrices
 
 
-def make_fused(networks: Sequence[Siren], *, batch: int, loss: Loss) -> "FusedGradient | None":
-    """The fused gradient, compiled for batches of this size; None where there can be none.
+def make_fused(
+    networks: Sequence[Siren], *, batch: int, loss: Loss
+) -> "tuple[FusedGradient, FusedGradient] | None":
+    """The fused gradient, a fast and an exact one, compiled for batches of this size.
+
+    None where there can be none.
 
     Triton may be installed and not work: it needs a C compiler, and supports some GPUs only.
     """
     if not supports(networks[0]):
         return None
     try:
-        gradient = FusedGradient(networks)
-        gradient.compile(batch, loss)
+        exact = FusedGradient(networks)
+        fast = exact.make_rough()
+        for gradient in {fast, exact}:
+            gradient.compile(batch, loss)
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         warnings.warn(f"slower, since Triton does not work here: {first}", stacklevel=2)
         return None
-    return gradient
+    return fast, exact
 
 
 class FusedGradient:
@@ -134,7 +142,8 @@ class FusedGradient:
         if self._count > 1:
             wanted = -(-PROGRAMS_IN_TURN * self._programs // self._count)
             self._programs = min(self._programs, wanted)
-        self._precision = PRECISIONS[tensor_cores and self._width > NARROW]
+        self._exact = PRECISIONS[tensor_cores and self._width > NARROW]
+        self._precision = self._exact
         self._max_tile = min(MAX_TILE, MAX_TILE_ACTIVATIONS // self._width)
 
         def join(parts: list[Tensor]) -> Tensor:
@@ -156,6 +165,18 @@ class FusedGradient:
         self._partial_gradients = torch.empty(programs, self._total, device=device)
         layers, tile = max(1, config.depth - 1), self._max_tile * self._width
         self._activations = torch.empty(programs, layers, tile, device=device)
+
+    def make_rough(self) -> "FusedGradient":
+        """One that multiplies with 11 bits of mantissa; this one if that would be no faster.
+
+        Three bits more than bfloat16 has, with which fits on the CPU come out as well. The two
+        share all memory.
+        """
+        if self._exact == PRECISIONS[False]:
+            return self
+        rough = copy.copy(self)
+        rough._precision = ROUGH_PRECISION
+        return rough
 
     def compile(self, batch: int, loss: Loss) -> None:
         """Compile what batches of this size need; gradients become zero."""
@@ -210,6 +231,7 @@ class FusedGradient:
                 L1=batch.loss == "l1",
                 SKIP=self._has_skip,
                 PRECISION=self._precision,
+                EXACT=self._exact,
                 **options,
             )
             kernels.scatter[blocks](

@@ -123,11 +123,14 @@ def forward_backward(
     L1: tl.constexpr,
     SKIP: tl.constexpr,
     PRECISION: tl.constexpr,
+    EXACT: tl.constexpr,
 ):
     """Forward and backward pass of each network's ``batch``, a tile of ``TILE`` examples at a time.
 
     A program has its own activations, ``[depth - 1, TILE, WIDTH]`` of ``activations``, and its own
     gradients, ``[total]`` of ``partials``. An example's error counts as ``share`` in the loss.
+    Outputs, which errors are measured by, are computed with ``EXACT`` products, all else with those
+    of ``PRECISION``.
     """
     network = tl.program_id(1).to(tl.int64)
     coords += network * batch * in_features
@@ -171,11 +174,11 @@ def forward_backward(
         waves = sine(turns)
         inputs = load_part(coords, rows, ins, batch, in_features)
         last_weights = tl.load(parameters + last + last_weight)
-        values = tl.dot(waves, tl.trans(last_weights), input_precision=PRECISION)
+        values = tl.dot(waves, tl.trans(last_weights), input_precision=EXACT)
         values += tl.load(parameters + last + OUTPUTS * WIDTH + outs)[None, :]
         if SKIP:
             skip_weights = tl.load(parameters + skip + skip_weight)
-            values += tl.dot(inputs, tl.trans(skip_weights), input_precision=PRECISION)
+            values += tl.dot(inputs, tl.trans(skip_weights), input_precision=EXACT)
         difference = values - load_part(targets, rows, outs, batch, out_features)
         tl.store(errors + rows, tl.sum(tl.abs(difference), 1), mask=rows < batch)
         counts = share * tl.load(weights + rows, mask=rows < batch, other=0.0)
