@@ -17,6 +17,7 @@ from intfit.training.gradients import fused
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import Batch
 from intfit.training.gradients.fused import FusedGradient, make_fused
+from intfit.training.gradients.layered import LayeredGradient
 from intfit.training.optimizers import orthogonal
 from intfit.training.optimizers.adam import Adam
 
@@ -100,6 +101,25 @@ def test_programs_with_several_tiles_and_parts_of_a_batch_add_up(monkeypatch):
     gradient = FusedGradient([field])
     parts = [gradient(part) for part in Batch(coords, targets, **how).split(60)]
     assert_same(field, torch.cat(parts), exactly(field, coords, targets, **how))
+
+
+@runs
+@pytest.mark.parametrize(("depth", "loss", "skip"), [(1, "l2", False), (3, "l1", True)])
+def test_gradients_by_a_kernel_a_layer_are_autograd_s_for_networks_side_by_side(depth, loss, skip):
+    fields = [siren(2, 3, 40, depth), siren(2, 3, 40, depth)]
+    for field in fields:
+        if skip:
+            field.skip = torch.nn.Parameter(torch.full((3, 2), 0.3, device=DEVICE))
+    with torch.no_grad():
+        for parameter in fields[1].parameters():
+            parameter.mul_(1.1)
+    given = [examples(2, 3, 70, seed) for seed in (1, 2)]
+    coords, targets, weights = (torch.stack(each) for each in zip(*given, strict=True))
+    how = {"loss": loss, "count": 70}
+    errors = LayeredGradient(fields)(Batch(coords, targets, weights=weights, **how))
+    for row, field in enumerate(fields):
+        exact = exactly(field, coords[row], targets[row], weights=weights[row], **how)
+        assert_same(field, errors[row], exact)
 
 
 @runs
@@ -201,6 +221,12 @@ def test_it_is_compiled_before_the_fit_and_leaves_no_gradient(monkeypatch):
         fast, exact = make_fused([field], batch=20, loss="l1")
         assert (fast is exact) == (width == 24)
         assert all(not parameter.grad.any() for parameter in field.parameters())
+    monkeypatch.setattr(fused, "supports", lambda field: False)
+    monkeypatch.setattr(fused.layered, "supports", lambda field, *, batch: batch < 30)
+    fast, exact = make_fused([field], batch=20, loss="l1")
+    assert isinstance(fast, LayeredGradient)
+    assert fast._memory is exact._memory
+    assert make_fused([field], batch=40, loss="l1") is None
 
 
 def test_where_triton_does_not_work_it_is_said_and_done_without(monkeypatch):
@@ -223,9 +249,12 @@ COMPILE = """
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from intfit.training.gradients import kernels
+from intfit.training.gradients import kernels, layer_kernels
+from intfit.training.gradients.compiled import OPTIONS
+from intfit.training.gradients.layered import COLUMNS, PIPELINED, ROWS, STEP
 from intfit.training.optimizers import kernels as optimizer_kernels
-from intfit.training.optimizers.orthogonal import COLUMNS, WARPS, count_warps
+from intfit.training.optimizers import orthogonal
+from intfit.training.optimizers.orthogonal import count_warps
 
 floats = {"share"}
 pointers = {"coords", "targets", "weights", "errors", "parameters", "activations", "partials"}
@@ -245,17 +274,26 @@ for capability, width, precision in (
     assert kernel.asm["cubin"]
     print(kernel.metadata.shared)
 
-types = {"matrices": "*fp32", "bases": "*fp32", "width": "i32"}
-for capability, decompose, known, warps in (
-    (80, optimizer_kernels.orthogonalise, {"WIDTH": 32}, count_warps(32)),
-    (90, optimizer_kernels.orthogonalise, {"WIDTH": 128}, count_warps(128)),
-    (80, optimizer_kernels.orthogonalise_in_memory, {"WIDTH": 256, "COLUMNS": COLUMNS}, WARPS),
+wide = dict(ROWS=ROWS, COLUMNS=COLUMNS, STEP=STEP, WIDTH=256, PRECISION="tf32")
+for capability, kernel, known, how in (
+    (80, optimizer_kernels.orthogonalise, {"WIDTH": 32}, {"num_warps": count_warps(32)}),
+    (90, optimizer_kernels.orthogonalise, {"WIDTH": 128}, {"num_warps": count_warps(128)}),
+    (
+        80,
+        optimizer_kernels.orthogonalise_in_memory,
+        {"WIDTH": 256, "COLUMNS": orthogonal.COLUMNS},
+        {"num_warps": orthogonal.WARPS},
+    ),
+    (80, layer_kernels.hidden_layer, wide, PIPELINED),
+    (90, layer_kernels.backward_layer, wide | {"ABOVE": 256}, PIPELINED),
+    (90, layer_kernels.weight_gradients, wide | {"ABOVE": 256, "GROUP": 4}, PIPELINED),
 ):
-    source = ASTSource(decompose, types | dict.fromkeys(known, "constexpr"), known)
-    options = {"num_warps": warps, "num_stages": 1}
-    kernel = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    assert kernel.asm["cubin"]
-    print(kernel.metadata.shared)
+    pointers = {"matrices", "bases", "parameters", "turns", "deltas", "above", "partials"}
+    types = {name: "*fp32" if name in pointers else "i32" for name in kernel.arg_names}
+    source = ASTSource(kernel, types | dict.fromkeys(known, "constexpr"), known)
+    made = compile(source, target=GPUTarget("cuda", capability, 32), options=OPTIONS | how)
+    assert made.asm["cubin"]
+    print(made.metadata.shared)
 """
 
 

@@ -15,8 +15,8 @@ from .tasks import Product, describe, make_hooks
 if TYPE_CHECKING:
     from ..codecs.protocol import Prepared
 
-#: The most files of a group: they take up to 3 GB of a GPU's memory, and of the computer's. Twice
-#: as many may wait for others of their kind.
+#: The most files of a group: of default networks they take up to 3 GB of a GPU's memory. Twice as
+#: many may wait for others of their kind.
 GROUP = 64
 
 
