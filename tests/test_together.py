@@ -169,3 +169,17 @@ def test_an_interrupt_ends_the_group_and_says_what_is_written(intfit, groups, mo
     monkeypatch.setattr(together.JointTraining, "make_step", interrupt)
     encode(intfit, write_pictures(), "--steps", 60, code=130)
     assert not list(Path("to-auto").glob("*"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("width", [16, 40, 144])  # by each kind of kernel
+def test_on_cuda_networks_fitted_at_once_are_as_good_as_alone(intfit, groups, width):
+    options = "--device", "cuda", "--width", width, "--steps", 300
+    names = write_pictures()
+    _, alone = encode(intfit, names, *options, jobs=1)
+    _, lines = encode(intfit, names, *options)
+    assert [group.steps for group in groups] == [300]
+    for one, other in zip(alone, lines, strict=True):
+        assert other["device"].startswith("cuda")
+        assert other["distortion"] == pytest.approx(one["distortion"], abs=1.5)
