@@ -100,13 +100,14 @@ class JointTraining:
     def __init__(self, sessions: Sequence[Session], plan: Plan) -> None:
         """Parameters of networks and tensors of teachers become views of tensors of all."""
         networks = [session.network for session in sessions]
-        teachers = [session.teacher for session in sessions]
+        teachers = [s.teacher for s in sessions if isinstance(s.teacher, ProportionalInt)]
+        assert len(teachers) == len(sessions)  # see can_join
         examples = [session.examples for session in sessions]
         self.optimizer = make_optimizer(networks, plan)
         gradient, self._exact_gradient = choose_gradients(
             networks, batch=plan.batch, loss=examples[0].loss
         )
-        self._draws = JointDraws([t for t in teachers if isinstance(t, ProportionalInt)])
+        self._draws = JointDraws(teachers)
         self._step = TrainingStep(_JOINERS[type(examples[0])](examples), self.optimizer, gradient)
         drawn_step = DrawnStep(self._step, self._draws)
         record = choose_recorder(next(networks[0].parameters()).device)
@@ -168,7 +169,8 @@ class _Trainer:
 def finish_together(joint: JointTraining, fits: Sequence[Stepwise[T]]) -> list[T | Exception]:
     """Do the work of all fits, step by step; the result of each, or the error that ended it.
 
-    ``fits`` train the ``joint`` sessions, in this order, in the same number of steps.
+    ``fits`` train the ``joint`` sessions, in this order, in the same number of steps. The network
+    of one that has failed goes on as it was, which costs little and changes no other.
     """
     outcomes: dict[int, T | Exception] = {}
     while len(outcomes) < len(fits):
