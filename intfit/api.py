@@ -5,6 +5,7 @@ decoding latents does.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from .coding import container
 from .coding.facts import check_facts
 from .coding.tensors import Tensors, store_open
 from .defaults import worthwhile_threads
+from .encoded import Encoded, describe
 from .errors import FileFormatError, MediaError, UsageError
 from .field import Field, make_target, render
 from .inputs import File, FilePath, read_file, read_source
@@ -39,37 +41,6 @@ __all__ = [
 Source = File | Arrays
 #: The metrics that a goal can be given in, by the metric of the medium.
 REACHABLE = {"psnr": {"psnr"}, "snr": {"psnr", "snr"}, "iou": {"mean_distance"}}
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What :func:`encode` made: the file's bytes, and what there is to say of them.
-
-    ``samples`` counts pixels, samples of each channel, or faces, which take ``raw_size`` bytes
-    uncompressed; ``rate`` is in the unit that ``rate_name`` names (``bpp``, ``kbps``,
-    ``bytes_per_1000_faces``). ``parameters`` counts the weights and biases that were fitted.
-    ``network`` describes the field and its training. ``distortion`` is in dB or, for ``iou``, a
-    share; ``reached`` is the value in the goal's metric where there is a goal; ``seconds`` are
-    those of the fit, or of all fits of a search.
-    """
-
-    data: bytes
-    kind: str
-    samples: int
-    raw_size: int
-    rate_name: str
-    rate: float
-    parameters: int
-    network: str
-    metric: str
-    distortion: float
-    reached: float | None
-    steps: int
-    seconds: float
-    device: str
-    teacher: str
-    seed: int
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -123,32 +94,34 @@ def encode(
     )
     notes = given.notes
     del given
+    encoded = encode_prepared(prepared, hooks or Hooks())
+    if path is not None:
+        write_whole(path, encoded.data)
+    return replace(encoded, notes=(*notes, *encoded.notes))
+
+
+def encode_together(
+    prepared: Sequence[Prepared], hooks: Sequence[Hooks]
+) -> list[Encoded | Exception]:
+    """As :func:`encode` for each of several media that :func:`prepare` has read, at once.
+
+    They have one :func:`.siren.together.kin`. What ends the encoding of one of them is returned.
+    """
+    from .codecs.siren.together import fit_together
+
+    with _limit_threads(_choose_threads(prepared[0]), needed=True):
+        found = fit_together(prepared, hooks)
+    return [
+        each if isinstance(each, Exception) else describe(one, each)
+        for one, each in zip(prepared, found, strict=True)
+    ]
+
+
+def encode_prepared(prepared: Prepared, hooks: Hooks) -> Encoded:
+    """As :func:`encode`, of a medium that :func:`prepare` has read."""
     codec = codec_of(prepared.field, prepared.kind)
     with _limit_threads(_choose_threads(prepared), needed=codec.trains(prepared.plan)):
-        encoding = codec.encode(prepared, hooks or Hooks())
-    if path is not None:
-        write_whole(path, encoding.data)
-    signal, module = prepared.signal, medium(prepared.kind)
-    rate_name, rate_reached = module.rate(signal.facts, len(encoding.data))
-    return Encoded(
-        data=encoding.data,
-        kind=prepared.kind,
-        samples=module.count_samples(signal.facts),
-        raw_size=module.raw_size(signal.facts),
-        rate_name=rate_name,
-        rate=rate_reached,
-        parameters=encoding.config.count_weights(),
-        network=encoding.network,
-        metric=signal.metric,
-        distortion=encoding.distortion,
-        reached=encoding.reached,
-        steps=encoding.steps,
-        seconds=encoding.seconds,
-        device=prepared.device,
-        teacher=encoding.teacher,
-        seed=prepared.plan.seed,
-        notes=(*notes, *signal.notes, *encoding.notes),
-    )
+        return describe(prepared, codec.encode(prepared, hooks))
 
 
 def prepare(

@@ -1,9 +1,11 @@
-"""Devices by name. A leaf."""
+"""Devices by name, and what they can do. A leaf."""
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from .errors import DeviceError, UsageError
 
@@ -51,9 +53,44 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def runs_triton(device: torch.device) -> bool:
+    """Whether ``device`` is one that Triton's kernels are written for here, and it is installed."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return False
+    return importlib.util.find_spec("triton") is not None
+
+
+def pad(size: int) -> int:
+    """The side of a matrix that Triton's kernels can multiply: a power of two, 16 or more."""
+    return max(16, 1 << (size - 1).bit_length())
+
+
 def precise(device: torch.device) -> torch.dtype:
     """The type to compute positions in: a long recording has more samples than float32 integers.
 
     MPS has no float64.
     """
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+class HostValues:
+    """Numbers ``[n, k]``, float32, which the host sets before a step, and a device reads in it.
+
+    They stay in one place, so that what reads them can be recorded and replayed.
+    """
+
+    def __init__(self, rows: int, columns: int, device: torch.device) -> None:
+        self._host = torch.zeros(rows, columns)
+        self._array = self._host.numpy()
+        self._on_cpu = device.type == "cpu"
+        self.on_device: Tensor = self._host if self._on_cpu else self._host.to(device)
+
+    def set(self, row: int, *values: float) -> None:
+        """Set a row of ``k``; the device has it after :meth:`send`."""
+        self._array[row] = values
+
+    def send(self) -> None:
+        """Give the device all rows as they are now, with one copy."""
+        if not self._on_cpu:
+            # CUDA keeps the numbers itself before it returns: they may be set anew at once
+            self.on_device.copy_(self._host, non_blocking=self.on_device.is_cuda)

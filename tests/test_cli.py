@@ -253,7 +253,8 @@ def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, mon
         return batch.targets.sum(dim=1) * float("nan")
 
     monkeypatch.setattr(
-        "intfit.training.loop.choose_gradients", lambda field, **_: (partial(diverge, field),) * 2
+        "intfit.training.step.choose_gradients",
+        lambda fields, **_: (partial(diverge, *fields),) * 2,
     )
     run = intfit("encode", picture, *FAST)
     assert run.code == 1
@@ -368,16 +369,16 @@ def test_progress_is_shown_on_a_terminal_only(intfit, picture, on_terminal):
 TELLING = """
 import sys
 from intfit.__main__ import main
-from intfit.training import loop
+from intfit.training import step as steps
 
-step = loop.train_step
+step = steps.train_step
 
 def tell(*args, **options):
     print("training", file=sys.stderr, flush=True)
-    loop.train_step = step
+    steps.train_step = step
     return step(*args, **options)
 
-loop.train_step = tell
+steps.train_step = tell
 main()
 """
 

@@ -11,13 +11,13 @@ from intfit import Settings
 from intfit.api import encode, prepare
 from intfit.networks.siren import Siren
 from intfit.teachers import TeacherWrapper, make_teacher, proportional
-from intfit.training import loop
+from intfit.training import step as steps
 from intfit.training.cuda_graph import STEPS_BEFORE_RECORDING, CudaGraphStep, record_on
 from intfit.training.examples import examples_of
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.by_hand import GradientByHand
 from intfit.training.gradients.choice import choose_gradients
-from intfit.training.preconditioned import make_optimizer
+from intfit.training.optimizers.preconditioned import make_optimizer
 from intfit.training.quantisation import Rounding
 from intfit.training.step import DrawnStep, TrainingStep, train_step
 
@@ -79,7 +79,7 @@ def train(
     examples = examples_of(prepared.signal, torch.device(device))
     network = Siren(prepared.config, generator=torch.Generator().manual_seed(0)).to(device)
     plan = replace(prepared.plan, lr=1e-3, beta2=0.99, decay=1000.0, optimizer=name)
-    optimizer = make_optimizer(network, plan)
+    optimizer = make_optimizer([network], plan)
     training_step = TrainingStep(examples, optimizer, gradient_of(network))
     step_function = training_step
     if record is not None:
@@ -155,7 +155,7 @@ def test_a_fit_of_replayed_steps_makes_the_same_file(teacher, monkeypatch):
         field="siren", steps=60, width=16, depth=2, batch=256, teacher=teacher, device="cpu"
     )
     data, tapes = encode(png(photo()), settings).data, []
-    monkeypatch.setattr(loop, "choose_recorder", lambda device: taped(tapes))
+    monkeypatch.setattr(steps, "choose_recorder", lambda device: taped(tapes))
     assert encode(png(photo()), settings).data == data
     assert len(tapes) == 2  # one more once parameters are rounded
 
@@ -181,7 +181,7 @@ def test_steps_that_cannot_be_recorded_are_done_one_by_one():
 @pytest.mark.parametrize("kind", ["autograd", "the fastest"])
 def test_steps_replayed_on_cuda_move_parameters_as_steps_on_the_cpu_do(kind):
     def fastest(network):
-        return choose_gradients(network, batch=256, loss="l2")[1]
+        return choose_gradients([network], batch=256, loss="l2")[1]
 
     gradient_of = fastest if kind == "the fastest" else GRADIENTS[kind]
     record, graphs = record_on(torch.device("cuda")), []

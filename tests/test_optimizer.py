@@ -11,8 +11,8 @@ from intfit import Settings
 from intfit.api import prepare
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
-from intfit.training.optimizer import Adam
-from intfit.training.preconditioned import REFRESH_STEPS, Muon, Soap, make_optimizer
+from intfit.training.optimizers.adam import Adam
+from intfit.training.optimizers.preconditioned import REFRESH_STEPS, Muon, Soap, make_optimizer
 
 WIDTH = 24
 CONFIG = SirenConfig(2, 3, WIDTH, 4, 30.0, 30.0)
@@ -22,7 +22,7 @@ def make(name, *, config=CONFIG, **settings):
     network = Siren(config, generator=torch.Generator().manual_seed(0))
     common = {"field": "siren", "width": WIDTH, "depth": 4, "device": "cpu", "steps": 100}
     plan = prepare(png(photo()), Settings(**common | settings)).plan
-    return network, make_optimizer(network, replace(plan, optimizer=name))
+    return network, make_optimizer([network], replace(plan, optimizer=name))
 
 
 def move(network, optimizer, generator, steps=1, mixing=None):
@@ -127,7 +127,7 @@ def test_a_restart_forgets_all_gradients(name):
         for parameter, value in zip(network.parameters(), start, strict=True):
             parameter.copy_(value)
     optimizer.restart(5e-4)
-    assert optimizer.lr == 5e-4
+    assert optimizer.lrs == [5e-4]
     move(network, optimizer, torch.Generator().manual_seed(2), REFRESH_STEPS + 3)
     fresh, other = make(name, lr=5e-4)
     move(fresh, other, torch.Generator().manual_seed(2), REFRESH_STEPS + 3)

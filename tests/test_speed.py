@@ -22,7 +22,7 @@ from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import Batch
 from intfit.training.gradients.by_hand import GradientByHand
 from intfit.training.loop import fit
-from intfit.training.optimizer import BETA1, Adam
+from intfit.training.optimizers.adam import BETA1, Adam
 from intfit.training.quantisation import Rounding
 from intfit.training.step import TrainingStep
 
@@ -100,7 +100,7 @@ def test_gradients_of_parts_add_up_to_those_of_the_whole():
 
 def test_gradients_go_straight_through_the_rounding():
     one, other = twins()
-    optimizer = Adam(one.groups(1.0), 1e-3, beta2=0.99)
+    optimizer = Adam([one.groups(1.0)], 1e-3, beta2=0.99)
     rounding = Rounding(one, dict.fromkeys(dict(one.named_parameters()), 110))
     exact = {name: tensor.clone() for name, tensor in one.state_dict().items()}
     coords, targets = examples(2, 3, 64)
@@ -128,7 +128,7 @@ def test_a_wave_is_a_cosine_and_its_slope():
 
 def test_one_tensor_a_group_learns_as_many_do():
     one, other = twins()
-    flat = Adam(one.groups(1.0), 1e-3, beta2=0.99)
+    flat = Adam([one.groups(1.0)], 1e-3, beta2=0.99)
     plain = torch.optim.Adam(other.groups(1e-3), betas=(BETA1, 0.99))
     coords, targets = examples(2, 3, 64)
     for _ in range(5):
@@ -146,7 +146,7 @@ def moved(gradient_of, steps=12):
     prepared = prepare(png(photo()), Settings(field="siren", width=24, depth=3, device="cpu"))
     signal = examples_of(prepared.signal, torch.device("cpu"))
     network = Siren(prepared.config, generator=torch.Generator().manual_seed(0))
-    optimizer = Adam(network.groups(1.0), 1e-3, beta2=0.99)
+    optimizer = Adam([network.groups(1.0)], 1e-3, beta2=0.99)
     step = TrainingStep(signal, optimizer, gradient_of(network))
     before = torch.cat([p.detach().flatten() for p in network.parameters()])
     draws = torch.Generator().manual_seed(1)
@@ -238,7 +238,7 @@ def test_what_a_gpu_is_measured_by_works_in_tiny_on_the_cpu_and_goes_on(capsys):
     assert main(["--smoke", "--results", "kept.json"]) == 0
     table = capsys.readouterr().out
     kept = json.loads(Path("kept.json").read_text())
-    assert set(kept) == {"start", "steps", "files", "decoding", "quality"}
+    assert set(kept) == {"start", "steps", "files", "networks", "decoding", "quality"}
     assert all(row["what"] in table for part in kept.values() for row in part)
     dropped = kept.pop("quality")
     Path("kept.json").write_text(json.dumps(kept))

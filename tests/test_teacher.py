@@ -267,8 +267,9 @@ def fit_by_a_clock(look: Callable[[Progress], float]) -> list[Progress]:
     teacher = Uniform(examples.n, batch=64, generator=generator())
     reports = []
     for progress in fit(network, examples, teacher, prepared.plan, generator=generator(), now=now):
-        reports.append(progress)
-        time += look(progress)
+        if progress is not None:
+            reports.append(progress)
+            time += look(progress)
     return reports
 
 

@@ -2,11 +2,11 @@
 
     python tools/measure_cuda.py --picture kodim04.png --surface bunny.obj > table.md
 
-Start-up, a step by shape and batch, many files, decoding larger than the original, the time to a
-quality, and memory; beside each figure what it is compared with in the same run, since devices
-differ. A part that takes longer than its limit is ended, and the others go on. Results are kept in
-``--results``: started again, only the parts missing there are measured. Without files,
-synthetic media of the sizes of kodim04 and the bunny stand in for them.
+Start-up, a step by shape and batch, many files, many networks at once, decoding larger than the
+original, the time to a quality, and memory; beside each figure what it is compared with in the same
+run, since devices differ. A part that takes longer than its limit is ended, and the others go on.
+Results are kept in ``--results``: started again, only the parts missing there are measured. Without
+files, synthetic media of the sizes of kodim04 and the bunny stand in for them.
 
 ``--smoke`` does all of it in tiny, on the CPU, to show that it works.
 """
@@ -29,9 +29,13 @@ from torch import nn
 from intfit.api import encode, prepare
 from intfit.bench.synthetic import make_picture, make_surface
 from intfit.codecs.siren.fitting import start_training
+from intfit.devices import wait_for
 from intfit.settings import Settings
 from intfit.training.gradients.autograd import float32_precision
-from intfit.training.session import train
+from intfit.training.optimizers.orthogonal import orthogonalise
+from intfit.training.optimizers.preconditioned import REFRESH_STEPS
+from intfit.training.session import train, train_stepwise
+from intfit.training.together import JointTraining, finish_together
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Sizes:
     picture: tuple[int, int]  # width, height
     small: int  # pixels a side of the pictures of many files
     shapes: tuple[tuple[int, int, int], ...]  # width, depth, batch; 0: all examples
+    many: tuple[int, int, int]  # of the networks that are trained at once
     steps: int  # of a fit whose steps are timed
     files: int
     fit: int  # steps of a fit of many files, and of one that is decoded
@@ -73,11 +78,13 @@ FULL = Sizes(
         (32, 6, 2048), (64, 6, 2048), (64, 6, 16384), (128, 5, 8192),
         (256, 5, 2048), (256, 5, 16384), (256, 5, 0),
     ),
+    many=(64, 6, 2048),
     steps=300, files=64, fit=300, scale=4, resolution=512,
     author=(256, 5), target=35.0, caps=(10_000, 1200, 1200), seconds=0.5,
 )
 SMOKE = Sizes(
     device="cpu", picture=(24, 16), small=12, shapes=((8, 2, 64), (8, 2, 0)),
+    many=(8, 2, 64),
     steps=3, files=2, fit=6, scale=2, resolution=16,
     author=(8, 2), target=17.0, caps=(100, 100, 100), seconds=0.01,
 )
@@ -238,23 +245,105 @@ def time_plain_step(sizes: Sizes, width: int, depth: int, batch: int, precision:
 
 
 def measure_files(job: Job) -> list[Row]:
-    """Many small pictures, one after another and together."""
+    """Many small pictures, one after another and as one computation."""
     side, names = job.sizes.small, []
     for number in range(job.sizes.files):
         picture = make_picture(side, side + number % 2)  # of two shapes
         names.append(write(job.folder / f"{number:03d}.png", picture))
-    options = ("--field", "siren", "--width", 64, "--depth", 6, "--steps", job.sizes.fit)
+    options = ("--width", 64, "--depth", 6, "--steps", job.sizes.fit)
     options = (*options, "-f", "--quiet", "--output-dir", job.folder / "files")
-    alone = job.run("encode", *names, *options)
-    together = job.run("encode", *names, *options, "--jobs", 1 if job.sizes is SMOKE else "auto")
-    return [
-        Row(
-            f"{len(names)} pictures of {side} x {side}, --jobs auto",
-            f"{len(names) / together:.2f} files a second",
-            f"--jobs 1: {len(names) / alone:.2f}",
-            alone / together,
+    rows = []
+    for what, command in (("fit", ("fit",)), ("encode", ("encode", "--field", "siren"))):
+        names = names if what == "fit" else names[: max(2, len(names) // 4)]  # it takes longer
+        alone, together = (
+            job.run(*command, *names, *options, "--jobs", jobs)
+            for jobs in (1, 1 if job.sizes is SMOKE else "auto")
         )
-    ]
+        rows.append(
+            Row(
+                f"{what} {len(names)} pictures of {side} x {side}, --jobs auto",
+                f"{len(names) / together:.2f} files a second",
+                f"--jobs 1: {len(names) / alone:.2f}",
+                alone / together,
+            )
+        )
+    return rows
+
+
+def measure_networks(job: Job) -> list[Row]:
+    """A step of many networks at once, for each of them, and of one by itself; by optimizer."""
+    width, depth, batch = job.sizes.many
+    settings = Settings(
+        field="siren", width=width, depth=depth, batch=batch, profile="open",
+        device=job.sizes.device,
+    )  # fmt: skip
+    picture, rows, steps = make_picture(job.sizes.small, job.sizes.small), [], {}
+    for optimizer in ("adam", "soap"):
+        for count in (1, job.sizes.files):
+            few, many = (
+                time_networks(picture, settings, optimizer, count, n * job.sizes.steps)
+                for n in (1, 3)
+            )
+            steps[optimizer, count] = 1000 * (many - few) / (2 * job.sizes.steps * count)
+        alone, each = steps[optimizer, 1], steps[optimizer, job.sizes.files]
+        rows.append(
+            Row(
+                f"a step of {job.sizes.files} networks {width} x {depth} by {optimizer}, for each",
+                f"{each:.4f} ms",
+                f"of one by itself {alone:.3f} ms",
+                alone / each,
+            )
+        )
+    for count in (1, job.sizes.files):
+        ours, theirs = (
+            time_refresh(find, count * (2 * depth - 1), width, job.sizes.device)
+            for find in (orthogonalise, torch.linalg.qr)
+        )
+        share = ours / REFRESH_STEPS / (count * steps["soap", count])
+        rows.append(
+            Row(
+                f"refreshing SOAP's bases of {count} networks: {100 * share:.0f} % of the steps",
+                f"{ours:.2f} ms in {REFRESH_STEPS} steps",
+                f"torch.linalg.qr {theirs:.2f} ms",
+                theirs / ours,
+            )
+        )
+    return rows
+
+
+def time_networks(
+    picture: bytes, settings: Settings, optimizer: str, count: int, steps: int
+) -> float:
+    """The seconds that so many steps of ``count`` networks take."""
+    prepared = prepare(picture, replace(settings, steps=steps))
+    plan = replace(prepared.plan, optimizer=optimizer)
+    sessions = [start_training(replace(prepared, plan=plan)) for _ in range(count)]
+    if count == 1:
+        return train(sessions[0], plan).seconds
+    joint = JointTraining(sessions, plan)
+    fits = [train_stepwise(session, plan) for session in joint.sessions]
+    ends = finish_together(joint, fits)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
+    return max(end.seconds for end in ends)
+
+
+def time_refresh(
+    find: Callable[[torch.Tensor], object], count: int, width: int, device: str
+) -> float:
+    """Milliseconds that ``find`` takes for ``count`` matrices ``[width, width]``."""
+    matrices = torch.randn(count, width, width, device=device)
+
+    def timed(times: int) -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            find(matrices)
+        wait_for(matrices.device)
+        return 1000 * (time.perf_counter() - began) / times
+
+    timed(2)
+    return timed(5)
 
 
 def measure_decoding(job: Job) -> list[Row]:
@@ -305,11 +394,12 @@ def measure_quality(job: Job) -> list[Row]:
 
 #: The parts, and the seconds that each may take.
 PARTS: dict[str, tuple[Callable[[Job], list[Row]], float]] = {
-    "start": (measure_start, 50),
-    "steps": (measure_steps, 70),
+    "start": (measure_start, 45),
+    "steps": (measure_steps, 50),
     "files": (measure_files, 70),
-    "decoding": (measure_decoding, 50),
-    "quality": (measure_quality, 55),
+    "networks": (measure_networks, 40),
+    "decoding": (measure_decoding, 40),
+    "quality": (measure_quality, 50),
 }
 
 

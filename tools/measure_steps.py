@@ -25,7 +25,7 @@ from intfit.training.examples import GridExamples
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import GradientFunction
 from intfit.training.gradients.choice import choose_gradients
-from intfit.training.optimizer import Adam
+from intfit.training.optimizers.adam import Adam
 from intfit.training.step import TrainingStep, train_step
 
 #: Width, depth and batch.
@@ -50,10 +50,10 @@ def make_step(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], Non
     values = torch.randint(256, (512 * 768, 3), dtype=torch.uint8)
     signal = GridExamples((512, 768), values, 2 / 255, -1.0, "psnr")
     network = Siren(config, generator=torch.Generator().manual_seed(0))
-    optimizer = Adam(network.groups(1.0), 1e-6, beta2=0.99)
+    optimizer = Adam([network.groups(1.0)], 1e-6, beta2=0.99)
     gradient: GradientFunction = AutogradGradient(network)
     if by_hand:
-        gradient, _ = choose_gradients(network, batch=batch, loss=signal.loss)
+        gradient, _ = choose_gradients([network], batch=batch, loss=signal.loss)
     training_step = TrainingStep(signal, optimizer, gradient)
     teacher = ProportionalInt(
         signal.n,

@@ -24,7 +24,7 @@ from ..teachers import make_teacher
 from ..training.examples import GridExamples
 from ..training.gradients import by_hand
 from ..training.gradients.choice import choose_gradients
-from ..training.preconditioned import make_optimizer
+from ..training.optimizers.preconditioned import make_optimizer
 from ..training.scoring import Scorer
 from ..training.step import TrainingStep, train_step
 
@@ -160,8 +160,8 @@ def _make_our_step(
     features = config.in_features, config.out_features
     plan = make_plan(settings, kind="image", n=signal.n, features=features)
     network = Siren(config, generator=torch.Generator().manual_seed(0))
-    optimizer = make_optimizer(network, replace(plan, lr=1e-6))
-    gradient, _ = choose_gradients(network, batch=batch, loss=signal.loss)
+    optimizer = make_optimizer([network], replace(plan, lr=1e-6))
+    gradient, _ = choose_gradients([network], batch=batch, loss=signal.loss)
     training_step = TrainingStep(signal, optimizer, gradient)
     generator = torch.Generator().manual_seed(0)
     teacher = make_teacher(plan, signal.n, shape=signal.shape, generator=generator)

@@ -21,6 +21,7 @@ from ..jobs.files import (
 from ..jobs.parallelism import Parallelism
 from ..jobs.phrases import printable
 from ..jobs.tasks import Product, SelectionMap
+from ..jobs.together import run_together
 from ..settings import Settings, check_settings, searches_size
 from . import options
 from .errors import report_errors
@@ -323,6 +324,9 @@ def encode(
                 summarise=summarise,
                 parallelism=parallelism,
                 device=device,
+                together=partial(run_together, settings=settings, kind=kind.value if kind else None)
+                if settings.field == "siren" and not (dry_run or save_selection)
+                else None,
                 display=display,
                 keep_map=keep_map,
             )

@@ -207,7 +207,7 @@ Jobs = Annotated[
         "-j",
         "--jobs",
         panel=MACHINE,
-        text="Files at once; auto is one a core.",
+        text="Files at once; auto is one a core, or of SIRENs on CUDA as many as are alike.",
         metavar="N",
     ),
 ]

@@ -25,7 +25,7 @@ from ..jobs.files import (
     refuse_collisions,
     write_output,
 )
-from ..jobs.parallelism import ONE_AT_A_TIME, Parallelism
+from ..jobs.parallelism import ONE_AT_A_TIME, Parallelism, Together
 from ..jobs.phrases import printable
 from ..jobs.pool import Failed, Task, WorkerLost
 from ..jobs.tasks import FitBegins, FitProgress, Product, SelectionMap, Stage, Work
@@ -89,21 +89,23 @@ def run(
     summarise: Callable[[Job, Product], None],
     parallelism: Parallelism = ONE_AT_A_TIME,
     device: str = "cpu",
+    together: Together | None = None,
     display: Display | None = None,
     keep_map: Callable[[Job, SelectionMap], None] | None = None,
 ) -> None:
     """Do ``work`` for every job; one failure does not stop the rest unless it should.
 
     ``work`` may be done in other processes, for several jobs at once: it is given a job's bytes and
-    ``suffix``. All else is done here: outputs are written as they come in, and what is printed, by
-    ``summarise`` and others, is printed in the order of the jobs.
+    ``suffix``; ``together`` may do it in its place. All else is done here: outputs are written as
+    they come in, and what is printed, by ``summarise`` and others, is printed in the order of the
+    jobs.
 
     Raises:
         typer.Exit: with the largest exit code of any job, unless all succeeded.
     """
     runner = _Runner(jobs, options, suffix, summarise, display, keep_map)
     outcomes = parallelism.run_tasks(
-        work, runner.tasks(), runner.hear, total=len(jobs), device=device
+        work, runner.tasks(), runner.hear, total=len(jobs), device=device, together=together
     )
     try:
         with closing(outcomes):

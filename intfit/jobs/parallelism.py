@@ -1,6 +1,6 @@
 """How many files are worked on at once, and where."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from .pool import (
@@ -15,6 +15,10 @@ from .pool import (
     run_here,
 )
 from .tasks import Product, Work
+from .together import has_cuda
+
+#: Does tasks as one computation of a GPU; yields the position and the outcome of each.
+Together = Callable[[Iterator[tuple[int, Task]], Listener], Generator[tuple[int, Product | Failed]]]
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,12 @@ class Parallelism:
         *,
         total: int,
         device: str,
+        together: Together | None = None,
     ) -> Generator[tuple[int, Product | Failed]]:
         """Do ``work`` for ``total`` tasks; yields the position and the outcome of each as it ends.
+
+        Where the number of files is left to intfit and the device is CUDA, ``together`` does it, if
+        there is such a way: processes would only take turns on the GPU.
 
         Raises:
             UsageError: if there is to be a cluster, and Ray is not installed.
@@ -67,6 +75,9 @@ class Parallelism:
         """
         if not self.several:
             return run_here(work, tasks, listener)
+        alone = self.jobs is None and self.cluster is None and total > 1
+        if together is not None and alone and has_cuda(device):
+            return together(tasks, listener)
         workers: Workers
         if self.cluster is not None:
             from .ray_cluster import Cluster

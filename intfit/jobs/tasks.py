@@ -100,7 +100,7 @@ def encode(
     """
     from .. import api
     from .forecast import forecast
-    from .phrases import describe_forecast, describe_plan, describe_progress
+    from .phrases import describe_forecast, describe_plan
 
     if dry_run:
         prepared = api.prepare(data, settings, suffix=suffix, kind=kind)
@@ -117,6 +117,14 @@ def encode(
         }
         plan = f"{describe_plan(prepared)}\n  {describe_forecast(found.size, found.seconds)}"
         return Product(None, values, plan=plan)
+    hooks = make_hooks(tell, settings, maps=maps)
+    return describe(len(data), api.encode(data, settings, suffix=suffix, kind=kind, hooks=hooks))
+
+
+def make_hooks(tell: Tell, settings: Settings, *, maps: bool = False) -> Hooks:
+    """Hooks that ``tell`` what happens while a medium is encoded."""
+    from .phrases import describe_plan, describe_progress
+
     metric, rounds = "", settings.profile == "packed"
 
     def fit_begins(prepared: "Prepared") -> None:
@@ -136,14 +144,17 @@ def encode(
     ) -> "Teacher":
         return observe_selection(teacher, prepared, places, tell)
 
-    hooks = Hooks(
+    return Hooks(
         fit_begins,
         report_progress,
         draw_maps if maps else None,
         stage=lambda name: tell(Stage(name)),
     )
-    result = api.encode(data, settings, suffix=suffix, kind=kind, hooks=hooks)
-    return Product(result.data, _list_values(len(data), result))
+
+
+def describe(bytes_in: int, result: "Encoded") -> Product:
+    """What was made of an input of so many bytes."""
+    return Product(result.data, _list_values(bytes_in, result))
 
 
 def observe_selection(

@@ -17,11 +17,11 @@ from .base import Score, Teacher, TeacherWrapper
 from .evos import Evos
 from .greedy import Nint, TopInt
 from .plain import Full, Uniform
-from .proportional import ProportionalInt
+from .proportional import JointDraws, ProportionalInt
 
 __all__ = [
-    "Evos", "Full", "Nint", "ProportionalInt", "Score", "Teacher", "TeacherWrapper", "TopInt",
-    "Uniform", "make_teacher",
+    "Evos", "Full", "JointDraws", "Nint", "ProportionalInt", "Score", "Teacher", "TeacherWrapper",
+    "TopInt", "Uniform", "make_teacher",
 ]  # fmt: skip
 
 

@@ -1,11 +1,12 @@
 """INT in its stochastic form: the default teacher."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..devices import precise
+from ..devices import HostValues, precise
 from ..plan import POOL
 from .base import ScheduledTeacher, Score
 
@@ -58,8 +59,9 @@ class ProportionalInt(ScheduledTeacher):
         # positions in the pool for the next steps, from the last one on; how many steps are left
         most = max(1, POOL // batch)
         self._batches = torch.zeros(most, batch, dtype=torch.long, device=device)
-        self._left, self._turn = 0, torch.zeros(1, dtype=torch.long, device=device)
-        self._exponent = torch.zeros((), device=device)
+        self._left = 0
+        # which of these batches is next, and the exponent of weights
+        self._given, self._row, self._joined = HostValues(1, 2, device), 0, False
         self._weights: Tensor | None = None
 
     def weights(self) -> Tensor | None:
@@ -77,15 +79,17 @@ class ProportionalInt(ScheduledTeacher):
         if not self._left:
             self._left = min(self._next_selection - step, len(self._batches))
             self._batches[: self._left] = self._draw_batches(self._left)
-            self._turn.fill_(self._left)
         self._left -= 1
-        self._exponent.fill_(-(progress**2))
+        self._given.set(self._row, self._left, -(progress**2))
+        if not self._joined:
+            self._given.send()
         return True
 
     def draw(self) -> Tensor:
-        positions = self._batches.index_select(0, self._turn.sub_(1)).flatten()
+        turn, exponent = self._given.on_device.flatten().split(1)
+        positions = self._batches.index_select(0, turn.long()).flatten()
         oversampling = self._oversampling.index_select(0, positions)
-        self._weights = oversampling.clamp_min_(1e-12).pow_(self._exponent)
+        self._weights = oversampling.clamp_min_(1e-12).pow_(exponent)
         return positions if self._pool is None else self._pool.index_select(0, positions)
 
     def observe(self, indices: Tensor, errors: Tensor) -> None:
@@ -133,3 +137,50 @@ class ProportionalInt(ScheduledTeacher):
         turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
         batches = torch.cat([positions, positions], dim=1).gather(1, order + turns)
         return batches.t()
+
+
+class JointDraws:
+    """The draws of several teachers of one device and batch, all at once.
+
+    Every teacher still prepares its own, from its own table and its own random numbers. The tensors
+    that its draws are read from become views of tensors that all share.
+    """
+
+    def __init__(self, teachers: Sequence[ProportionalInt]) -> None:
+        """None of ``teachers`` has more than :data:`POOL` examples."""
+        device = teachers[0]._discrepancies.device
+        sizes = [teacher._n for teacher in teachers]
+        self._firsts = torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)[:, None]
+        self._discrepancies = torch.cat([teacher._discrepancies for teacher in teachers])
+        self._oversampling = torch.cat([teacher._oversampling for teacher in teachers])
+        self._batches = torch.stack([teacher._batches for teacher in teachers])
+        self._given = HostValues(len(teachers), 2, device)
+        self._rows = torch.arange(len(teachers), device=device)
+        self._weights: Tensor | None = None
+        shared = self._discrepancies.split(sizes), self._oversampling.split(sizes), self._batches
+        for row, (teacher, *own) in enumerate(zip(teachers, *shared, strict=True)):
+            teacher._discrepancies, teacher._oversampling, teacher._batches = own
+            teacher._given, teacher._row, teacher._joined = self._given, row, True
+
+    def send(self) -> None:
+        """Tell the device of the step that all teachers have prepared."""
+        self._given.send()
+
+    def draw(self) -> Tensor:
+        """The indices ``[n, B]`` of the step, each row among its own teacher's examples."""
+        turns, exponents = self._given.on_device.split(1, dim=1)
+        positions = self._batches[self._rows, turns.flatten().long()]
+        places = (positions + self._firsts).flatten()
+        oversampling = self._oversampling.index_select(0, places)
+        weights = oversampling.clamp_min_(1e-12).view_as(positions)
+        self._weights = weights.pow_(exponents)
+        return positions
+
+    def weights(self) -> Tensor | None:
+        """How much each of these counts in the loss, ``[n, B]``."""
+        return self._weights
+
+    def observe(self, indices: Tensor, errors: Tensor) -> None:
+        """Take note of the discrepancies ``[n, B]`` at ``indices``, from before the step."""
+        places = (indices + self._firsts).flatten()
+        self._discrepancies.scatter_(0, places, errors.flatten())

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,14 +14,10 @@ from ..networks.siren import Siren
 from ..plan import Plan
 from ..settings import Goal
 from ..teachers import Teacher
-from .cuda_graph import CudaGraphStep, choose_recorder
 from .evaluation import MEASURE, evaluate, measure
 from .examples import Examples, quality
-from .gradients.choice import choose_gradients
-from .optimizer import Adam
-from .preconditioned import make_optimizer
-from .scoring import Scorer
-from .step import DrawnStep, TrainingStep, train_step
+from .quantisation import RoundedTensors
+from .step import OwnTrainer, Trainer
 
 #: Examples of the subsample that progress is reported on; the least seconds between two reports.
 SUBSAMPLE = 1 << 12
@@ -47,7 +43,7 @@ PROMISE_AT = (0.1, 0.2)
 
 #: Called before a fit's last stretch. Rounds the network's parameters while what it returns is
 #: entered.
-ChooseRounding = Callable[[], AbstractContextManager[None]]
+ChooseRounding = Callable[[], RoundedTensors]
 #: Whether a fit that is so far on is still worth its time.
 IsPromising = Callable[[float], bool]
 
@@ -97,12 +93,16 @@ def fit(
     plan: Plan,
     *,
     generator: torch.Generator,
+    trainer: Trainer | None = None,
     choose_rounding: ChooseRounding | None = None,
     is_promising: IsPromising | None = None,
     restarts: bool = True,
     now: Callable[[], float] = time.monotonic,
-) -> Iterator[Progress]:
-    """Fit ``network`` to ``examples`` in place; reports progress now and then, and at the end.
+) -> Iterator[Progress | None]:
+    """Fit ``network`` to ``examples`` in place.
+
+    Yields None after every step, which is made by then, unless a ``trainer`` is given who makes it
+    with those of other fits; progress now and then, and at the end.
 
     The schedule takes ``plan.steps`` or ``plan.max_time`` seconds, whichever is over first. Where
     the plan stops at its goal and reaches it early, only the last stretch is left, in proportion.
@@ -120,7 +120,8 @@ def fit(
     Raises:
         GaveUpError: where ``is_promising`` says no.
     """
-    one = _Fit(network, examples, teacher, plan, generator)
+    trainer = trainer or OwnTrainer(network, examples, teacher, plan)
+    one = _Fit(network, examples, teacher, plan, generator, trainer)
     yield from one.run(choose_rounding, is_promising, restarts, now)
 
 
@@ -134,21 +135,11 @@ class _Fit:
         teacher: Teacher,
         plan: Plan,
         generator: torch.Generator,
+        trainer: Trainer,
     ) -> None:
         self._network, self._examples, self._teacher, self._plan = network, examples, teacher, plan
+        self._trainer = trainer
         self._device = next(network.parameters()).device
-        self._optimizer = make_optimizer(network, plan)
-        gradient, self._exact_gradient = choose_gradients(
-            network, batch=min(plan.batch, examples.n), loss=examples.loss
-        )
-        self._step = TrainingStep(examples, self._optimizer, gradient)
-        self._score = Scorer(network, examples)
-        self._step_function: TrainingStep | CudaGraphStep = self._step
-        # where the teacher draws in place, its part of a step is recorded, too
-        self._drawn_step: CudaGraphStep | None = None
-        if (record := choose_recorder(self._device)) is not None:
-            self._step_function = CudaGraphStep(self._step, record=record)
-            self._drawn_step = CudaGraphStep(DrawnStep(self._step, teacher), record=record)
         self._initial_parameters = [p.detach().clone() for p in network.parameters()]
         self._subsample = examples.draw_evaluation_examples(SUBSAMPLE, generator=generator)
         goal = plan.goal if plan.stops_at_goal else None
@@ -161,10 +152,12 @@ class _Fit:
         is_promising: IsPromising | None,
         restarts: bool,
         now: Callable[[], float],
-    ) -> Iterator[Progress]:
+    ) -> Iterator[Progress | None]:
         """Train from the first step to the end of the schedule."""
         schedule, clock = _Schedule(self._plan), Clock(now)
-        step, last_report = 0, 0.0
+        # fits whose steps are made together report in turn
+        every = REPORT_SECONDS * self._trainer.fits
+        step, last_report = 0, REPORT_SECONDS * (self._trainer.turn + 1) - every
         finishing, may_stall = False, True
         promises = list(PROMISE_AT) if is_promising is not None else []
         while True:
@@ -172,7 +165,7 @@ class _Fit:
             fraction = schedule.fraction(step, elapsed)
             if fraction >= 1:
                 break
-            if elapsed - last_report >= REPORT_SECONDS:
+            if elapsed - last_report >= every:
                 last_report = elapsed
                 progress = self._progress(step, fraction, elapsed)
                 with clock.paused():
@@ -185,47 +178,37 @@ class _Fit:
                 continue
             if not finishing and fraction >= 1 - FINISH:
                 finishing = True
-                self._step.gradient = self._exact_gradient
+                self._trainer.use_exact_gradient()
                 if choose_rounding is not None:
                     wait_for(self._device)  # its queued work counts as training
                     with clock.paused():  # or a fit by time might have no steps left to finish in
-                        self._step.rounding = choose_rounding()
+                        self._trainer.round(choose_rounding())
             if may_stall and fraction >= STALL_AT:
                 may_stall = False
                 if restarts and step >= WARM_UP and self._has_stalled():
                     self._start_over()
                 self._initial_parameters.clear()
-            if not (may_stall or finishing) and step % CHECK_STEPS == 0:
-                self._best.update(self._error(), self._optimizer)
+            checked = not (may_stall or finishing) and step % CHECK_STEPS == 0
+            if checked and self._best.update(self._error()):
+                self._trainer.restart(self._trainer.lr / FAILED_LR_FACTOR)
             if promises and fraction >= promises[0]:
                 share = promises.pop(0)
                 if is_promising is not None and not is_promising(share):
                     raise GaveUpError
-            self._train(step, fraction)
+            self._trainer.make_step(
+                step,
+                fraction,
+                lr_share=_lr_share(fraction, step),
+                decay_share=_decay_share(fraction, step, self._plan.steps_without_decay),
+            )
             step += 1
+            yield None
         wait_for(self._device)
         yield self._progress(step, 1.0, clock.seconds())
 
-    def _train(self, step: int, fraction: float) -> None:
-        """Make one step, at this fraction of the schedule."""
-        lr_share = _lr_share(fraction, step)
-        decay_share = _decay_share(fraction, step, self._plan.steps_without_decay)
-        if self._drawn_step is not None and self._teacher.prepare(step, fraction):
-            self._optimizer.advance(lr_share, decay_share=decay_share)
-            self._drawn_step()
-            return
-        train_step(
-            self._teacher.select(step, fraction, self._score),
-            self._step_function,
-            self._optimizer,
-            self._teacher,
-            lr_share=lr_share,
-            decay_share=decay_share,
-        )
-
     def _progress(self, step: int, fraction: float, seconds: float) -> Progress:
         coords, targets = self._subsample
-        with self._step.rounding:
+        with self._trainer.rounding:
             values = evaluate(self._network, coords)
             distortion = quality(self._examples.metric, values, targets)
         return Progress(step, fraction, seconds, distortion, self._teacher.ratio(fraction))
@@ -259,7 +242,7 @@ class _Fit:
         with torch.no_grad():
             for parameter, initial in zip(parameters, self._initial_parameters, strict=True):
                 parameter.copy_(initial)
-        self._optimizer.restart(self._plan.lr / STALL_LR_FACTOR)
+        self._trainer.restart(self._plan.lr / STALL_LR_FACTOR)
 
 
 class _BestState:
@@ -271,19 +254,22 @@ class _BestState:
         self._least = math.inf
         self._failed = 0  # checks in a row
 
-    def update(self, error: float, optimizer: Adam) -> None:
-        """Keep the state at a check where ``error`` is the least; return to it after a failure."""
+    def update(self, error: float) -> bool:
+        """Keep the state at a check where ``error`` is the least; return to it after a failure.
+
+        Whether it has returned.
+        """
         if error < self._least:
             self._least, self._failed = error, 0
             self._kept = [parameter.clone() for parameter in self._parameters]
-            return
+            return False
         # the comparison is false where the error is no longer a number
         self._failed = 0 if error <= FAILED_RATIO * self._least else self._failed + 1
         if self._failed < FAILED_CHECKS or not self._kept:
-            return
+            return False
         torch._foreach_copy_(self._parameters, self._kept)
-        optimizer.restart(optimizer.lr / FAILED_LR_FACTOR)
         self._failed = 0
+        return True
 
 
 class _Schedule:

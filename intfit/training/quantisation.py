@@ -6,7 +6,7 @@ for every tensor. That leaves one number to search for: the level of all steps t
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -163,7 +163,24 @@ def _minimise(cost: Callable[[int], float], start: int, stride: int) -> int:
     return best
 
 
-class Rounding:
+class RoundedTensors:
+    """Rounds parameters to multiples of ``sizes`` while it is entered, in place."""
+
+    def __init__(self, parameters: Sequence[Tensor], sizes: Sequence[float]) -> None:
+        self.parameters, self.sizes = [*parameters], [*sizes]
+        self._exact = [tensor.clone() for tensor in self.parameters]
+
+    def __enter__(self) -> None:
+        torch._foreach_copy_(self._exact, self.parameters)
+        torch._foreach_div_(self.parameters, self.sizes)
+        torch._foreach_round_(self.parameters)
+        torch._foreach_mul_(self.parameters, self.sizes)
+
+    def __exit__(self, *_: object) -> None:
+        torch._foreach_copy_(self.parameters, self._exact)
+
+
+class Rounding(RoundedTensors):
     """Rounds a network's parameters while it is entered: for a forward and backward pass, say.
 
     Gradients taken at the rounded values then move the exact ones: straight-through estimation
@@ -172,16 +189,14 @@ class Rounding:
 
     def __init__(self, network: nn.Module, steps: Steps) -> None:
         names, tensors = zip(*network.named_parameters(), strict=True)
+        sizes = [step_size(steps[name], WEIGHT_STEPS_PER_OCTAVE) for name in names]
+        super().__init__([tensor.detach() for tensor in tensors], sizes)  # the same memory
         self.steps = steps
-        self._sizes = [step_size(steps[name], WEIGHT_STEPS_PER_OCTAVE) for name in names]
-        self._parameters = [tensor.detach() for tensor in tensors]  # the same memory
-        self._exact = [tensor.clone() for tensor in self._parameters]
 
-    def __enter__(self) -> None:
-        torch._foreach_copy_(self._exact, self._parameters)
-        torch._foreach_div_(self._parameters, self._sizes)
-        torch._foreach_round_(self._parameters)
-        torch._foreach_mul_(self._parameters, self._sizes)
 
-    def __exit__(self, *_: object) -> None:
-        torch._foreach_copy_(self._parameters, self._exact)
+def join(roundings: Sequence[RoundedTensors]) -> RoundedTensors:
+    """One for the parameters of all."""
+    return RoundedTensors(
+        [tensor for one in roundings for tensor in one.parameters],
+        [size for one in roundings for size in one.sizes],
+    )

@@ -1,8 +1,9 @@
 """A network, its examples and its teacher, set up and trained: one way for all that is trained."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -13,9 +14,14 @@ from ..teachers import Teacher, make_teacher
 from .examples import Examples
 from .loop import IsPromising, Progress, fit
 from .quantisation import Rounding, Steps, choose_steps
+from .step import Trainer
 
 #: Told where training stands, now and then.
 OnProgress = Callable[[Progress], None]
+
+T = TypeVar("T")
+#: Work that stops after every training step, where others may go on, and gives its result at last.
+Stepwise = Generator[None, None, T]
 
 
 class DivergedError(MediaError):
@@ -27,13 +33,15 @@ class Session:
     """All that training works on, on one device.
 
     ``generator`` draws the examples that distortion is measured on. It is not the teacher's, so
-    that measuring does not change what the network learns.
+    that measuring does not change what the network learns. ``trainer`` makes the steps; None: one
+    that is made for it.
     """
 
     network: Siren
     examples: Examples
     teacher: Teacher
     generator: torch.Generator
+    trainer: Trainer | None = None
 
 
 def start_session(network: Siren, examples: Examples, plan: Plan, device: str) -> Session:
@@ -53,6 +61,16 @@ def start_session(network: Siren, examples: Examples, plan: Plan, device: str) -
     return Session(network.to(torch_device), examples, teacher, generator)
 
 
+def finish(work: Stepwise[T]) -> T:
+    """Do all of the work; its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
 def train(
     session: Session,
     plan: Plan,
@@ -64,12 +82,24 @@ def train(
 
     ``now`` counts the seconds; they do not pass while ``on_progress`` runs.
     """
+    return finish(train_stepwise(session, plan, on_progress=on_progress, now=now))
+
+
+def train_stepwise(
+    session: Session,
+    plan: Plan,
+    *,
+    on_progress: OnProgress | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> Stepwise[Progress]:
+    """As :func:`train`, step by step."""
     reports = fit(
         session.network,
         session.examples,
         session.teacher,
         plan,
         generator=session.generator,
+        trainer=session.trainer,
         now=now,
     )
     return _follow(reports, on_progress)
@@ -95,6 +125,30 @@ def train_quantised(
         DivergedError: if a parameter is no longer a finite number.
         GaveUpError: where ``is_promising`` says no.
     """
+    return finish(
+        train_quantised_stepwise(
+            session,
+            plan,
+            rd_lambda=rd_lambda,
+            max_bits=max_bits,
+            restarts=restarts,
+            is_promising=is_promising,
+            on_progress=on_progress,
+        )
+    )
+
+
+def train_quantised_stepwise(
+    session: Session,
+    plan: Plan,
+    *,
+    rd_lambda: float,
+    max_bits: float | None = None,
+    restarts: bool = True,
+    is_promising: IsPromising | None = None,
+    on_progress: OnProgress | None = None,
+) -> Stepwise[tuple[Steps, Progress]]:
+    """As :func:`train_quantised`, step by step."""
     network = session.network
     rounding: Rounding | None = None
 
@@ -118,11 +172,12 @@ def train_quantised(
         session.teacher,
         plan,
         generator=session.generator,
+        trainer=session.trainer,
         choose_rounding=choose_rounding,
         is_promising=is_promising,
         restarts=restarts,
     )
-    progress = _follow(reports, on_progress)
+    progress = yield from _follow(reports, on_progress)
     refuse_divergence(network)
     return (rounding or choose_rounding()).steps, progress
 
@@ -133,11 +188,17 @@ def refuse_divergence(network: Siren) -> None:
         raise DivergedError("the fit diverged: try a lower --lr")
 
 
-def _follow(reports: Iterator[Progress], on_progress: OnProgress | None) -> Progress:
+def _follow(
+    reports: Iterator[Progress | None], on_progress: OnProgress | None
+) -> Stepwise[Progress]:
     """Train to the end, passing on every report; the last one."""
-    progress = None
+    last = None
     for progress in reports:
+        if progress is None:
+            yield
+            continue
+        last = progress
         if on_progress is not None:
             on_progress(progress)
-    assert progress is not None  # there is one at the end at least
-    return progress
+    assert last is not None  # there is one at the end at least
+    return last

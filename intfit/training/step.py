@@ -1,26 +1,62 @@
-"""One training step: examples gathered, the gradient of their loss, and the optimizer's move."""
+"""One training step: examples gathered, the gradient of their loss, and the optimizer's move.
+
+Of one network, or of several at once.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from ..networks.siren import Siren
+from ..plan import Plan
 from ..teachers import Teacher
-from .cuda_graph import StepFunction
+from .cuda_graph import CudaGraphStep, StepFunction, choose_recorder
 from .evaluation import CHUNK
 from .examples import Examples
 from .gradients.base import Batch, GradientFunction
-from .optimizer import Adam
+from .gradients.choice import choose_gradients
+from .optimizers.adam import Adam
+from .optimizers.preconditioned import make_optimizer
+from .quantisation import RoundedTensors
+from .scoring import Scorer
+
+
+class Gatherer(Protocol):
+    """Examples to train on, of one network, or of several: then ``[n, B]`` in place of ``[B]``."""
+
+    @property
+    def loss(self) -> Literal["l2", "l1"]:
+        """The loss to minimise."""
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates ``[B, d]`` and targets ``[B, c]`` of indices ``[B]``."""
+
+
+class Draws(Protocol):
+    """What the device does for a teacher, or for several: see :class:`intfit.teachers.Teacher`."""
+
+    def draw(self) -> Tensor | None:
+        """The indices of the step that is prepared, ``[B]`` or ``[n, B]``."""
+
+    def weights(self) -> Tensor | None:
+        """How much each of these counts in the loss; None: all alike."""
+
+    def observe(self, indices: Tensor, errors: Tensor) -> None:
+        """Take note of their discrepancies."""
 
 
 class TrainingStep:
     """The part of a training step that runs on the device; batches of any size.
 
+    Of several networks, indices, weights and discrepancies are ``[n, B]``.
+
     ``gradient`` and ``rounding`` may be replaced between two steps. ``rounding`` is entered while
     the gradient is computed, and rounds the parameters meanwhile; at first it does nothing.
     """
 
-    def __init__(self, examples: Examples, optimizer: Adam, gradient: GradientFunction) -> None:
+    def __init__(self, examples: Gatherer, optimizer: Adam, gradient: GradientFunction) -> None:
         self._examples, self._optimizer = examples, optimizer
         self.gradient = gradient
         self.rounding: AbstractContextManager[None] = nullcontext()
@@ -30,16 +66,16 @@ class TrainingStep:
         return self.gradient, self.rounding
 
     def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
-        errors = []
+        errors, count = [], indices.shape[-1]
         with self.rounding:
-            for first in range(0, len(indices), CHUNK):
-                part = slice(first, first + CHUNK)
+            for first in range(0, count, CHUNK):
+                part = ..., slice(first, first + CHUNK)
                 coords, targets = self._examples.gather(indices[part])
                 part_weights = None if weights is None else weights[part]
-                batch = Batch(coords, targets, self._examples.loss, len(indices), part_weights)
+                batch = Batch(coords, targets, self._examples.loss, count, part_weights)
                 errors.append(self.gradient(batch))
         self._optimizer.step()
-        return errors[0] if len(errors) == 1 else torch.cat(errors)
+        return errors[0] if len(errors) == 1 else torch.cat(errors, dim=-1)
 
 
 class DrawnStep:
@@ -48,7 +84,7 @@ class DrawnStep:
     For a teacher that was prepared: see :meth:`intfit.teachers.Teacher.prepare`.
     """
 
-    def __init__(self, step: TrainingStep, teacher: Teacher) -> None:
+    def __init__(self, step: TrainingStep, teacher: Draws) -> None:
         self._step, self._teacher = step, teacher
 
     @property
@@ -79,3 +115,86 @@ def train_step(
     """
     optimizer.advance(lr_share, decay_share=decay_share)
     teacher.observe(indices, step(indices, teacher.weights()))
+
+
+class Trainer(Protocol):
+    """Makes the steps of one fit, or has them made together with those of others.
+
+    ``fits`` counts these fits, and ``turn`` says which of them this one is, from 0.
+    """
+
+    fits: int
+    turn: int
+
+    @property
+    def lr(self) -> float:
+        """The learning rate at its full share."""
+
+    def restart(self, lr: float) -> None:
+        """Forget all gradients so far, and continue from here at another learning rate."""
+
+    def make_step(self, step: int, fraction: float, *, lr_share: float, decay_share: float) -> None:
+        """Make a step at this ``fraction`` of the schedule: see :func:`train_step`."""
+
+    def use_exact_gradient(self) -> None:
+        """Compute gradients in float32 throughout from now on."""
+
+    @property
+    def rounding(self) -> AbstractContextManager[None]:
+        """Rounds the parameters while it is entered; at first it does nothing."""
+
+    def round(self, rounding: RoundedTensors) -> None:
+        """Have it entered in every step from now on."""
+
+
+class OwnTrainer:
+    """The :class:`Trainer` of a network that is trained by itself."""
+
+    fits, turn = 1, 0
+
+    def __init__(self, network: Siren, examples: Examples, teacher: Teacher, plan: Plan) -> None:
+        self._teacher = teacher
+        self._optimizer = make_optimizer([network], plan)
+        gradient, self._exact_gradient = choose_gradients(
+            [network], batch=min(plan.batch, examples.n), loss=examples.loss
+        )
+        self._step = TrainingStep(examples, self._optimizer, gradient)
+        self._score = Scorer(network, examples)
+        self._step_function: TrainingStep | CudaGraphStep = self._step
+        # where the teacher draws in place, its part of a step is recorded, too
+        self._drawn_step: CudaGraphStep | None = None
+        device = next(network.parameters()).device
+        if (record := choose_recorder(device)) is not None:
+            self._step_function = CudaGraphStep(self._step, record=record)
+            self._drawn_step = CudaGraphStep(DrawnStep(self._step, teacher), record=record)
+
+    @property
+    def lr(self) -> float:
+        return self._optimizer.lrs[0]
+
+    def restart(self, lr: float) -> None:
+        self._optimizer.restart(lr)
+
+    def make_step(self, step: int, fraction: float, *, lr_share: float, decay_share: float) -> None:
+        if self._drawn_step is not None and self._teacher.prepare(step, fraction):
+            self._optimizer.advance(lr_share, decay_share=decay_share)
+            self._drawn_step()
+            return
+        train_step(
+            self._teacher.select(step, fraction, self._score),
+            self._step_function,
+            self._optimizer,
+            self._teacher,
+            lr_share=lr_share,
+            decay_share=decay_share,
+        )
+
+    def use_exact_gradient(self) -> None:
+        self._step.gradient = self._exact_gradient
+
+    @property
+    def rounding(self) -> AbstractContextManager[None]:
+        return self._step.rounding
+
+    def round(self, rounding: RoundedTensors) -> None:
+        self._step.rounding = rounding

@@ -19,7 +19,15 @@ from ...training.evaluation import MEASURE, evaluate, measure
 from ...training.examples import Examples, examples_of
 from ...training.loop import Progress
 from ...training.quantisation import Steps, quantise
-from ...training.session import OnProgress, Session, start_session, train, train_quantised
+from ...training.session import (
+    OnProgress,
+    Session,
+    Stepwise,
+    finish,
+    start_session,
+    train_quantised_stepwise,
+    train_stepwise,
+)
 from ...training.spectrum import draw_waves
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
@@ -39,10 +47,19 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
     Raises:
         IntfitError: if training diverges, or the packed file cannot be as small as asked.
     """
+    begin(prepared, hooks)
+    return finish(fit_stepwise(prepared, hooks, start_training(prepared, hooks.wrap_teacher)))
+
+
+def begin(prepared: Prepared, hooks: Hooks) -> None:
+    """Tell whoever listens that the fit begins."""
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
     hooks.enter("fitting")
-    session = start_training(prepared, hooks.wrap_teacher)
+
+
+def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise[Encoding]:
+    """As :func:`fit`, step by step, from what :func:`start_training` gave."""
     plan, signal = prepared.plan, prepared.signal
     overhead, size = _overhead_of(prepared), plan.target_size
     colour_plan, painter = None, None
@@ -56,11 +73,11 @@ def fit(prepared: Prepared, hooks: Hooks) -> Encoding:
         painter = _start(prepared, painted_config, colours, colour_plan)
     bits = None if size is None else 8 * BIT_MARGIN * (size - overhead) * plan.size_share
     reports = _Reports(hooks.progress, colours=painter is not None)
-    trained = _train(session, plan, bits, reports.of_distance)
+    trained = yield from _train(session, plan, bits, reports.of_distance)
     networks, finest = {"": session.network}, dict(trained.finest)
     if painter is not None and colour_plan is not None:
         bits = None if bits is None else bits / plan.size_share * colour_plan.size_share
-        painted = _train(painter, colour_plan, bits, reports.of_colours)
+        painted = yield from _train(painter, colour_plan, bits, reports.of_colours)
         networks[COLOURS] = painter.network
         finest |= {f"{COLOURS}{name}": index for name, index in painted.finest.items()}
         trained = replace(trained, seconds=trained.seconds + painted.seconds)
@@ -158,14 +175,17 @@ class _Trained:
     seconds: float
 
 
-def _train(session: Session, plan: Plan, bits: float | None, on_progress: OnProgress) -> _Trained:
+def _train(
+    session: Session, plan: Plan, bits: float | None, on_progress: OnProgress
+) -> Stepwise[_Trained]:
     """Train a network, rounded at the end where the plan packs it, into at most ``bits``."""
+    finest: Steps = {}
     if plan.profile == "packed":
-        finest, progress = train_quantised(
+        finest, progress = yield from train_quantised_stepwise(
             session, plan, rd_lambda=plan.rd_lambda, max_bits=bits, on_progress=on_progress
         )
     else:
-        finest, progress = {}, train(session, plan, on_progress=on_progress)
+        progress = yield from train_stepwise(session, plan, on_progress=on_progress)
     return _Trained(finest, progress.step, progress.seconds)
 
 

@@ -1,1 +1,1 @@
-"""The gradient of a network: by autograd, by hand on the CPU, in one kernel on CUDA."""
+"""The gradient of a network: by autograd, by hand on the CPU, in a few kernels on CUDA."""

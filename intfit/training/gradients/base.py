@@ -1,7 +1,7 @@
 """What all ways of computing a network's gradient have in common."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -18,7 +18,8 @@ class Batch:
     """Examples to train on, as a part of a batch of ``count`` in all.
 
     ``coords`` ``[B, d]`` and ``targets`` ``[B, c]``. ``weights`` ``[B]`` say how much each example
-    counts in the loss; None: all alike.
+    counts in the loss; None: all alike. For ``n`` networks at once, there are as many of each,
+    ``[n, B, ...]``, and ``count`` is still that of one.
     """
 
     coords: Tensor
@@ -47,8 +48,24 @@ class GradientFunction(Protocol):
     def __call__(self, batch: Batch) -> Tensor:
         """Add the gradient of the batch's loss to the ``grad`` of the network's parameters.
 
-        Returns the discrepancies ``[B]``: absolute errors, summed over channels.
+        Returns the discrepancies ``[B]``, or ``[n, B]``: absolute errors, summed over channels.
         """
+
+
+class EachGradient:
+    """The :class:`GradientFunction` of several networks, by that of each, one after another."""
+
+    def __init__(self, gradients: Sequence[GradientFunction]) -> None:
+        self._gradients = gradients
+
+    def __call__(self, batch: Batch) -> Tensor:
+        coords, targets, weights = batch.coords, batch.targets, batch.weights
+        errors = []
+        for row, gradient in enumerate(self._gradients):
+            own = None if weights is None else weights[row]
+            part = replace(batch, coords=coords[row], targets=targets[row], weights=own)
+            errors.append(gradient(part))
+        return torch.stack(errors)
 
 
 def gradient_of(parameter: nn.Parameter) -> Tensor:

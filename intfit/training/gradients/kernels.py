@@ -1,5 +1,8 @@
 """The Triton kernels of :mod:`.fused`; to be imported only where Triton is.
 
+They work on any number of networks of one architecture: the last axis of a grid goes over these,
+and what differs between networks follows one another in memory, ``[n, ...]``.
+
 They see a network as one vector of parameters: for every layer a matrix, a row for each output, and
 a vector, all padded with zeros to sides that are powers of two; the skip comes last. So loads need
 no masks, and their addresses are known at compile time: fewer instructions, and registers.
@@ -21,10 +24,13 @@ D0, D1, D2, D3, D4 = map(tl.constexpr, (*map(float, SLOPES), SLOPE))
 
 @triton.jit
 def gather(sources, scales, offsets, scaled, total, BLOCK: tl.constexpr):
-    """Gather the parameters at addresses ``sources`` ``[total]``, scaled and offset.
+    """Gather the parameters at addresses ``sources`` ``[n, total]``, scaled and offset.
 
     Address 0 stands for the padding.
     """
+    first_parameter = tl.program_id(1).to(tl.int64) * total
+    sources += first_parameter
+    scaled += first_parameter
     indices = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     exists = indices < total
     source = tl.load(sources + indices, mask=exists, other=0)
@@ -38,10 +44,13 @@ def gather(sources, scales, offsets, scaled, total, BLOCK: tl.constexpr):
 def scatter(
     partials, scales, destinations, programs, total, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """Add the gradients of all ``programs``, scaled, to those at ``destinations`` ``[total]``.
+    """Add the gradients of all ``programs``, scaled, to those at ``destinations`` ``[n, total]``.
 
     They are always added in the same order.
     """
+    network = tl.program_id(1).to(tl.int64)
+    partials += network * programs * total
+    destinations += network * total
     indices = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     exists = indices < total
     sums = tl.zeros([COLUMNS], tl.float32)
@@ -114,12 +123,21 @@ def forward_backward(
     L1: tl.constexpr,
     SKIP: tl.constexpr,
     PRECISION: tl.constexpr,
+    EXACT: tl.constexpr,
 ):
-    """Forward and backward pass, a tile of ``TILE`` examples at a time.
+    """Forward and backward pass of each network's ``batch``, a tile of ``TILE`` examples at a time.
 
     A program has its own activations, ``[depth - 1, TILE, WIDTH]`` of ``activations``, and its own
     gradients, ``[total]`` of ``partials``. An example's error counts as ``share`` in the loss.
+    Outputs, which errors are measured by, are computed with ``EXACT`` products, all else with those
+    of ``PRECISION``.
     """
+    network = tl.program_id(1).to(tl.int64)
+    coords += network * batch * in_features
+    targets += network * batch * out_features
+    weights += network * batch
+    errors += network * batch
+    parameters += network * total
     lines = tl.arange(0, TILE)
     neurons = tl.arange(0, WIDTH)
     ins = tl.arange(0, INPUTS)
@@ -132,7 +150,7 @@ def forward_backward(
     hidden = WIDTH * INPUTS + WIDTH
     last = hidden + (depth - 1) * (WIDTH * WIDTH + WIDTH)
     skip = last + OUTPUTS * WIDTH + OUTPUTS
-    program = tl.program_id(0).to(tl.int64)
+    program = network * tl.num_programs(0) + tl.program_id(0)
     activations += program * (depth - 1) * (TILE * WIDTH)
     partials += program * total
     for tile in range(tl.program_id(0), tl.cdiv(batch, TILE), tl.num_programs(0)):
@@ -156,11 +174,11 @@ def forward_backward(
         waves = sine(turns)
         inputs = load_part(coords, rows, ins, batch, in_features)
         last_weights = tl.load(parameters + last + last_weight)
-        values = tl.dot(waves, tl.trans(last_weights), input_precision=PRECISION)
+        values = tl.dot(waves, tl.trans(last_weights), input_precision=EXACT)
         values += tl.load(parameters + last + OUTPUTS * WIDTH + outs)[None, :]
         if SKIP:
             skip_weights = tl.load(parameters + skip + skip_weight)
-            values += tl.dot(inputs, tl.trans(skip_weights), input_precision=PRECISION)
+            values += tl.dot(inputs, tl.trans(skip_weights), input_precision=EXACT)
         difference = values - load_part(targets, rows, outs, batch, out_features)
         tl.store(errors + rows, tl.sum(tl.abs(difference), 1), mask=rows < batch)
         counts = share * tl.load(weights + rows, mask=rows < batch, other=0.0)
