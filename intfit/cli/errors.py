@@ -3,12 +3,13 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 
+from ..codecs.protocol import Follow
 from ..errors import IntfitError, UsageError
 from ..jobs.phrases import printable
 from .report import Reporter
@@ -40,26 +41,29 @@ def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
 
 
 def report_each(
-    names: Iterable[str],
+    names: Sequence[str],
     keys: Iterable[str],
-    make: Callable[[str], dict[str, Any]],
+    make: Callable[[str, Follow], dict[str, Any]],
     show: Callable[[dict[str, Any]], None],
     *,
     report: Reporter,
     debug: bool,
+    progress: bool = True,
 ) -> None:
     """Show what ``make`` finds of each file, and record it as a JSON line of these ``keys``.
 
+    ``make`` tells what it does to its second argument, of which a terminal shows the ``progress``.
     A file that cannot be read does not keep the others from being shown.
 
     Raises:
         typer.Exit: in the end, where there was one.
     """
     exit_code = 0
-    for name in names:
+    for position, name in enumerate(names):
         line: dict[str, Any] = dict.fromkeys(keys) | {"input": name, "ok": True}
         try:
-            found = make(name)
+            with report.follow(name, position=position, total=len(names), show=progress) as follow:
+                found = make(name, follow)
         except Exception as error:
             code, message = explain(error, debug=debug)
             exit_code = max(exit_code, code)

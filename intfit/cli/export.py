@@ -71,13 +71,15 @@ def export(
                 f"{format_size(before)} {report.arrow} {format_size(after)}"
             )
 
-        run(
-            jobs,
-            tasks.export,
-            RunOptions(report, EXPORTED_KEYS, force, keep_going, skip_existing, debug),
-            suffix=lambda job: suffix,
-            summarise=summarise,
-        )
+        with report.progress(show=True, total=len(jobs), several=False) as display:
+            run(
+                jobs,
+                tasks.export,
+                RunOptions(report, EXPORTED_KEYS, force, keep_going, skip_existing, debug),
+                suffix=lambda job: suffix,
+                summarise=summarise,
+                display=display,
+            )
 
 
 def choose_suffix(format_: str | None, output: str | None) -> str:

@@ -1,11 +1,11 @@
 """``intfit info`` and ``intfit verify``: look at files without changing anything."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..codecs.protocol import Follow, Hooks
 from ..errors import IntfitError, UsageError
 from ..inspection import info as describe_file
 from ..jobs.files import Job, read_input
@@ -65,11 +65,14 @@ def info(
         if not as_json:
             print(format_page(line))
 
+    def describe(name: str, follow: Follow) -> dict[str, Any]:
+        follow("decoding")
+        return describe_file(name, sizes=verbose)
+
     with report_errors(report, debug):
         if not files:
             raise UsageError("no input: name files")
-        describe = partial(describe_file, sizes=verbose)
-        report_each(files, INFO_KEYS, describe, show, report=report, debug=debug)
+        report_each(files, INFO_KEYS, describe, show, report=report, debug=debug, progress=verbose)
 
 
 def format_page(line: dict[str, Any]) -> str:
@@ -187,10 +190,12 @@ def verify(
     )
 
     line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
+    given = [*lowest, *highest]
     try:
-        kind, distortions = measure_distortions(
-            file, against, device, threads, limit, given=[*lowest, *highest]
-        )
+        with report.follow(file) as follow:
+            kind, distortions = measure_distortions(
+                file, against, device, threads, limit, given=given, follow=follow
+            )
     except Exception as error:
         code, message = explain(error, debug=debug)
         report.error(f"{printable(file)}: {message}")
@@ -215,9 +220,18 @@ def verify(
 
 
 def measure_distortions(
-    file: str, against: str, device: str, threads: int | None, limit: float, *, given: list[str]
+    file: str,
+    against: str,
+    device: str,
+    threads: int | None,
+    limit: float,
+    *,
+    given: list[str],
+    follow: Follow,
 ) -> tuple[str, dict[str, float | None]]:
     """The medium of ``file``, and the distortions between it and the original ``against``.
+
+    ``follow`` is told what is done.
 
     Raises:
         IntfitError: if one of the files cannot be read, or they do not belong together.
@@ -234,6 +248,7 @@ def measure_distortions(
         original = read_input(Job(Path(against), None))
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
+    follow("decoding")
     loaded = api.load(data, device=device, threads=threads, limits=Limits(limit))
     for metric in given:
         if metric not in medium(loaded.kind).METRICS:
@@ -242,4 +257,5 @@ def measure_distortions(
     if missing := list_missing(given):
         name = METRICS[missing[0]][0]
         raise UsageError(f"a limit on the {name} was given: it needs pip install 'intfit[bench]'")
-    return loaded.kind, api.verify(loaded, original, suffix=Path(against).suffix)
+    suffix, hooks = Path(against).suffix, Hooks(stage=follow)
+    return loaded.kind, api.verify(loaded, original, suffix=suffix, hooks=hooks)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..codecs.protocol import Follow, ignore_progress
 from ..jobs.phrases import (
     RATES,
     format_clock,
@@ -110,19 +111,44 @@ class Reporter:
         from rich.console import Console
         from rich.live import Live
 
-        console = Console(stderr=True)
+        console = Console(stderr=True, soft_wrap=True)
         if console.is_dumb_terminal:
             yield None
             return
         plain = not (console.encoding or "").lower().startswith("utf")
         display = Display(total=total, several=several, height=lambda: console.height, plain=plain)
-        with Live(display, console=console, transient=True, refresh_per_second=5) as live:
+        # what is printed on the same terminal goes above the display; a file gets it as it is
+        above = sys.stdout is not None and sys.stdout.isatty()
+        with Live(
+            display, console=console, transient=True, refresh_per_second=5, redirect_stdout=above
+        ) as live:
             self._live = live
             display.refresh = live.refresh
             try:
                 yield display
             finally:
                 self._live = None
+
+    @contextmanager
+    def follow(
+        self, name: str, *, position: int = 0, total: int = 1, show: bool = True
+    ) -> Iterator[Follow]:
+        """Show what is done of one file of ``total``: call the result with the name of a stage.
+
+        It takes the share of the stage that is done, too, in [0, 1], where that is known.
+        """
+        with self.progress(show=show, total=total, several=False) as display:
+            if display is None:
+                yield ignore_progress
+                return
+            display.begin(position, name)
+
+            def follow(stage: str, fraction: float | None = None) -> None:
+                display.enter(position, stage)
+                if fraction is not None:
+                    display.update(position, fraction, ())
+
+            yield follow
 
 
 @dataclass
@@ -164,7 +190,7 @@ class Display:
         row = self._rows[position]
         if row.stage != stage:
             row.stage, row.began = stage, time.monotonic()
-            if stage == "fitting":
+            if stage != "rounding":  # which is the end of a fit
                 row.fraction, row.figures = None, ()
 
     def update(self, position: int, fraction: float, figures: tuple[str, ...]) -> None:
@@ -190,13 +216,7 @@ class Display:
             )
         for row in list(self._rows.values())[: max(1, self._height() - 2 - len(found))]:
             stage = f"{row.stage} {format_clock(now - row.began)}"
-            fits = row.stage in ("fitting", "rounding")
-            found.append(
-                _fit_line(
-                    row.name, stage, row.fraction if fits else None, row.figures if fits else (),
-                    width,
-                )
-            )  # fmt: skip
+            found.append(_fit_line(row.name, stage, row.fraction, row.figures, width))
         return found
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:

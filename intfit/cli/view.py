@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..codecs.protocol import Hooks
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
 from ..jobs.files import STREAM, Job, check_output, collect_inputs, write_output
@@ -102,11 +103,15 @@ def _make(
     from ..view import make_item, make_page
 
     items, exit_code = [], 0
-    for name, original in zip(names, originals, strict=True):
+    for position, (name, original) in enumerate(zip(names, originals, strict=True)):
         try:
-            items.append(
-                make_item(name, original, device=device, threads=threads, limits=Limits(limit))
-            )
+            with report.follow(name, position=position, total=len(names)) as follow:
+                items.append(
+                    make_item(
+                        name, original, device=device, threads=threads, limits=Limits(limit),
+                        hooks=Hooks(stage=follow),
+                    )
+                )  # fmt: skip
         except Exception as error:  # whatever it is, the other files are still shown
             code, message = explain(error, debug=debug)
             exit_code = max(exit_code, code)

@@ -26,7 +26,7 @@ METRICS = {
     "colour_psnr": ("colours", "dB"),
 }
 #: The digits after the point of those that are not given to four.
-DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3}
+DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3, "faces": 0}
 #: The unit of each rate.
 RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
 
@@ -79,9 +79,13 @@ def format_metric(metric: str, number: float | None) -> str:
         return f"{name} -"
     if metric == "faces":
         return f"{number:.0f} faces"
-    digits = DIGITS.get(metric, 4)
-    text = f"{number:.{digits}f} {unit}".strip()
+    text = f"{format_number(metric, number)} {unit}".strip()
     return text if metric in ("psnr", "snr") else f"{name} {text}"
+
+
+def format_number(metric: str, number: float | None) -> str:
+    """``32.4``, ``0.9930``, ``-`` for None: the value of a metric alone, for a table."""
+    return "-" if number is None else f"{number:.{DIGITS.get(metric, 4)}f}"
 
 
 def describe_plan(prepared: "Prepared") -> str:
