@@ -195,14 +195,14 @@ def _keep_metadata(
     signal: Signal, kind: str, data: bytes, settings: Settings
 ) -> tuple[Signal, dict[str, str]]:
     """The signal, with a note on what is not kept, and the metadata that are."""
-    from .media import metadata
+    from .media import metadata, protocol
 
     found = medium(kind).read_metadata(data)
     kept, lost = metadata.bound(found) if settings.metadata == "all" else ({}, found)
     if not lost:
         return signal, kept
     why = "--metadata all keeps them" if not kept and settings.metadata == "none" else "too long"
-    note = f"{metadata.name_all(lost)} not kept: {why}"
+    note = f"{protocol.name_all(lost)} not kept: {why}"
     return replace(signal, notes=(*signal.notes, note)), kept
 
 

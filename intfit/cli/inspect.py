@@ -43,6 +43,9 @@ INFO_KEYS = (
 )
 """The keys of `info --json`, in order."""
 
+#: The most characters of a text of the metadata that `info` shows.
+SHOWN = 60
+
 VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed", "missing")
 """The keys of `verify --json`: every metric, null where it is not one of the medium."""
 
@@ -88,8 +91,10 @@ def format_page(line: dict[str, Any]) -> str:
         "profile": _describe_profile(line),
     }
     if line["metadata"]:
-        texts = (f"{name} ({len(text)} characters)" for name, text in line["metadata"].items())
-        rows["metadata"] = ", ".join(texts)
+        rows["metadata"] = ", ".join(
+            f"{name} {text!r}" if len(text) <= SHOWN else f"{name} ({len(text)} characters)"
+            for name, text in line["metadata"].items()
+        )
     if line["sizes"] is not None:
         rows["parts"] = ", ".join(f"{name} {taken:g} B" for name, taken in line["sizes"].items())
     text += [f"  {name:8} {printable(row)}" for name, row in rows.items()]
