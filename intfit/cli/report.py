@@ -19,6 +19,7 @@ from ..jobs.phrases import (
     format_metric,
     format_size,
     printable,
+    round_digits,
 )
 
 #: The most characters of a name in the progress display.
@@ -79,14 +80,14 @@ class Reporter:
         bytes_in, bytes_out = line["bytes_in"], line["bytes_out"]
         unit = next(name for name in RATES if line.get(name) is not None)
         ratio = bytes_in / bytes_out
-        factor = f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2g}"
+        factor = f"{ratio:.1f}" if ratio >= 1 else round_digits(ratio)
         larger = " (larger than the input)" if bytes_out > bytes_in else ""
         self.say(
             f"{printable(source)} {self.arrow} {printable(target)}  "
             f"{format_size(bytes_in)} {self.arrow} {format_size(bytes_out)}  "
             f"{factor}{self.times}{larger}  "
-            f"raw {line['bytes_raw'] / bytes_out:.3g}{self.times}  "
-            f"{line[unit]:.3g} {RATES[unit]}  "
+            f"raw {round_digits(line['bytes_raw'] / bytes_out)}{self.times}  "
+            f"{round_digits(line[unit])} {RATES[unit]}  "
             f"{format_metric(line['metric'], line['distortion'])}  "
             f"{format_duration(line['seconds'])}  {line['device']}  "
             f"{line['network']}"

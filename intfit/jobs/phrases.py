@@ -26,7 +26,7 @@ METRICS = {
     "colour_psnr": ("colours", "dB"),
 }
 #: The digits after the point of those that are not given to four.
-DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3, "faces": 0}
+DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3, "faces": 0, "colour_psnr": 1}
 #: The unit of each rate.
 RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
 
@@ -56,6 +56,11 @@ def format_size(count: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:.0f} {unit}"
+
+
+def round_digits(number: float) -> str:
+    """A number with three digits that count, never with an exponent: ``1.47``, ``10500``."""
+    return f"{float(f'{number:.3g}'):.12g}"
 
 
 def format_duration(seconds: float) -> str:
@@ -139,11 +144,11 @@ def describe_medium(kind: str, facts: dict[str, Any]) -> str:
 def describe_rate(kind: str, facts: dict[str, Any], size: int) -> str:
     """The rate of a file of ``size`` bytes: bits a pixel, kilobits a second, bytes for faces."""
     if kind == "image":
-        return f"{8 * size / (facts['width'] * facts['height']):.3g} bits a pixel (bpp)"
+        return f"{round_digits(8 * size / (facts['width'] * facts['height']))} bits a pixel (bpp)"
     if kind == "audio":
         seconds = facts["frames"] / facts["sample_rate"]
-        return f"{8 * size / seconds / 1000:.3g} kilobits a second (kbps)"
-    return f"{1000 * size / max(1, facts.get('faces', 1)):.3g} bytes for a thousand faces"
+        return f"{round_digits(8 * size / seconds / 1000)} kilobits a second (kbps)"
+    return f"{round_digits(1000 * size / max(1, facts.get('faces', 1)))} bytes for a thousand faces"
 
 
 def describe_quality(kind: str, fit: dict[str, Any]) -> str:
