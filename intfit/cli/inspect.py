@@ -1,5 +1,6 @@
 """``intfit info`` and ``intfit verify``: look at files without changing anything."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,8 +131,10 @@ def make_bound_option(metric: str, *, lowest: bool) -> Any:
 
 
 def verify(
-    file: Annotated[str, typer.Argument(help="A file that encode wrote.")],
-    against: Annotated[str, typer.Option("--against", help="The original.", metavar="ORIGINAL")],
+    files: Annotated[list[str], typer.Argument(help="A file that encode wrote.", metavar="FILE")],
+    against: Annotated[
+        str | None, typer.Option("--against", help="The original.", metavar="ORIGINAL")
+    ] = None,
     min_psnr: Annotated[float | None, make_bound_option("psnr", lowest=True)] = None,
     min_ssim: Annotated[float | None, make_bound_option("ssim", lowest=True)] = None,
     min_ms_ssim: Annotated[float | None, make_bound_option("ms_ssim", lowest=True)] = None,
@@ -194,6 +197,8 @@ def verify(
         for bounds in (minima, maxima)
     )
 
+    with report_errors(report, debug):
+        file, against = name_pair(files, against)
     line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
     given = [*lowest, *highest]
     try:
@@ -222,6 +227,20 @@ def verify(
         report.error(f"{printable(file)}: {reached} misses the limit {bound:g}")
     if failed:
         raise typer.Exit(1)
+
+
+def name_pair(files: Sequence[str], against: str | None) -> tuple[str, str]:
+    """The file and its original.
+
+    Raises:
+        UsageError: if there is no original, or more than one file.
+    """
+    if against is not None and len(files) == 1:
+        return files[0], against
+    if against is None:
+        original = files[1] if len(files) == 2 else "ORIGINAL"
+        raise UsageError(f"the original is missing: intfit verify {files[0]} --against {original}")
+    raise UsageError("one file is verified at a time, against its own original")
 
 
 def measure_distortions(

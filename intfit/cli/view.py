@@ -13,7 +13,7 @@ import typer
 from ..codecs.protocol import Hooks
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
-from ..jobs.files import STREAM, Job, check_output, collect_inputs, write_output
+from ..jobs.files import STREAM, Job, check_output, collect_inputs, suggest_input, write_output
 from ..jobs.phrases import format_size, printable
 from ..limits import Limits
 from . import options
@@ -69,6 +69,10 @@ def view(
         if STREAM in names:
             raise UsageError("a page is made of files by name: standard input has none")
         originals = match_originals(names, against or [])
+        for original in originals:
+            if original is not None and not original.exists():
+                meant = suggest_input(original)
+                raise UsageError(f"the original {str(original)!r} is not there{meant}")
         opened = output is None
         target = None if output == STREAM else Path(output or _reserve_page())
         job = Job(None, target)

@@ -269,7 +269,7 @@ def compare_with(
     frames, channels = reference.shape
     if (frames, channels, rate) != (facts["frames"], facts["channels"], facts["sample_rate"]):
         raise MediaError(
-            f"the original has {frames} samples of {channels} channels at {rate} Hz, the file "
+            f"it has {frames} samples of {channels} channels at {rate} Hz, the file "
             f"{facts['frames']} of {facts['channels']} at {facts['sample_rate']} Hz"
         )
 

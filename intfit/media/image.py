@@ -211,7 +211,7 @@ def compare_with(
     kept = facts["width"], facts["height"], CHANNELS[facts["mode"]]
     if (width, height, channels) != kept:
         raise MediaError(
-            f"the original is {width} x {height} of {channels} channels, "
+            f"it is {width} x {height} of {channels} channels, "
             f"the file holds {kept[0]} x {kept[1]} of {kept[2]}"
         )
     low, high = value_range(facts)
