@@ -233,17 +233,22 @@ def _fit_line(
     name: str, stage: str, fraction: float | None, figures: tuple[str, ...], width: int
 ) -> str:
     """A line of ``width`` columns at most; where it is narrow, the last figures are left out."""
+    from rich.cells import cell_len  # some letters take two columns
+
     room = width - len(stage) - 2
-    shortest = min(len(name), NAME_WIDTH, max(8, room // 3))
+    shortest = min(cell_len(name), NAME_WIDTH, max(8, room // 3))
     shown = [] if fraction is None else [f"{100 * fraction:3.0f} %"]
     for place, figure in enumerate(figures):
         for_bar = SHORTEST_BAR + 2 if place >= BEFORE_BAR else 0
         if shortest + for_bar + sum(len(each) + 2 for each in [*shown, figure]) <= room:
             shown.append(figure)
     left = room - sum(len(each) + 2 for each in shown)
-    if len(name) > max(shortest, min(left, NAME_WIDTH)):
-        name = "…" + name[1 - max(shortest, min(left, NAME_WIDTH)) :]
-    bar = min(LONGEST_BAR, left - len(name) - 2)
+    most = max(shortest, min(left, NAME_WIDTH))
+    if cell_len(name) > most:
+        while name and cell_len(name) > most - 1:
+            name = name[1:]
+        name = "…" + name
+    bar = min(LONGEST_BAR, left - cell_len(name) - 2)
     parts = [name, stage]
     if fraction is not None and bar >= SHORTEST_BAR:
         full = round(bar * fraction)
