@@ -18,6 +18,7 @@ from ..jobs.phrases import (
     describe_teacher,
     format_metric,
     format_size,
+    name_metric,
     printable,
 )
 from . import options
@@ -214,7 +215,7 @@ def verify(
     failed = [m for m, bound in lowest.items() if not (distortions[m] or 0.0) >= bound]
     failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
     if not as_json:
-        print("  ".join(format_metric(metric, number) for metric, number in distortions.items()))
+        print("  ".join(name_metric(metric, number) for metric, number in distortions.items()))
     if missing := list_missing(distortions):
         names = " and ".join(METRICS[metric][0] for metric in missing)
         report.say(f"note: {names}: pip install 'intfit[bench]'")

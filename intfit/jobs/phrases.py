@@ -88,6 +88,12 @@ def format_metric(metric: str, number: float | None) -> str:
     return text if metric in ("psnr", "snr") else f"{name} {text}"
 
 
+def name_metric(metric: str, number: float | None) -> str:
+    """``PSNR 32.4 dB``, ``7362 faces``: as :func:`format_metric`, and always with the name."""
+    name, text = METRICS[metric][0], format_metric(metric, number)
+    return text if name in text else f"{name} {text}"
+
+
 def format_number(metric: str, number: float | None) -> str:
     """``32.4``, ``0.9930``, ``-`` for None: the value of a metric alone, for a table."""
     return "-" if number is None else f"{number:.{DIGITS.get(metric, 4)}f}"
@@ -156,10 +162,7 @@ def describe_quality(kind: str, fit: dict[str, Any]) -> str:
     reached = fit.get("distortion")
     if not isinstance(reached, int | float):
         return "not known: 'intfit verify' measures it against the original"
-    metric = KINDS[kind].metric
-    name = METRICS[metric][0]
-    text = format_metric(metric, reached)
-    return f"{text if text.startswith(name) else f'{name} {text}'}, when it was encoded"
+    return f"{name_metric(KINDS[kind].metric, reached)}, when it was encoded"
 
 
 def describe_teacher(fit: dict[str, Any]) -> str:
