@@ -1,7 +1,7 @@
 """Make the pictures in the documentation from real runs: python tools/make_pictures.py [NAME...]
 
-terminal: docs/terminal.svg, commands of the quick start on a terminal of 80 columns, exported by
-Rich; docs/how-to/terminal-50.svg, several files at once on one of 50.
+terminal: docs/terminal.svg, the README's quick start on a terminal of 80 columns, exported by Rich;
+docs/how-to/terminal-50.svg, several files at once on one of 50.
 sample: docs/sample.png, samples/photo.png, and what is left of it in equally many bytes of JPEG,
 WebP and intfit.
 pages: docs/how-to/page-1200.png and page-360.png, the page of `make demo`, which must have been run
@@ -66,7 +66,7 @@ def on_terminal(arguments: list[str], folder: Path, columns: int) -> list[str]:
         printed += [line for line in lines if line not in drawn]
     longest = max(map(len, frames), default=0)
     frames = [frame for frame in frames if len(frame) == longest]
-    fits = [frame for frame in frames if any(" left" in line for line in frame)]
+    fits = [frame for frame in frames if any("fitting" in line for line in frame)]
     return [*(fits[len(fits) * 2 // 3] if fits else []), *printed]
 
 
@@ -81,19 +81,12 @@ def draw_terminal(path: Path, commands: list[str], folder: Path, columns: int) -
 
 
 def terminal(folder: Path) -> None:
-    """Write terminal.svg and terminal-50.svg."""
-    commands = [
-        "encode photo.png --field siren -e 2 -o siren.safetensors",
-        "encode photo.png",
-        "info photo.png.safetensors",
-        "decode photo.png.safetensors --scale 4 -o big.png",
-        "verify photo.png.safetensors --against photo.png",
-        "test photo.png.safetensors siren.safetensors",
-        "decode foto.png.safetensors",
-    ]
+    """Write terminal.svg, the README's quick start as it stands, and terminal-50.svg."""
+    shutil.copytree(SAMPLES, folder / "samples")
+    quick_start = (DOCS.parent / "README.md").read_text().partition("## Quick start")[2]
+    commands = re.findall(r"^    intfit (.+)$", quick_start, re.MULTILINE)
     draw_terminal(DOCS / "terminal.svg", commands, folder, 80)
-    (folder / "lake.png").write_bytes((folder / "photo.png").read_bytes())
-    many = ["encode photo.png lake.png -f --jobs 2 --field siren -e 1"]
+    many = ["encode samples/photo.png out/photo.png --jobs 2 --field siren -e 1"]
     draw_terminal(DOCS / "how-to" / "terminal-50.svg", many, folder, 50)
 
 
