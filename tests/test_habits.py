@@ -152,6 +152,7 @@ def test_an_output_named_like_a_medium_is_refused(intfit, picture):
 
 
 def test_errors_say_what_to_type(intfit, picture):
+    Path("folder").mkdir()
     Path("-dash.png").write_bytes(picture.read_bytes())
     shutil.copy(GOLDEN / "latent.safetensors", "a.safetensors")
     for arguments, words in (
@@ -163,11 +164,19 @@ def test_errors_say_what_to_type(intfit, picture):
         ("verify a.safetensors photo.png", "intfit verify a.safetensors --against photo.png"),
         ("view a.safetensors --against photo.pgn", "did you mean 'photo.png'?"),
         ("export a.safetensors -o a.pt", "-o a.pt.safetensors"),
-        ("encode photo.png -o .", "--output-dir"),
+        ("encode photo.png -o .", "-o NAME"),
+        ("view a.safetensors -o a.safetensors -f", "a file to show"),
+        ("view aa.safetensors -o b.html", "did you mean 'a.safetensors'?"),
+        ("info folder", "a folder, not a file"),
     ):
         run = intfit(*arguments.split())
         assert run.code, arguments
         assert words in run.err, (arguments, run.err)
+    run = intfit("info", "unlike.safetensors")
+    assert (
+        run.err == "intfit: unlike.safetensors: No such file or directory: 'unlike.safetensors'\n"
+    )
+    assert library.load("a.safetensors").kind == "image"
 
 
 def test_shells_of_windows_leave_patterns_to_us(intfit, picture, monkeypatch):

@@ -5,12 +5,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from ..codecs.protocol import Follow
 from ..errors import IntfitError, UsageError
+from ..jobs.files import suggest_input
 from ..jobs.phrases import printable
 from .report import Reporter
 
@@ -34,8 +36,13 @@ def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
         return 1, "out of memory: a smaller --batch, --width or resolution needs less"
     if isinstance(error, BrokenPipeError):
         raise error
+    if isinstance(error, IsADirectoryError):
+        return 1, "a folder, not a file: name the files in it"
     if isinstance(error, OSError):
-        return 1, (error.strerror or text) + (f": {error.filename!r}" if error.filename else "")
+        named = f": {error.filename!r}" if error.filename else ""
+        is_missing = isinstance(error, FileNotFoundError) and error.filename
+        meant = suggest_input(Path(os.fsdecode(error.filename))) if is_missing else ""
+        return 1, (error.strerror or text) + named + meant
     where = "" if debug else "; --debug shows where"
     return 1, f"a fault of intfit, {type(error).__name__}: {text}{where}"
 

@@ -79,6 +79,8 @@ def view(
         if target is None and sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("stdout is a terminal: -o FILE, or redirect it")
         check_output(job, force=force or opened)
+        if any(target is not None and _is_same(target, each) for each in (*names, *originals)):
+            raise UsageError(f"{job.target_name!r} is a file to show: -o names another, page.html")
         page, exit_code = _make(names, originals, report, device, threads, limit, debug)
         if not page:
             if opened and target is not None:
@@ -92,6 +94,11 @@ def view(
             report.say(f"{printable(job.target_name)}  {format_size(len(page.encode()))}")
         if exit_code:
             raise typer.Exit(exit_code)
+
+
+def _is_same(target: Path, file: str | Path | None) -> bool:
+    """Whether both are one file."""
+    return file is not None and target.exists() and Path(file).exists() and target.samefile(file)
 
 
 def _make(

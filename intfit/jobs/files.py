@@ -27,7 +27,7 @@ MEDIA_SUFFIXES = (
 STREAM = "-"
 #: The most names in a folder that one that is not there is compared with, and how like it one is
 #: that may have been meant.
-MOST_NAMES, LIKENESS = 1000, 0.75
+MOST_NAMES, LIKENESS = 1000, 0.66
 #: The most bytes that are read of a pipe or a device.
 MAX_STREAM = 1 << 31
 
@@ -229,8 +229,12 @@ def suggest_input(path: Path) -> str:
             names = [entry.name for entry in itertools.islice(entries, MOST_NAMES)]
     except OSError:
         return ""
-    close = difflib.get_close_matches(path.name, names, 1, LIKENESS)
-    return f"; did you mean {str(path.parent / close[0])!r}?" if close else ""
+    # what all have at their end does not make them alike
+    encoded = path.name.endswith(SUFFIX)
+    alike = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX) == encoded]
+    close = difflib.get_close_matches(path.name.removesuffix(SUFFIX), alike, 1, LIKENESS)
+    found = path.parent / (close[0] + SUFFIX * encoded) if close else None
+    return "" if found is None else f"; did you mean {str(found)!r}?"
 
 
 def _read_stream(stream: BinaryIO) -> bytes:
@@ -258,9 +262,8 @@ def check_output(job: Job, *, force: bool) -> None:
             if job.source is not None and job.source.exists() and target.samefile(job.source):
                 raise IntfitError(f"input and output are the same file, {job.target_name!r}")
             if target.is_dir():
-                raise IntfitError(
-                    f"the output {job.target_name!r} is a folder: --output-dir writes into one"
-                )
+                inside = str(target / "NAME")
+                raise IntfitError(f"the output {job.target_name!r} is a folder: -o {inside}")
             if not target.is_file():
                 return  # a device or a pipe: nothing to overwrite
             if not force:
