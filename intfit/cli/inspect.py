@@ -107,7 +107,7 @@ def _describe_field(line: dict[str, Any]) -> str:
     """The field and its numbers of weights and latents in words."""
     counts = []
     if line["latents"]:
-        counts.append(f"{line['latents']} latents in steps of index {line['field'].get('step')}")
+        counts.append(f"{line['latents']} latents")
     if line["parameters"]:
         counts.append(f"{line['parameters']} weights")
     bits = 8 * line["bytes"] / max(1, line["latents"] or line["parameters"])
