@@ -4,7 +4,7 @@ terminal: docs/terminal.svg, the README's quick start on a terminal of 80 column
 docs/how-to/terminal-50.svg, several files at once on one of 50.
 sample: docs/sample.png, samples/photo.png, and what is left of it in equally many bytes of JPEG,
 WebP and intfit.
-pages: docs/how-to/page-1200.png and page-360.png, the page of `make demo`, which must have been run
+pages: docs/how-to/page-1200.webp and page-360.webp, the page of `make demo`, which must have been run
 before, in Chromium.
 """
 
@@ -91,7 +91,7 @@ def terminal(folder: Path) -> None:
 
 
 def pages(folder: Path) -> None:
-    """Write page-1200.png and page-360.png."""
+    """Write page-1200.webp and page-360.webp."""
     from playwright.sync_api import sync_playwright
 
     page = DOCS.parent / "demo" / "index.html"
@@ -105,8 +105,7 @@ def pages(folder: Path) -> None:
             view.goto(page.as_uri())
             view.wait_for_timeout(5000)  # until all is drawn
             shot = Image.open(io.BytesIO(view.screenshot())).convert("RGB")
-            few = shot.quantize(256, dither=Image.Dither.NONE)
-            few.save(DOCS / "how-to" / f"page-{width}.png", optimize=True)
+            shot.save(DOCS / "how-to" / f"page-{width}.webp", quality=88, method=6)
         browser.close()
 
 
