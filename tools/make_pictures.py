@@ -4,8 +4,8 @@ terminal: docs/terminal.svg, the README's quick start on a terminal of 80 column
 docs/how-to/terminal-50.svg, several files at once on one of 50.
 sample: docs/sample.png, samples/photo.png, and what is left of it in equally many bytes of JPEG,
 WebP and intfit.
-pages: docs/how-to/page-1200.webp and page-360.webp, the page of `make demo`, which must have been run
-before, in Chromium.
+pages: docs/how-to/page-1200.webp and page-360.webp, the page of `make demo` (to be run before) in
+Chromium.
 """
 
 import io

@@ -1,6 +1,5 @@
 """``intfit info`` and ``intfit verify``: look at files without changing anything."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -132,7 +131,10 @@ def make_bound_option(metric: str, *, lowest: bool) -> Any:
 
 
 def verify(
-    files: Annotated[list[str], typer.Argument(help="A file that encode wrote.", metavar="FILE")],
+    file: Annotated[str, typer.Argument(help="A file that encode wrote.")],
+    original: Annotated[
+        str | None, typer.Argument(help="The original; --against names it, too.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option("--against", help="The original.", metavar="ORIGINAL")
     ] = None,
@@ -199,7 +201,10 @@ def verify(
     )
 
     with report_errors(report, debug):
-        file, against = name_pair(files, against)
+        if (against is None) == (original is None):
+            what = "the original is missing" if against is None else "two originals"
+            raise UsageError(f"{what}: intfit verify {file} --against {against or 'ORIGINAL'}")
+    against = against or original or ""
     line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
     given = [*lowest, *highest]
     try:
@@ -228,20 +233,6 @@ def verify(
         report.error(f"{printable(file)}: {reached} misses the limit {bound:g}")
     if failed:
         raise typer.Exit(1)
-
-
-def name_pair(files: Sequence[str], against: str | None) -> tuple[str, str]:
-    """The file and its original.
-
-    Raises:
-        UsageError: if there is no original, or more than one file.
-    """
-    if against is not None and len(files) == 1:
-        return files[0], against
-    if against is None:
-        original = files[1] if len(files) == 2 else "ORIGINAL"
-        raise UsageError(f"the original is missing: intfit verify {files[0]} --against {original}")
-    raise UsageError("one file is verified at a time, against its own original")
 
 
 def measure_distortions(
