@@ -1,5 +1,6 @@
 """``python -m intfit``, and the ``intfit`` command."""
 
+import io
 import os
 import sys
 
@@ -27,9 +28,11 @@ def main() -> None:
 def _run() -> object:
     """Run the command line; its exit code."""
     _open_closed_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters that it has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     # NumPy's products are of a few columns: threads cost them more than they gain, and two workers
     # get in each other's way. PyTorch has threads of its own, except on ARM.
-    if os.name != "posix" or os.uname().machine == "x86_64":
+    if not hasattr(os, "uname") or os.uname().machine == "x86_64":
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # PyTorch's threads wait for each other a hundred times a step, and spin: beside other programs,
     # for one that does not run. So they sleep after some microseconds.

@@ -168,14 +168,14 @@ def _keep_metadata(
     signal: Signal, kind: str, data: bytes, settings: Settings
 ) -> tuple[Signal, dict[str, str]]:
     """The signal, with a note on what is not kept, and the metadata that are."""
-    from .media import metadata
+    from .media import metadata, protocol
 
     found = medium(kind).read_metadata(data)
     kept, lost = metadata.bound(found) if settings.metadata == "all" else ({}, found)
     if not lost:
         return signal, kept
     why = "--metadata all keeps them" if not kept and settings.metadata == "none" else "too long"
-    note = f"{metadata.name_all(lost)} not kept: {why}"
+    note = f"{protocol.name_all(lost)} not kept: {why}"
     return replace(signal, notes=(*signal.notes, note)), kept
 
 
@@ -341,22 +341,24 @@ def as_field(field: Field | File) -> Field:
     return load(field) if isinstance(field, str | os.PathLike | bytes) else field
 
 
-def verify(field: Field | File, original: Source, *, suffix: str = "") -> dict[str, float | None]:
+def verify(
+    field: Field | File, original: Source, *, suffix: str = "", hooks: Hooks | None = None
+) -> dict[str, float | None]:
     """The distortions of a field, or of that in a file, at the original's resolution.
 
     ``original`` is whatever :func:`encode` takes; samples are at the field's own rate. ``suffix``
-    hints at the format of bytes. Gives ``psnr`` (dB), ``ssim``, ``ms_ssim`` and ``ssimulacra2`` of
-    an image, ``snr``, ``log_spectral_distance`` (dB) and ``zimtohrli`` of a recording, ``iou``,
-    ``mean_distance`` and ``max_distance`` (% of the box diagonal), ``normal_error`` (degrees),
-    ``f_score`` (at 0.1 % of the diagonal) and the number of ``faces`` that were compared of a mesh;
-    None where one is not defined, or its package, in the extra ``bench``, is missing.
+    hints at the format of bytes, and ``hooks`` are told the stages. Gives ``psnr`` (dB), ``ssim``,
+    ``ms_ssim`` and ``ssimulacra2`` of an image, ``snr``, ``log_spectral_distance`` (dB) and
+    ``zimtohrli`` of a recording, ``iou``, ``mean_distance`` and ``max_distance`` (% of the box
+    diagonal), ``normal_error`` (degrees), ``f_score`` (at 0.1 % of the diagonal) and the number of
+    ``faces`` compared of a mesh; None where one is not defined or the extra ``bench`` missing.
 
     Raises:
         IntfitError: if the original cannot be read, or is not of the same size.
         ValueError: if an array does not have the shape and the type of a medium.
         OSError: if a file cannot be read.
     """
-    field = as_field(field)
+    field, hooks = as_field(field), hooks or Hooks()
     module = medium(field.kind)
     given = read_source(original, suffix=suffix, rate=field.facts.get("sample_rate"))
     try:
@@ -365,5 +367,7 @@ def verify(field: Field | File, original: Source, *, suffix: str = "") -> dict[s
         )
     except MediaError as error:
         raise MediaError(f"the original: {error}") from None
-    result: dict[str, float | None] = measure(render(field, module.Target()))
-    return result
+    hooks.enter("rendering")
+    rendered = render(field, module.Target())
+    hooks.enter("comparing")
+    return measure(rendered)

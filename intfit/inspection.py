@@ -1,6 +1,5 @@
 """What a file holds, from its header: needs neither NumPy nor torch."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ def info(file: File, *, sizes: bool = False) -> dict[str, Any]:
         FileFormatError: if it is not a sound intfit file.
         OSError: if it cannot be read.
     """
-    if isinstance(file, str | os.PathLike):
-        layout = container.read_layout(Path(file))
-    else:
+    if isinstance(file, bytes) or sizes:
         data = read_file(file)
         layout = container.parse(data, len(data))
+    else:
+        data, layout = b"", container.read_layout(Path(file))
     header = layout.header
     config = read_config(header)
     found = {
@@ -43,14 +42,14 @@ def info(file: File, *, sizes: bool = False) -> dict[str, Any]:
         "profile": "packed" if layout.packed else "open",
         "types": sorted({dtype for dtype, *_ in layout.tensors.values()}),
     }
-    return found | {"sizes": _measure_parts(file, config)} if sizes else found
+    return found | {"sizes": _measure_parts(data, config)} if sizes else found
 
 
-def _measure_parts(file: File, config: Config) -> dict[str, float]:
+def _measure_parts(data: bytes, config: Config) -> dict[str, float]:
     """Bytes that the header and each part of a file take."""
     from .coding.tensors import payload_of  # NumPy takes a tenth of a second
 
-    layout, stored = container.load(read_file(file))
+    layout, stored = container.load(data)
     found: dict[str, float] = {"header": layout.start}
     payload = payload_of(stored)
     if payload is None:

@@ -43,7 +43,7 @@ class Settings:
     ``width`` neurons in each of ``depth`` sine layers of frequency ``omega_first`` and ``omega``.
 
     Teacher: see :mod:`intfit.teachers`. File: ``profile``, and in the open one ``precision``;
-    ``metadata`` is ``all`` (EXIF, XMP, resolution, tags) or ``none``.
+    ``metadata`` is ``all`` (EXIF, XMP, resolution, tags, names) or ``none``.
     Machine: ``device`` is ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; ``threads`` is the
     number of CPU threads; ``limit`` multiplies the usual bounds of :mod:`intfit.limits`.
     """

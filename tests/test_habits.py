@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from conftest import photo, tone
+from rich.cells import cell_len
 
 import intfit as library
 from intfit.cli import app, report
@@ -150,6 +151,70 @@ def test_an_output_named_like_a_medium_is_refused(intfit, picture):
     assert intfit("encode", picture, "-o", "plain", *FAST).code == 0
 
 
+def test_errors_say_what_to_type(intfit, picture):
+    Path("folder").mkdir()
+    Path("-dash.png").write_bytes(picture.read_bytes())
+    shutil.copy(GOLDEN / "latent.safetensors", "a.safetensors")
+    for arguments, words in (
+        ("encode phot.png", "did you mean 'photo.png'?"),
+        ("encode kB", "--target-size 20kB"),
+        ("encode https://example.com/a.png", "curl -s URL | intfit encode -"),
+        ("encode -dash.png", "./-dash.png"),
+        ("verify a.safetensors", "intfit verify a.safetensors --against ORIGINAL"),
+        ("verify a.safetensors b.png --against c.png", "two originals"),
+        ("verify a.safetensors phot.png", "did you mean 'photo.png'?"),
+        ("view a.safetensors --against photo.pgn", "did you mean 'photo.png'?"),
+        ("export a.safetensors -o a.pt", "-o a.pt.safetensors"),
+        ("encode photo.png -o .", "-o NAME"),
+        ("view a.safetensors -o a.safetensors -f", "a file to show"),
+        ("view aa.safetensors -o b.html", "did you mean 'a.safetensors'?"),
+        ("info folder", "a folder, not a file"),
+    ):
+        run = intfit(*arguments.split())
+        assert run.code, arguments
+        assert words in run.err, (arguments, run.err)
+    run = intfit("info", "unlike.safetensors")
+    assert (
+        run.err == "intfit: unlike.safetensors: No such file or directory: 'unlike.safetensors'\n"
+    )
+    assert library.load("a.safetensors").kind == "image"
+
+
+def test_shells_of_windows_leave_patterns_to_us(intfit, picture, monkeypatch):
+    for name in ("b.png", "a.png", "[1].png"):
+        shutil.copy(picture, name)
+    monkeypatch.setattr(sys, "platform", "win32")
+    run = intfit("encode", "?.png", "[1].png", "*.jpg", "--json", "--dry-run", "-e", "1")
+    names = [json.loads(line)["input"] for line in run.out.splitlines()]
+    assert names == ["a.png", "b.png", "[1].png", "*.jpg"]
+
+
+def test_nothing_is_needed_that_windows_lacks(picture):
+    code = """if True:
+        import os, signal, sys
+        for name in ("fcntl", "resource", "termios", "pwd", "grp", "pty"):
+            sys.modules[name] = None
+        del os.sched_getaffinity, os.fork, signal.pthread_sigmask, signal.SIGHUP
+        from intfit.__main__ import main
+        for words in (
+            "encode photo.png --field siren --steps 5 -o a.safetensors",
+            "decode a.safetensors -o a.png",
+            "view a.safetensors -o a.html",
+        ):
+            sys.argv = ["intfit", *words.split()]
+            try:
+                main()
+            except SystemExit as end:
+                assert not end.code, words
+    """
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert Path("a.html").exists()
+
+
 def test_an_interrupt_says_how_many_were_written(picture):
     for name in "abc":
         shutil.copy(picture, f"{name}.png")
@@ -202,6 +267,15 @@ def test_a_display_fits_any_width_and_its_clock_moves_while_nothing_is_told(monk
     assert display.lines(80)[0].startswith("1 of 12 files")
 
 
+def test_a_display_leaves_room_for_letters_of_two_columns():
+    display = report.Display(total=1, several=False, height=lambda: 5)
+    display.begin(0, "漢字" * 30 + ".png")
+    for width in range(30, 200):
+        (line,) = display.lines(width)
+        assert cell_len(line) <= width
+        assert line.endswith("字.png  reading 0:00")
+
+
 def test_encoding_and_decoding_show_their_stages(monkeypatch):
     told = []
     monkeypatch.setattr(report.Display, "enter", lambda self, at, stage: told.append(stage))
@@ -214,6 +288,45 @@ def test_encoding_and_decoding_show_their_stages(monkeypatch):
     told.clear()
     run_on_terminal(monkeypatch, "encode", "b.png", "--field", "siren", "--steps", "40")
     assert list(dict.fromkeys(told)) == ["fitting", "rounding", "coding"]
+
+
+def test_other_commands_show_their_stages_too(monkeypatch, picture, tmp_path):
+    told = []
+    monkeypatch.setattr(report.Display, "enter", lambda self, at, stage: told.append((at, stage)))
+    latent = GOLDEN / "latent.safetensors"
+    library.decode(latent, path="a.png")
+    run_on_terminal(monkeypatch, "verify", latent, "--against", "a.png")
+    assert told == [(0, "decoding"), (0, "rendering"), (0, "comparing")]
+    told.clear()
+    run_on_terminal(monkeypatch, "view", latent, GOLDEN / "image.safetensors", "-o", "a.html")
+    assert told == [(0, "decoding"), (0, "page"), (1, "decoding"), (1, "page")]
+    told.clear()
+    run_on_terminal(monkeypatch, "test", latent)
+    run_on_terminal(monkeypatch, "bench", "rd", picture, "--against", "jpeg", "-e", "1",
+                    "--qualities", "20", "--cache", tmp_path / "cache")  # fmt: skip
+    assert told[:3] == [(0, "decoding"), (0, "intfit at 20"), (0, "jpeg at 2")]
+    told.clear()
+    run_on_terminal(monkeypatch, "bench", "teachers", picture, "--teachers", "uniform", "--steps",
+                    "5", "--width", "8", "--depth", "2")  # fmt: skip
+    assert set(told) == {(0, "uniform, seed 0")}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_what_goes_to_standard_output_is_not_shown_on_the_terminal_instead(picture):
+    import pty
+
+    leader, follower = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    command = [sys.executable, "-m", "intfit", "encode", picture, *FAST, "--json"]
+    made = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=follower, env=environment, check=True
+    )
+    os.close(follower)
+    shown = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert json.loads(made.stdout)["ok"] is True
+    assert "photo.png.safetensors" in shown
+    assert '"ok"' not in shown
 
 
 def run_on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
@@ -283,3 +396,13 @@ def test_tables_of_benches_are_in_columns_or_in_markdown(capsys, intfit, picture
     assert line == "|---|" + "---:|" * (head.count("|") - 2)
     assert row.startswith("| uniform |")
     assert row.count("|") == head.count("|")
+    run = intfit("bench", "rd", picture, "--against", "jpeg", "-e", "1", "--qualities", "20,80",
+                 "--cache", "cache", "--markdown")  # fmt: skip
+    assert run.code == 0, run.err
+    blocks = [block.splitlines() for block in run.out.strip().split("\n\n")]
+    assert blocks[0] == ["photo.png"]
+    for block, first in zip(
+        blocks[1:], ("| codec | setting | bytes | bpp", "| BD-rate"), strict=True
+    ):
+        assert block[0].startswith(first)
+        assert {line.count("|") for line in block} == {block[0].count("|")}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import trimesh
 from conftest import photo, tone
 from PIL import Image
 
@@ -15,7 +16,9 @@ import intfit as library
 import intfit.pillow
 from intfit.coding import container
 from intfit.errors import FileFormatError
+from intfit.limits import USUAL
 from intfit.media import image, metadata
+from intfit.media.formats import labels, read_file
 
 XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/">één lake</x:xmpmeta>'
 FAST = ("-e", "1")
@@ -154,3 +157,56 @@ def test_metadata_that_a_format_cannot_hold_never_cost_the_picture(kept, suffix)
     facts = {"width": 8, "height": 8, "mode": "RGB"}
     data, _ = image.write(pixels, facts, image.Target(), suffix, metadata=kept)
     assert Image.open(io.BytesIO(data)).size == (8, 8)
+
+
+def make_car() -> trimesh.Scene:
+    """A scene of two parts with names."""
+    body = trimesh.creation.icosphere(subdivisions=2, radius=1.0)
+    roof = trimesh.creation.icosphere(subdivisions=2, radius=0.7)
+    roof.apply_translation([0.3, 0.0, 0.8])
+    return trimesh.Scene({"Body": body, "Dach ü": roof})
+
+
+@pytest.mark.usefixtures("small_pools")
+@pytest.mark.parametrize("suffix", ["glb", "obj", "ply", "stl"])
+def test_names_and_copyright_of_a_mesh_come_back(intfit, suffix):
+    make_car().export("car.glb")
+    labelled, lost = labels.write_labels(Path("car.glb").read_bytes(), "glb", {"copyright": "Me"})
+    Path("car.glb").write_bytes(labelled)
+    assert lost == ()
+    run = intfit("encode", "car.glb", "--steps", "100", "--width", "16", "--metadata", "none")
+    assert "note: copyright, names not kept: --metadata all keeps them" in run.err
+    run = intfit("encode", "car.glb", "--steps", "100", "--width", "16", "--metadata", "all", "-f")
+    assert "--metadata" not in run.err
+    assert "name 'Body, Dach ü'" in intfit("info", "car.glb.safetensors").out
+    run = intfit("decode", "car.glb.safetensors", "--resolution", "32", "-o", f"out.{suffix}")
+    assert run.code == 0, run.err
+    assert ("note: .stl does not keep copyright, names" in run.err) == (suffix == "stl")
+    data = Path(f"out.{suffix}").read_bytes()
+    assert len(trimesh.load(f"out.{suffix}", force="mesh").faces) > 100
+    given = {} if suffix == "stl" else {"name": "Body, Dach ü", "copyright": "Me"}
+    assert labels.read_labels(data) == given
+    assert len(read_file(data, suffix, USUAL).faces) > 100
+    if suffix == "glb":
+        assert set(trimesh.load("out.glb").geometry) == {"Body, Dach ü"}
+
+
+def test_labels_of_odd_meshes_are_ignored_or_tidied():
+    triangle = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+    for head, found in (
+        (b"o geometry_0\ng default\n", {}),
+        (b"# Copyright 2012 A. Nonymous\ng wing\ng tail\ng wing\n",
+         {"copyright": "2012 A. Nonymous", "name": "wing, tail"}),
+        (b"o " + b"\xff\x1b[2J\x00" * 2000 + b"\n", None),
+    ):  # fmt: skip
+        got = labels.read_labels(head + triangle)
+        assert found is None or got == found
+        assert all(text.isprintable() and len(text) <= 1000 for text in got.values())
+    for nodes in ("[3]", '{"mesh": 0}', '[{"mesh": 0, "name": 7}]', "7"):
+        text = f'{{"asset": 3, "nodes": {nodes}, "meshes": [{{"name": ["x"]}}, 4]}}'
+        assert labels.read_labels(text.encode()) == {}
+    hostile = {"name": "a\nf 1 1 1\x1b", "copyright": "\ud800" + "x" * 9999, "title": "t"}
+    data, lost = labels.write_labels(triangle, "obj", hostile)
+    assert lost == (".obj does not keep title",)
+    assert labels.read_labels(data)["name"] == "a f 1 1 1"
+    assert len(read_file(data, "obj", USUAL).faces) == 1

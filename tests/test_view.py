@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 from conftest import photo, tone
 from PIL import Image
 
 import intfit as library
 from intfit.cli.view import match_originals
 from intfit.limits import Limits
+from intfit.media.formats import paint
 from intfit.view import Item, make_item, make_page, pictures, surfaces
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -268,7 +270,9 @@ def test_a_surface_with_colours_is_shown_in_them(show, monkeypatch):
     monkeypatch.setattr(type(field), "out_features", 4)
     monkeypatch.setattr(surfaces, "RESOLUTION", 48)
     coloured = dataclasses.replace(field, evaluate=evaluate)
-    values, _ = surfaces.describe(coloured, {}, None, "", Limits())
+    original = trimesh.creation.icosphere(subdivisions=2)
+    original.visual.vertex_colors = [0, 200, 0, 255]
+    values, _ = surfaces.describe(coloured, {}, original.export(file_type="ply"), ".ply", Limits())
     item = Item("ball", "mesh", [], [], surface=values)
     Path("page.html").write_text(make_page([item]))
     page = show(Path("page.html"))
@@ -278,10 +282,34 @@ def test_a_surface_with_colours_is_shown_in_them(show, monkeypatch):
     assert red > 60
     assert abs(green - red / 2) < 4
     assert blue < 4
+    pixels = canvas_pixels(page, ".pair > :nth-child(2) canvas")
+    red, green, blue, _ = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]
+    assert green > 60
+    assert max(red, blue) < 4
     page.get_by_label("lit").check()
     wait(page)
     pixels = canvas_pixels(page, ".solid canvas")
     assert pixels[pixels.shape[0] // 2, pixels.shape[1] // 2, 2] > 60
+
+
+def test_an_original_is_cut_until_it_shows_its_texture():
+    """One triangle, whose texture is red to the left and blue to the right."""
+    picture = np.zeros((8, 64, 3), np.uint8)
+    picture[:, :32, 0], picture[:, 32:, 2] = 255, 255
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    face, none = np.array([[0, 1, 2]]), np.array([0])
+    drawn = paint.Paint(face, np.ones((3, 3)), corners[:, :2], none, (picture,))
+    vertices, faces, colours = surfaces.colour_corners(corners, face, drawn)
+    assert len(faces) == surfaces.TEXTURE_PARTS**2
+    sides = vertices[faces] - vertices[faces[:, :1]]
+    areas = np.linalg.norm(np.cross(sides[:, 1], sides[:, 2]), axis=1) / 2
+    assert areas.sum() == pytest.approx(0.5, abs=1e-3)
+    inside = (vertices[:, 0] > 0.02) & (vertices[:, 0] < 0.98)
+    assert (colours[inside & (vertices[:, 0] < 0.48)] == [1, 0, 0]).all()
+    assert (colours[inside & (vertices[:, 0] > 0.52)] == [0, 0, 1]).all()
+    fewer = surfaces.reduce_faces(vertices, faces, 500, colours)
+    assert 100 < len(fewer[1]) <= 500
+    assert len(fewer[2]) == len(fewer[0])
 
 
 def test_a_gallery_fits_a_phone_and_names_cannot_break_out(show):

@@ -1,14 +1,19 @@
-"""Make the README's pictures from real runs: python tools/make_pictures.py
+"""Make the pictures in the documentation from real runs: python tools/make_pictures.py [NAME...]
 
-docs/terminal.svg: the commands of the quick start on a terminal of 80 columns, exported by Rich.
-docs/sample.png: samples/photo.png, and what is left of it in equally many bytes of JPEG, WebP and
-intfit.
+terminal: docs/terminal.svg, the README's quick start on a terminal of 80 columns, exported by Rich;
+docs/how-to/terminal-50.svg, several files at once on one of 50.
+sample: docs/sample.png, samples/photo.png, and what is left of it in equally many bytes of JPEG,
+WebP and intfit.
+pages: docs/how-to/page-1200.webp and page-360.webp, the page of `make demo` (to be run before) in
+Chromium.
 """
 
 import io
 import os
 import pty
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,15 +29,18 @@ from intfit import metrics
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SAMPLES = DOCS.parent / "samples"
-COLUMNS = 88
 #: The bytes of each file in sample.png; the height of a label, and the space between tiles.
 BYTES, LABEL, GAP = 5500, 26, 8
 
 
-def on_terminal(arguments: list[str], folder: Path) -> list[str]:
-    """The lines that a command leaves on a terminal, one frame of its progress display first."""
+def on_terminal(arguments: list[str], folder: Path, columns: int) -> list[str]:
+    """What a command leaves on a terminal of so many columns, with a frame of its display first.
+
+    The frame is one of a fit, from two thirds into it, if there is one. Lines are as they were
+    printed, with the sequences that colour them.
+    """
     leader, follower = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns)}
     command = [sys.executable, "-m", "intfit", *arguments]
     child = subprocess.Popen(command, stdout=follower, stderr=follower, cwd=folder, env=environment)
     os.close(follower)
@@ -47,31 +55,58 @@ def on_terminal(arguments: list[str], folder: Path) -> list[str]:
         seen += chunk
     child.wait()
     os.close(leader)
-    text = seen.decode()
-    frames = [part for part in re.split(r"[\r\n]+|\x1b\[2K", text) if part.strip()]
-    progress = [frame for frame in frames if "steps/s" in frame]
-    others = [frame for frame in frames if "steps/s" not in frame and "photo.png \x1b" not in frame]
-    kept = [re.sub(r"\x1b\[\??[\d;]*[A-Zhl]", "", line) for line in others]
-    kept = [line for line in kept if Text.from_ansi(line).plain.strip()]
-    stage = "(reading|transform|fitting|rounding|coding|decoding|rendering) [0-9]+:"
-    kept = [line for line in kept if not re.search(stage, line)]
-    return progress[len(progress) * 2 // 3 :][:1] + kept
+    # each frame is drawn over the one before, from the first of its lines
+    frames, printed = [], []
+    for part in re.split(r"(?:\r?\x1b\[(?:1A|2K))+", seen.decode()):
+        lines = [re.sub(r"\x1b\[\??[\d;]*[A-Zhl]", "", line) for line in part.splitlines()]
+        lines = [line for line in lines if Text.from_ansi(line).plain.strip()]
+        drawn = [line for line in lines if re.search(r"\S  (\S.* )?\d+:\d\d\b", line)]
+        if drawn:
+            frames.append(drawn)
+        printed += [line for line in lines if line not in drawn]
+    longest = max(map(len, frames), default=0)
+    frames = [frame for frame in frames if len(frame) == longest]
+    fits = [frame for frame in frames if any("fitting" in line for line in frame)]
+    return [*(fits[len(fits) * 2 // 3] if fits else []), *printed]
+
+
+def draw_terminal(path: Path, commands: list[str], folder: Path, columns: int) -> None:
+    """Write what commands leave on a terminal as an SVG."""
+    console = Console(record=True, width=columns, file=io.StringIO())
+    for line in commands:
+        console.print(Text(f"$ intfit {line}", style="bold"))
+        for shown in on_terminal(shlex.split(line), folder, columns):
+            console.print(Text.from_ansi(shown), overflow="fold")
+    console.save_svg(str(path), title="intfit")
 
 
 def terminal(folder: Path) -> None:
-    """Write terminal.svg."""
-    console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    for line in (
-        "encode photo.png --field siren --effort 2 -o siren.safetensors",
-        "encode photo.png",
-        "info photo.png.safetensors",
-        "decode photo.png.safetensors --scale 4 -o big.png",
-        "verify photo.png.safetensors --against photo.png",
-    ):
-        console.print(Text(f"$ intfit {line}", style="bold"))
-        for shown in on_terminal(line.split(), folder):
-            console.print(Text.from_ansi(shown), overflow="fold")
-    console.save_svg(str(DOCS / "terminal.svg"), title="intfit")
+    """Write terminal.svg, the README's quick start as it stands, and terminal-50.svg."""
+    shutil.copytree(SAMPLES, folder / "samples")
+    quick_start = (DOCS.parent / "README.md").read_text().partition("## Quick start")[2]
+    commands = re.findall(r"^    intfit (.+)$", quick_start, re.MULTILINE)
+    draw_terminal(DOCS / "terminal.svg", commands, folder, 80)
+    many = ["encode samples/photo.png out/photo.png --jobs 2 --field siren -e 1"]
+    draw_terminal(DOCS / "how-to" / "terminal-50.svg", many, folder, 50)
+
+
+def pages(folder: Path) -> None:
+    """Write page-1200.webp and page-360.webp."""
+    from playwright.sync_api import sync_playwright
+
+    page = DOCS.parent / "demo" / "index.html"
+    with sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+        )
+        for width, height in ((1200, 1280), (360, 1500)):
+            view = browser.new_page(viewport={"width": width, "height": height})
+            view.goto(page.as_uri())
+            view.wait_for_timeout(5000)  # until all is drawn
+            shot = Image.open(io.BytesIO(view.screenshot())).convert("RGB")
+            shot.save(DOCS / "how-to" / f"page-{width}.webp", quality=88, method=6)
+        browser.close()
 
 
 def within(image: Image.Image, name: str, most: int, **options: object) -> bytes:
@@ -124,13 +159,16 @@ def sample(folder: Path) -> None:
     sheet.save(DOCS / "sample.png", optimize=True)
 
 
+MAKERS = {"terminal": terminal, "sample": sample, "pages": pages}
+
+
 def main() -> None:
-    """Make both pictures."""
+    """Make those that are named, or all."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "photo.png").write_bytes((SAMPLES / "photo.png").read_bytes())
-        terminal(folder)
-        sample(folder)
+        for wanted in sys.argv[1:] or MAKERS:
+            MAKERS[wanted](folder)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from ..api import prepare
-from ..codecs.protocol import Prepared
+from ..codecs.protocol import Follow, Prepared, ignore_progress
 from ..defaults import MEDIUM_DEFAULTS
 from ..errors import MediaError, UsageError
 from ..media import audio, image, sniff
@@ -169,7 +169,13 @@ Now = Callable[[], float]
 
 
 def train_for_steps(
-    prepared: Prepared, name: str, part: Part, scale: Scale, *, now: Now = time.monotonic
+    prepared: Prepared,
+    name: str,
+    part: Part,
+    scale: Scale,
+    *,
+    now: Now = time.monotonic,
+    follow: Follow = ignore_progress,
 ) -> Run:
     """Fit ``prepared`` with the teacher called ``name``, with the table's steps and pools."""
     pool = SIZES[scale][part].pool
@@ -180,32 +186,56 @@ def train_for_steps(
             name = "constant+dense"
             extra_settings["ratio"] = 1.0
     seed = prepared.settings.seed
-    return run_teacher(prepared, name, seed=seed, parts=1, now=now, extra_settings=extra_settings)
+    return run_teacher(
+        prepared, name, seed=seed, parts=1, now=now, extra_settings=extra_settings, follow=follow
+    )
 
 
-def train_for_seconds(prepared: Prepared, seconds: float, *, now: Now = time.monotonic) -> Run:
+def train_for_seconds(
+    prepared: Prepared,
+    seconds: float,
+    *,
+    now: Now = time.monotonic,
+    follow: Follow = ignore_progress,
+) -> Run:
     """Fit ``prepared`` by uniform draws of small batches in so many ``seconds``."""
     settings = replace(prepared.settings, steps=None, max_time=max(0.1, seconds))
     prepared = replace(prepared, settings=settings)
-    return run_teacher(prepared, BASELINE, seed=settings.seed, parts=1, now=now)
+    return run_teacher(prepared, BASELINE, seed=settings.seed, parts=1, now=now, follow=follow)
 
 
-def run_schedules(prepared: Prepared, scale: Scale, *, now: Now = time.monotonic) -> Iterator[Run]:
+def run_schedules(
+    prepared: Prepared,
+    scale: Scale,
+    *,
+    now: Now = time.monotonic,
+    follow: Follow = ignore_progress,
+) -> Iterator[Run]:
     """Fit by every published schedule, then by uniform draws in INT's seconds: the image table."""
     seconds = 0.0
     for name in SCHEDULES:
-        run = train_for_steps(prepared, name, "image", scale, now=now)
+        run = train_for_steps(prepared, name, "image", scale, now=now, follow=follow)
         seconds = run.end.seconds if name == INT else seconds
         yield run
-    yield train_for_seconds(prepared, seconds, now=now)
+    yield train_for_seconds(prepared, seconds, now=now, follow=follow)
 
 
 def run_modality(
-    prepared: Prepared, part: Part, scale: Scale, *, now: Now = time.monotonic
+    prepared: Prepared,
+    part: Part,
+    scale: Scale,
+    *,
+    now: Now = time.monotonic,
+    follow: Follow = ignore_progress,
 ) -> tuple[Run, Run, Run]:
     """Fit without INT and with it at equal steps, and by uniform draws in INT's seconds."""
     best = INT if SIZES[scale][part].pool is None else POOLED
     without, with_int = (
-        train_for_steps(prepared, name, part, scale, now=now) for name in ("full", best)
+        train_for_steps(prepared, name, part, scale, now=now, follow=follow)
+        for name in ("full", best)
     )
-    return without, with_int, train_for_seconds(prepared, with_int.end.seconds, now=now)
+    return (
+        without,
+        with_int,
+        train_for_seconds(prepared, with_int.end.seconds, now=now, follow=follow),
+    )

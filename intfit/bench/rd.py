@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .. import api, metrics
+from ..codecs.protocol import Follow, ignore_progress
 from ..devices import choose_device
 from ..errors import IntfitError, MediaError, UsageError
 from ..media import medium, sniff
@@ -111,10 +112,12 @@ def measure_points(
     qualities: Sequence[float],
     against: Sequence[str],
     cache: Cache,
+    follow: Follow = ignore_progress,
 ) -> tuple[str, Iterator[Point | str]]:
     """The kind of a medium, and the points of every codec, as they are measured.
 
-    In place of a point there may be a line that says why it was left out.
+    In place of a point there may be a line that says why it was left out. ``follow`` is told
+    before each point what is measured.
 
     Raises:
         MediaError: if the medium is of no kind that is known.
@@ -128,7 +131,7 @@ def measure_points(
         if missing := say_what_is_missing(name):
             raise UsageError(f"--against {name}: {missing}")
     rivals = rivals or [name for name in RIVALS[kind] if name not in ON_REQUEST]
-    return kind, _measure_points(kind, data, suffix, settings, qualities, rivals, cache)
+    return kind, _measure_points(kind, data, suffix, settings, qualities, rivals, cache, follow)
 
 
 def _measure_points(
@@ -139,6 +142,7 @@ def _measure_points(
     qualities: Sequence[float],
     rivals: Sequence[str],
     cache: Cache,
+    follow: Follow,
 ) -> Iterator[Point | str]:
     module = medium(kind)
     facts = module.read(data, suffix=suffix).facts
@@ -152,12 +156,14 @@ def _measure_points(
         return Point(codec, setting, size, unit, rate, measure[0](decoded))
 
     def measure_intfit(quality: float) -> Point:
+        follow(f"intfit at {quality:g}")
         encoded = api.encode(data, replace(settings, quality=quality), suffix=suffix)
         loaded = api.load(encoded.data, device=settings.device)
         decoded = api.render(loaded, module.Target())
         return make_point("intfit", f"{quality:g}", (len(encoded.data), decoded))
 
     def measure_rival(codec: str, setting: str, run: Callable[[], Coded]) -> Point:
+        follow(f"{codec} at {setting}")
         return make_point(codec, setting, run())
 
     digest = hashlib.sha256(data).hexdigest()

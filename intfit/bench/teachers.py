@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..codecs.protocol import Prepared
+from ..codecs.protocol import Follow, Prepared, ignore_progress
 from ..codecs.siren.fitting import start_training
 from ..defaults import PUBLISHED_SCHEDULES
 from ..errors import UsageError
@@ -170,14 +170,14 @@ def run_teacher(
     keep_values: bool = False,
     now: Callable[[], float] = time.monotonic,
     extra_settings: Mapping[str, Any] = MappingProxyType({}),
+    follow: Follow = ignore_progress,
 ) -> Run:
     """Fit ``prepared`` with a teacher, on a ``share`` of its seconds or steps.
 
     The initial parameters follow from the ``seed`` alone. Quality is measured at the start and
     after each of ``parts`` equal parts, in time that does not count; ``now`` is the clock.
-    An ``optimizer`` of None is the plan's own.
-    ``extra_settings`` override the teacher's own. ``keep_values`` keeps the network's values at the
-    end.
+    An ``optimizer`` of None is the plan's own. ``extra_settings`` override the teacher's own.
+    ``keep_values`` keeps the network's values at the end. ``follow`` is told how far the fit is.
 
     Raises:
         UsageError: as :func:`make_teacher_settings`.
@@ -203,6 +203,7 @@ def run_teacher(
     points: list[Point] = []
 
     def add_point(progress: Progress) -> None:
+        follow(f"{name}, seed {seed}", progress.fraction)
         if progress.fraction < len(points) / parts:
             return
         point = Point(
@@ -242,13 +243,14 @@ def compare(
     shares: Sequence[float] = (1.0,),
     keep_values: bool = False,
     now: Callable[[], float] = time.monotonic,
+    follow: Follow = ignore_progress,
 ) -> Iterator[Run]:
     """Fit ``prepared`` with every teacher and optimizer, from every seed, on every share.
 
     The shares are of the budget; an optimizer None is the plan's own.
 
     The baseline is fitted on the whole budget only. ``keep_values`` keeps those of the first seed;
-    ``now`` is the clock, in seconds.
+    ``now`` is the clock, in seconds; ``follow`` is told how far each fit is.
 
     Raises:
         UsageError: before the first fit, where no teacher has one of the names.
@@ -261,7 +263,7 @@ def compare(
                 keep = keep_values and seed == seeds[0] and share == max(shares)
                 yield run_teacher(
                     prepared, name, seed=seed, optimizer=optimizer, share=share, keep_values=keep,
-                    now=now,
+                    now=now, follow=follow,
                 )  # fmt: skip
 
 

@@ -77,8 +77,8 @@ def encode(
         option(
             "--metadata",
             panel=OUTPUT,
-            text="Keep EXIF, XMP and resolution of images, tags of recordings; decode gives them "
-            "back.",
+            text="Keep EXIF, XMP and resolution of images, tags of recordings, names in meshes; "
+            "decode gives them back.",
         ),
     ] = options.MetadataChoice.none,
     save_selection: Annotated[

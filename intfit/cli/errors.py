@@ -3,13 +3,16 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
+from ..codecs.protocol import Follow
 from ..errors import IntfitError, UsageError
+from ..jobs.files import suggest_input
 from ..jobs.phrases import printable
 from .report import Reporter
 
@@ -33,33 +36,41 @@ def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
         return 1, "out of memory: a smaller --batch, --width or resolution needs less"
     if isinstance(error, BrokenPipeError):
         raise error
+    if isinstance(error, IsADirectoryError):
+        return 1, "a folder, not a file: name the files in it"
     if isinstance(error, OSError):
-        return 1, (error.strerror or text) + (f": {error.filename!r}" if error.filename else "")
+        named = f": {error.filename!r}" if error.filename else ""
+        is_missing = isinstance(error, FileNotFoundError) and error.filename
+        meant = suggest_input(Path(os.fsdecode(error.filename))) if is_missing else ""
+        return 1, (error.strerror or text) + named + meant
     where = "" if debug else "; --debug shows where"
     return 1, f"a fault of intfit, {type(error).__name__}: {text}{where}"
 
 
 def report_each(
-    names: Iterable[str],
+    names: Sequence[str],
     keys: Iterable[str],
-    make: Callable[[str], dict[str, Any]],
+    make: Callable[[str, Follow], dict[str, Any]],
     show: Callable[[dict[str, Any]], None],
     *,
     report: Reporter,
     debug: bool,
+    progress: bool = True,
 ) -> None:
     """Show what ``make`` finds of each file, and record it as a JSON line of these ``keys``.
 
+    ``make`` tells what it does to its second argument, of which a terminal shows the ``progress``.
     A file that cannot be read does not keep the others from being shown.
 
     Raises:
         typer.Exit: in the end, where there was one.
     """
     exit_code = 0
-    for name in names:
+    for position, name in enumerate(names):
         line: dict[str, Any] = dict.fromkeys(keys) | {"input": name, "ok": True}
         try:
-            found = make(name)
+            with report.follow(name, position=position, total=len(names), show=progress) as follow:
+                found = make(name, follow)
         except Exception as error:
             code, message = explain(error, debug=debug)
             exit_code = max(exit_code, code)

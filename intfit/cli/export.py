@@ -18,6 +18,8 @@ from .options import OUTPUT, option
 from .report import Reporter
 from .run import RunOptions, plan_jobs, run
 
+#: Formats of networks that are not written.
+OTHERS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".npy", ".npz", ".h5", ".tflite", ".gguf")
 EXPORTED_KEYS = ("input", "output", "ok", "error", "skipped", "bytes_in", "bytes_out")
 """The keys of `export --json`, in order; null where one is not known."""
 
@@ -71,13 +73,15 @@ def export(
                 f"{format_size(before)} {report.arrow} {format_size(after)}"
             )
 
-        run(
-            jobs,
-            tasks.export,
-            RunOptions(report, EXPORTED_KEYS, force, keep_going, skip_existing, debug),
-            suffix=lambda job: suffix,
-            summarise=summarise,
-        )
+        with report.progress(show=True, total=len(jobs), several=False) as display:
+            run(
+                jobs,
+                tasks.export,
+                RunOptions(report, EXPORTED_KEYS, force, keep_going, skip_existing, debug),
+                suffix=lambda job: suffix,
+                summarise=summarise,
+                display=display,
+            )
 
 
 def choose_suffix(format_: str | None, output: str | None) -> str:
@@ -87,7 +91,13 @@ def choose_suffix(format_: str | None, output: str | None) -> str:
         UsageError: if that asked for cannot be written.
     """
     if format_ is None:
-        return ONNX_SUFFIX if output and Path(output).suffix.lower() == ONNX_SUFFIX else SUFFIX
+        named = Path(output or "").suffix.lower()
+        if named in OTHERS:
+            raise UsageError(
+                f"export writes safetensors and ONNX, not {named}: -o {output}{SUFFIX}, which "
+                "'safetensors.torch.load_file' reads"
+            )
+        return ONNX_SUFFIX if named == ONNX_SUFFIX else SUFFIX
     suffix = options.read_suffix(format_)
     if suffix not in (SUFFIX, ONNX_SUFFIX):
         raise UsageError(f"--format {format_!r} is not safetensors or onnx")

@@ -1,11 +1,11 @@
 """``intfit info`` and ``intfit verify``: look at files without changing anything."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..codecs.protocol import Follow, Hooks
 from ..errors import IntfitError, UsageError
 from ..inspection import info as describe_file
 from ..jobs.files import Job, read_input
@@ -17,6 +17,7 @@ from ..jobs.phrases import (
     describe_teacher,
     format_metric,
     format_size,
+    name_metric,
     printable,
 )
 from . import options
@@ -43,6 +44,9 @@ INFO_KEYS = (
 )
 """The keys of `info --json`, in order."""
 
+#: The most characters of a text of the metadata that `info` shows.
+SHOWN = 60
+
 VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed", "missing")
 """The keys of `verify --json`: every metric, null where it is not one of the medium."""
 
@@ -65,11 +69,14 @@ def info(
         if not as_json:
             print(format_page(line))
 
+    def describe(name: str, follow: Follow) -> dict[str, Any]:
+        follow("decoding")
+        return describe_file(name, sizes=verbose)
+
     with report_errors(report, debug):
         if not files:
             raise UsageError("no input: name files")
-        describe = partial(describe_file, sizes=verbose)
-        report_each(files, INFO_KEYS, describe, show, report=report, debug=debug)
+        report_each(files, INFO_KEYS, describe, show, report=report, debug=debug, progress=verbose)
 
 
 def format_page(line: dict[str, Any]) -> str:
@@ -85,8 +92,10 @@ def format_page(line: dict[str, Any]) -> str:
         "profile": _describe_profile(line),
     }
     if line["metadata"]:
-        texts = (f"{name} ({len(text)} characters)" for name, text in line["metadata"].items())
-        rows["metadata"] = ", ".join(texts)
+        rows["metadata"] = ", ".join(
+            f"{name} {text!r}" if len(text) <= SHOWN else f"{name} ({len(text)} characters)"
+            for name, text in line["metadata"].items()
+        )
     if line["sizes"] is not None:
         rows["parts"] = ", ".join(f"{name} {taken:g} B" for name, taken in line["sizes"].items())
     text += [f"  {name:8} {printable(row)}" for name, row in rows.items()]
@@ -97,7 +106,7 @@ def _describe_field(line: dict[str, Any]) -> str:
     """The field and its numbers of weights and latents in words."""
     counts = []
     if line["latents"]:
-        counts.append(f"{line['latents']} latents in steps of index {line['field'].get('step')}")
+        counts.append(f"{line['latents']} latents")
     if line["parameters"]:
         counts.append(f"{line['parameters']} weights")
     bits = 8 * line["bytes"] / max(1, line["latents"] or line["parameters"])
@@ -123,7 +132,12 @@ def make_bound_option(metric: str, *, lowest: bool) -> Any:
 
 def verify(
     file: Annotated[str, typer.Argument(help="A file that encode wrote.")],
-    against: Annotated[str, typer.Option("--against", help="The original.", metavar="ORIGINAL")],
+    original: Annotated[
+        str | None, typer.Argument(help="The original; --against names it, too.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="The original.", metavar="ORIGINAL")
+    ] = None,
     min_psnr: Annotated[float | None, make_bound_option("psnr", lowest=True)] = None,
     min_ssim: Annotated[float | None, make_bound_option("ssim", lowest=True)] = None,
     min_ms_ssim: Annotated[float | None, make_bound_option("ms_ssim", lowest=True)] = None,
@@ -186,11 +200,18 @@ def verify(
         for bounds in (minima, maxima)
     )
 
+    with report_errors(report, debug):
+        if (against is None) == (original is None):
+            what = "the original is missing" if against is None else "two originals"
+            raise UsageError(f"{what}: intfit verify {file} --against {against or 'ORIGINAL'}")
+    against = against or original or ""
     line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
+    given = [*lowest, *highest]
     try:
-        kind, distortions = measure_distortions(
-            file, against, device, threads, limit, given=[*lowest, *highest]
-        )
+        with report.follow(file) as follow:
+            kind, distortions = measure_distortions(
+                file, against, device, threads, limit, given=given, follow=follow
+            )
     except Exception as error:
         code, message = explain(error, debug=debug)
         report.error(f"{printable(file)}: {message}")
@@ -199,7 +220,7 @@ def verify(
     failed = [m for m, bound in lowest.items() if not (distortions[m] or 0.0) >= bound]
     failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
     if not as_json:
-        print("  ".join(format_metric(metric, number) for metric, number in distortions.items()))
+        print("  ".join(name_metric(metric, number) for metric, number in distortions.items()))
     if missing := list_missing(distortions):
         names = " and ".join(METRICS[metric][0] for metric in missing)
         report.say(f"note: {names}: pip install 'intfit[bench]'")
@@ -215,9 +236,18 @@ def verify(
 
 
 def measure_distortions(
-    file: str, against: str, device: str, threads: int | None, limit: float, *, given: list[str]
+    file: str,
+    against: str,
+    device: str,
+    threads: int | None,
+    limit: float,
+    *,
+    given: list[str],
+    follow: Follow,
 ) -> tuple[str, dict[str, float | None]]:
     """The medium of ``file``, and the distortions between it and the original ``against``.
+
+    ``follow`` is told what is done.
 
     Raises:
         IntfitError: if one of the files cannot be read, or they do not belong together.
@@ -234,6 +264,7 @@ def measure_distortions(
         original = read_input(Job(Path(against), None))
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
+    follow("decoding")
     loaded = api.load(data, device=device, threads=threads, limits=Limits(limit))
     for metric in given:
         if metric not in medium(loaded.kind).METRICS:
@@ -242,4 +273,5 @@ def measure_distortions(
     if missing := list_missing(given):
         name = METRICS[missing[0]][0]
         raise UsageError(f"a limit on the {name} was given: it needs pip install 'intfit[bench]'")
-    return loaded.kind, api.verify(loaded, original, suffix=Path(against).suffix)
+    suffix, hooks = Path(against).suffix, Hooks(stage=follow)
+    return loaded.kind, api.verify(loaded, original, suffix=suffix, hooks=hooks)

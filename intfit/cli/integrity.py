@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..codecs.protocol import Follow
 from ..errors import UsageError
 from ..jobs.files import Job, collect_inputs, read_input
 from ..jobs.phrases import format_size, printable
@@ -38,7 +39,8 @@ def check(
     """
     report = Reporter(as_json=as_json, quiet=quiet)
 
-    def check_one(name: str) -> dict[str, Any]:
+    def check_one(name: str, follow: Follow) -> dict[str, Any]:
+        follow("decoding")
         kind, size = check_file(name, Limits(limit))
         return {"bytes": size, "kind": kind}
 

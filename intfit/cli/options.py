@@ -17,6 +17,15 @@ class Sectioned(TyperCommand):
     Rich would do so too, but costs five times as long to start.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        names = [each for each in args if each.startswith("-") and Path(each).is_file()]
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # of click, or of the copy of it that typer has
+            if names and isinstance(message := getattr(error, "message", None), str):
+                vars(error)["message"] = f"{message}. A file of that name is ./{names[0]}"
+            raise
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..codecs.protocol import Follow, ignore_progress
 from ..jobs.phrases import (
     RATES,
     format_clock,
@@ -18,6 +19,7 @@ from ..jobs.phrases import (
     format_metric,
     format_size,
     printable,
+    round_digits,
 )
 
 #: The most characters of a name in the progress display.
@@ -78,14 +80,14 @@ class Reporter:
         bytes_in, bytes_out = line["bytes_in"], line["bytes_out"]
         unit = next(name for name in RATES if line.get(name) is not None)
         ratio = bytes_in / bytes_out
-        factor = f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2g}"
+        factor = f"{ratio:.1f}" if ratio >= 1 else round_digits(ratio)
         larger = " (larger than the input)" if bytes_out > bytes_in else ""
         self.say(
             f"{printable(source)} {self.arrow} {printable(target)}  "
             f"{format_size(bytes_in)} {self.arrow} {format_size(bytes_out)}  "
             f"{factor}{self.times}{larger}  "
-            f"raw {line['bytes_raw'] / bytes_out:.3g}{self.times}  "
-            f"{line[unit]:.3g} {RATES[unit]}  "
+            f"raw {round_digits(line['bytes_raw'] / bytes_out)}{self.times}  "
+            f"{round_digits(line[unit])} {RATES[unit]}  "
             f"{format_metric(line['metric'], line['distortion'])}  "
             f"{format_duration(line['seconds'])}  {line['device']}  "
             f"{line['network']}"
@@ -110,19 +112,44 @@ class Reporter:
         from rich.console import Console
         from rich.live import Live
 
-        console = Console(stderr=True)
+        console = Console(stderr=True, soft_wrap=True)
         if console.is_dumb_terminal:
             yield None
             return
         plain = not (console.encoding or "").lower().startswith("utf")
         display = Display(total=total, several=several, height=lambda: console.height, plain=plain)
-        with Live(display, console=console, transient=True, refresh_per_second=5) as live:
+        # what is printed on the same terminal goes above the display; a file gets it as it is
+        above = sys.stdout is not None and sys.stdout.isatty()
+        with Live(
+            display, console=console, transient=True, refresh_per_second=5, redirect_stdout=above
+        ) as live:
             self._live = live
             display.refresh = live.refresh
             try:
                 yield display
             finally:
                 self._live = None
+
+    @contextmanager
+    def follow(
+        self, name: str, *, position: int = 0, total: int = 1, show: bool = True
+    ) -> Iterator[Follow]:
+        """Show what is done of one file of ``total``: call the result with the name of a stage.
+
+        It takes the share of the stage that is done, too, in [0, 1], where that is known.
+        """
+        with self.progress(show=show, total=total, several=False) as display:
+            if display is None:
+                yield ignore_progress
+                return
+            display.begin(position, name)
+
+            def follow(stage: str, fraction: float | None = None) -> None:
+                display.enter(position, stage)
+                if fraction is not None:
+                    display.update(position, fraction, ())
+
+            yield follow
 
 
 @dataclass
@@ -164,7 +191,7 @@ class Display:
         row = self._rows[position]
         if row.stage != stage:
             row.stage, row.began = stage, time.monotonic()
-            if stage == "fitting":
+            if stage != "rounding":  # which is the end of a fit
                 row.fraction, row.figures = None, ()
 
     def update(self, position: int, fraction: float, figures: tuple[str, ...]) -> None:
@@ -190,13 +217,7 @@ class Display:
             )
         for row in list(self._rows.values())[: max(1, self._height() - 2 - len(found))]:
             stage = f"{row.stage} {format_clock(now - row.began)}"
-            fits = row.stage in ("fitting", "rounding")
-            found.append(
-                _fit_line(
-                    row.name, stage, row.fraction if fits else None, row.figures if fits else (),
-                    width,
-                )
-            )  # fmt: skip
+            found.append(_fit_line(row.name, stage, row.fraction, row.figures, width))
         return found
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
@@ -212,17 +233,22 @@ def _fit_line(
     name: str, stage: str, fraction: float | None, figures: tuple[str, ...], width: int
 ) -> str:
     """A line of ``width`` columns at most; where it is narrow, the last figures are left out."""
+    from rich.cells import cell_len  # some letters take two columns
+
     room = width - len(stage) - 2
-    shortest = min(len(name), NAME_WIDTH, max(8, room // 3))
+    shortest = min(cell_len(name), NAME_WIDTH, max(8, room // 3))
     shown = [] if fraction is None else [f"{100 * fraction:3.0f} %"]
     for place, figure in enumerate(figures):
         for_bar = SHORTEST_BAR + 2 if place >= BEFORE_BAR else 0
         if shortest + for_bar + sum(len(each) + 2 for each in [*shown, figure]) <= room:
             shown.append(figure)
     left = room - sum(len(each) + 2 for each in shown)
-    if len(name) > max(shortest, min(left, NAME_WIDTH)):
-        name = "…" + name[1 - max(shortest, min(left, NAME_WIDTH)) :]
-    bar = min(LONGEST_BAR, left - len(name) - 2)
+    most = max(shortest, min(left, NAME_WIDTH))
+    if cell_len(name) > most:
+        while name and cell_len(name) > most - 1:
+            name = name[1:]
+        name = "…" + name
+    bar = min(LONGEST_BAR, left - cell_len(name) - 2)
     parts = [name, stage]
     if fraction is not None and bar >= SHORTEST_BAR:
         full = round(bar * fraction)

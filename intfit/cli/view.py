@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from ..codecs.protocol import Hooks
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
-from ..jobs.files import STREAM, Job, check_output, collect_inputs, write_output
+from ..jobs.files import STREAM, Job, check_output, collect_inputs, suggest_input, write_output
 from ..jobs.phrases import format_size, printable
 from ..limits import Limits
 from . import options
@@ -68,12 +69,18 @@ def view(
         if STREAM in names:
             raise UsageError("a page is made of files by name: standard input has none")
         originals = match_originals(names, against or [])
+        for original in originals:
+            if original is not None and not original.exists():
+                meant = suggest_input(original)
+                raise UsageError(f"the original {str(original)!r} is not there{meant}")
         opened = output is None
         target = None if output == STREAM else Path(output or _reserve_page())
         job = Job(None, target)
         if target is None and sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("stdout is a terminal: -o FILE, or redirect it")
         check_output(job, force=force or opened)
+        if any(target is not None and _is_same(target, each) for each in (*names, *originals)):
+            raise UsageError(f"{job.target_name!r} is a file to show: -o names another, page.html")
         page, exit_code = _make(names, originals, report, device, threads, limit, debug)
         if not page:
             if opened and target is not None:
@@ -89,6 +96,11 @@ def view(
             raise typer.Exit(exit_code)
 
 
+def _is_same(target: Path, file: str | Path | None) -> bool:
+    """Whether both are one file."""
+    return file is not None and target.exists() and Path(file).exists() and target.samefile(file)
+
+
 def _make(
     names: Sequence[str],
     originals: Sequence[Path | None],
@@ -102,11 +114,15 @@ def _make(
     from ..view import make_item, make_page
 
     items, exit_code = [], 0
-    for name, original in zip(names, originals, strict=True):
+    for position, (name, original) in enumerate(zip(names, originals, strict=True)):
         try:
-            items.append(
-                make_item(name, original, device=device, threads=threads, limits=Limits(limit))
-            )
+            with report.follow(name, position=position, total=len(names)) as follow:
+                items.append(
+                    make_item(
+                        name, original, device=device, threads=threads, limits=Limits(limit),
+                        hooks=Hooks(stage=follow),
+                    )
+                )  # fmt: skip
         except Exception as error:  # whatever it is, the other files are still shown
             code, message = explain(error, debug=debug)
             exit_code = max(exit_code, code)

@@ -93,6 +93,19 @@ class WrapTeacher(Protocol):
     ) -> "Teacher": ...
 
 
+class Follow(Protocol):
+    """Called with what is done from now on, and the share of it that is done, where that is known.
+
+    The share is in [0, 1].
+    """
+
+    def __call__(self, stage: str, fraction: float | None = None) -> None: ...
+
+
+def ignore_progress(stage: str, fraction: float | None = None) -> None:
+    """Follow nothing."""
+
+
 @dataclass(frozen=True)
 class Hooks:
     """Functions that are called while an input is encoded.

@@ -1,7 +1,11 @@
 """Which inputs, where each output goes, and how a file is written: all of it or none."""
 
+import difflib
 import fnmatch
+import glob
+import itertools
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +25,9 @@ MEDIA_SUFFIXES = (
 )
 #: The name of standard input and standard output on the command line.
 STREAM = "-"
+#: The most names in a folder that one that is not there is compared with, and how like it one is
+#: that may have been meant.
+MOST_NAMES, LIKENESS = 1000, 0.66
 #: The most bytes that are read of a pipe or a device.
 MAX_STREAM = 1 << 31
 
@@ -68,12 +75,26 @@ def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     """
     if files_from == STREAM and STREAM in files:
         raise UsageError("standard input is either the list (--files-from -) or a medium (-)")
-    names = list(files) + (read_list(files_from) if files_from is not None else [])
+    listed = read_list(files_from) if files_from is not None else []
+    names = [*(expand_patterns(files) if sys.platform == "win32" else files), *listed]
     if not names:
         if files_from is not None:
             return []
         raise UsageError("no input: name files, or give a list with --files-from LIST")
     return list(dict.fromkeys(names))
+
+
+def expand_patterns(names: Sequence[str]) -> list[str]:
+    """The names, and in place of a pattern (``*.png``) those of its files, sorted.
+
+    What shells of other systems do, those of Windows leave to programs. A pattern that nothing
+    matches stays as it is.
+    """
+    found: list[str] = []
+    for name in names:
+        is_pattern = glob.has_magic(name) and not os.path.lexists(name)
+        found += (sorted(glob.glob(name)) if is_pattern else []) or [name]  # noqa: PTH207
+    return found
 
 
 def expand_folders(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
@@ -163,7 +184,7 @@ def refuse_collisions(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.target is None:
             continue
-        other = seen.setdefault(os.path.abspath(job.target), job)
+        other = seen.setdefault(os.path.normcase(os.path.abspath(job.target)), job)
         if other is not job:
             raise UsageError(
                 f"{other.source_name!r} and {job.source_name!r} would both be written to "
@@ -192,7 +213,28 @@ def read_input(job: Job) -> bytes:
             )
         return job.source.read_bytes()
     except OSError as error:
-        raise IntfitError(f"cannot be read: {error.strerror}") from None
+        meant = suggest_input(job.source) if isinstance(error, FileNotFoundError) else ""
+        raise IntfitError(f"cannot be read: {error.strerror}{meant}") from None
+
+
+def suggest_input(path: Path) -> str:
+    """What may have been meant by the path of a file that is not there, to end a message with."""
+    text = str(path)
+    if re.match(r"https?:", text):
+        return "; of a web address: curl -s URL | intfit encode - -o FILE.safetensors"
+    if re.fullmatch(r"[kmKM]i?[bB]", text):
+        return "; a size is one word, --target-size 20kB"
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in itertools.islice(entries, MOST_NAMES)]
+    except OSError:
+        return ""
+    # what all have at their end does not make them alike
+    encoded = path.name.endswith(SUFFIX)
+    alike = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX) == encoded]
+    close = difflib.get_close_matches(path.name.removesuffix(SUFFIX), alike, 1, LIKENESS)
+    found = path.parent / (close[0] + SUFFIX * encoded) if close else None
+    return "" if found is None else f"; did you mean {str(found)!r}?"
 
 
 def _read_stream(stream: BinaryIO) -> bytes:
@@ -220,7 +262,8 @@ def check_output(job: Job, *, force: bool) -> None:
             if job.source is not None and job.source.exists() and target.samefile(job.source):
                 raise IntfitError(f"input and output are the same file, {job.target_name!r}")
             if target.is_dir():
-                raise IntfitError(f"the output {job.target_name!r} is a folder")
+                inside = str(target / "NAME")
+                raise IntfitError(f"the output {job.target_name!r} is a folder: -o {inside}")
             if not target.is_file():
                 return  # a device or a pipe: nothing to overwrite
             if not force:

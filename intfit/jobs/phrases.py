@@ -26,7 +26,7 @@ METRICS = {
     "colour_psnr": ("colours", "dB"),
 }
 #: The digits after the point of those that are not given to four.
-DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3}
+DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3, "faces": 0, "colour_psnr": 1}
 #: The unit of each rate.
 RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
 
@@ -58,6 +58,11 @@ def format_size(count: int) -> str:
     return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:.0f} {unit}"
 
 
+def round_digits(number: float) -> str:
+    """A number with three digits that count, never with an exponent: ``1.47``, ``10500``."""
+    return f"{float(f'{number:.3g}'):.12g}"
+
+
 def format_duration(seconds: float) -> str:
     """Seconds as ``4.1 s``, ``41 s`` or ``3 min 20 s``."""
     if seconds < 9.95:
@@ -79,9 +84,19 @@ def format_metric(metric: str, number: float | None) -> str:
         return f"{name} -"
     if metric == "faces":
         return f"{number:.0f} faces"
-    digits = DIGITS.get(metric, 4)
-    text = f"{number:.{digits}f} {unit}".strip()
+    text = f"{format_number(metric, number)} {unit}".strip()
     return text if metric in ("psnr", "snr") else f"{name} {text}"
+
+
+def name_metric(metric: str, number: float | None) -> str:
+    """``PSNR 32.4 dB``, ``7362 faces``: as :func:`format_metric`, and always with the name."""
+    name, text = METRICS[metric][0], format_metric(metric, number)
+    return text if name in text else f"{name} {text}"
+
+
+def format_number(metric: str, number: float | None) -> str:
+    """``32.4``, ``0.9930``, ``-`` for None: the value of a metric alone, for a table."""
+    return "-" if number is None else f"{number:.{DIGITS.get(metric, 4)}f}"
 
 
 def describe_plan(prepared: "Prepared") -> str:
@@ -135,11 +150,11 @@ def describe_medium(kind: str, facts: dict[str, Any]) -> str:
 def describe_rate(kind: str, facts: dict[str, Any], size: int) -> str:
     """The rate of a file of ``size`` bytes: bits a pixel, kilobits a second, bytes for faces."""
     if kind == "image":
-        return f"{8 * size / (facts['width'] * facts['height']):.3g} bits a pixel (bpp)"
+        return f"{round_digits(8 * size / (facts['width'] * facts['height']))} bits a pixel (bpp)"
     if kind == "audio":
         seconds = facts["frames"] / facts["sample_rate"]
-        return f"{8 * size / seconds / 1000:.3g} kilobits a second (kbps)"
-    return f"{1000 * size / max(1, facts.get('faces', 1)):.3g} bytes for a thousand faces"
+        return f"{round_digits(8 * size / seconds / 1000)} kilobits a second (kbps)"
+    return f"{round_digits(1000 * size / max(1, facts.get('faces', 1)))} bytes for a thousand faces"
 
 
 def describe_quality(kind: str, fit: dict[str, Any]) -> str:
@@ -147,10 +162,7 @@ def describe_quality(kind: str, fit: dict[str, Any]) -> str:
     reached = fit.get("distortion")
     if not isinstance(reached, int | float):
         return "not known: 'intfit verify' measures it against the original"
-    metric = KINDS[kind].metric
-    name = METRICS[metric][0]
-    text = format_metric(metric, reached)
-    return f"{text if text.startswith(name) else f'{name} {text}'}, when it was encoded"
+    return f"{name_metric(KINDS[kind].metric, reached)}, when it was encoded"
 
 
 def describe_teacher(fit: dict[str, Any]) -> str:

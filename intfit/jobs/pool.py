@@ -200,7 +200,8 @@ class Pool:
             pipe.send(task)
 
     def _start_worker(self) -> connection.Connection:
-        resource_tracker.ensure_running()  # its start would let interrupts in again
+        if os.name == "posix":  # there is none elsewhere
+            resource_tracker.ensure_running()  # its start would let interrupts in again
         with hold_interrupts():
             ours, theirs = self._context.Pipe()
             process = self._context.Process(

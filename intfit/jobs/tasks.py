@@ -244,5 +244,6 @@ def export(data: bytes, suffix: str, tell: Tell) -> Product:
     """
     from .. import api
 
+    tell(Stage("writing"))
     result = api.export(data, suffix=suffix)
     return Product(result, {"bytes_in": len(data), "bytes_out": len(result)})

@@ -78,5 +78,6 @@ def sniff(data: bytes, suffix: str) -> str:
         if medium(kind).accepts(data, suffix):
             return kind
     raise MediaError(
-        "not an image, a recording or a mesh that can be read; --kind names the medium"
+        "not an image, a recording or a mesh that can be read: damaged, or of another format "
+        "(--kind says what it is, if it is one)"
     )

@@ -16,7 +16,7 @@ from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..metrics import perceptual
 from ..signals import Evaluate, Floats, Grid, cell_centres
-from .protocol import NONE
+from .protocol import NONE, note_lost
 from .samples import (
     describe_lost_tags,
     looks_like_sound,
@@ -269,7 +269,7 @@ def compare_with(
     frames, channels = reference.shape
     if (frames, channels, rate) != (facts["frames"], facts["channels"], facts["sample_rate"]):
         raise MediaError(
-            f"the original has {frames} samples of {channels} channels at {rate} Hz, the file "
+            f"it has {frames} samples of {channels} channels at {rate} Hz, the file "
             f"{facts['frames']} of {facts['channels']} at {facts['sample_rate']} Hz"
         )
 
@@ -344,7 +344,7 @@ def write(
             reason, buffer = getattr(error, "error_string", error), io.BytesIO()
         if metadata and not opens(buffer.getvalue()):  # tags may be longer than a format holds
             data, lost = write(values, facts, target, suffix)
-            return data, (*lost, f"{suffix} does not keep {', '.join(sorted(metadata))}")
+            return data, (*lost, *note_lost(metadata, suffix))
         if not buffer.getvalue():
             continue
         notes = []

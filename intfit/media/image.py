@@ -22,7 +22,7 @@ from ..limits import USUAL, Limits
 from ..metrics import perceptual
 from ..signals import Evaluate, Floats, Grid, cell_centres
 from .drawings import note_drawing
-from .metadata import describe_lost, name_all, of_picture, options_for
+from .metadata import describe_lost, of_picture, options_for
 from .pixels import (
     LARGEST,
     is_image,
@@ -36,7 +36,7 @@ from .pixels import (
     value_range,
     values_as_written,
 )
-from .protocol import NONE
+from .protocol import NONE, note_lost
 
 #: Lossless, and reads back in every mode written.
 DEFAULT_SUFFIX = ".png"
@@ -211,7 +211,7 @@ def compare_with(
     kept = facts["width"], facts["height"], CHANNELS[facts["mode"]]
     if (width, height, channels) != kept:
         raise MediaError(
-            f"the original is {width} x {height} of {channels} channels, "
+            f"it is {width} x {height} of {channels} channels, "
             f"the file holds {kept[0]} x {kept[1]} of {kept[2]}"
         )
     low, high = value_range(facts)
@@ -304,7 +304,7 @@ def write(
         except Exception as error:  # Pillow's writers raise whatever they like
             if metadata:  # which may be more than the format holds, or nonsense
                 data, lost = write(pixels, facts, target, suffix)
-                return data, (*lost, f"{suffix} does not keep {name_all(metadata)}")
+                return data, (*lost, *note_lost(metadata, suffix))
             reason = error
             continue
         with _reopened(buffer) as written:

@@ -13,6 +13,7 @@ from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..signals import DistanceSamples, Evaluate
 from .formats import detect_format
+from .formats.labels import read_labels, write_labels
 from .formats.writing import TOLERANCE, measure_loss, write_ply
 from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
 from .protocol import NONE
@@ -25,6 +26,7 @@ from .surface.sheet import HALF_THICKNESS, MOST_HOLES, measure_holes, move_to_mi
 from .surface.simplification import measure_deviation, simplify, simplify_within
 from .triangles import Array, Faces, measure_box, read_painted
 
+read_metadata = read_labels
 DEFAULT_SUFFIX = ".ply"
 LOSSLESS = frozenset({".ply", ".obj", ".stl", ".off", ".glb"})
 METRICS = (
@@ -359,11 +361,6 @@ def check_format(suffix: str) -> str:
     return suffix.lower()[1:]
 
 
-def read_metadata(data: bytes) -> dict[str, str]:
-    """Nothing: what mesh files hold besides triangles is not kept."""
-    return {}
-
-
 def write(
     mesh: trimesh.Trimesh,
     facts: dict[str, Any],
@@ -377,14 +374,16 @@ def write(
     Raises:
         MediaError: as :func:`check_format`, and if the format cannot hold the coordinates.
     """
-    data, notes = write_decoded(mesh, check_format(suffix), facts, texture=target.texture)
+    format_ = check_format(suffix)
+    data, notes = write_decoded(mesh, format_, facts, texture=target.texture)
+    data, lost = write_labels(data, format_, metadata)
     fragments, unseen = mesh.metadata.get("fragments"), mesh.metadata.get("unseen", 0.0)
     if fragments:
         notes = (f"{fragments} floating fragments removed", *notes)
     if unseen > UNSEEN:
         thin = f"about {100 * unseen:.0f} % of the surface is thinner than a cell and missing"
         notes = (*notes, f"{thin}: try a higher --resolution")
-    return data, (*notes, *note_faces(mesh, facts, count_samples(facts)))
+    return data, (*notes, *lost, *note_faces(mesh, facts, count_samples(facts)))
 
 
 def draw_selection(signal: DistanceSamples, indices: NDArray[np.int64]) -> tuple[bytes, str]:

@@ -1,7 +1,7 @@
 """What files hold besides their samples, as texts by name; and that of pictures: read and written.
 
 ``exif`` (base64), ``xmp`` and ``dpi`` (two numbers) of a picture; of a recording, tags such as
-``title`` and ``artist``.
+``title`` and ``artist``; ``name`` and ``copyright`` of a surface.
 """
 
 import base64
@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from ..coding.header import MAX_METADATA
+from .protocol import note_lost
 
 #: The tags of EXIF's first directory that describe a picture; with those of the camera and of the
 #: place, which it points to. The others describe how the file holds its pixels.
@@ -23,14 +24,7 @@ HELD = {
 }  # fmt: skip
 #: The resolutions that programs write where none is known.
 SCREENS = ((72, 72), (96, 96), (1, 1))
-#: How people call them.
-NAMES = {"exif": "EXIF", "xmp": "XMP", "dpi": "DPI"}
 _XMP = "XML:com.adobe.xmp"
-
-
-def name_all(metadata: Mapping[str, str]) -> str:
-    """Metadata by name, in a phrase."""
-    return ", ".join(NAMES.get(name, name) for name in metadata)
 
 
 def bound(metadata: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -110,5 +104,4 @@ def describe_lost(
 ) -> tuple[str, ...]:
     """A note on the metadata that a ``written`` picture lacks."""
     held = {} if written is None else of_picture(written)
-    lost = {name: text for name, text in metadata.items() if name not in held}
-    return (f"{suffix} does not keep {name_all(lost)}",) if lost else ()
+    return note_lost(metadata.keys() - held.keys(), suffix)

@@ -1,6 +1,6 @@
 """What every medium's module offers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -10,8 +10,26 @@ from numpy.typing import NDArray
 from ..limits import USUAL, Limits
 from ..signals import Evaluate, Signal
 
+#: How people call metadata whose names are not words.
+CALLED = {"exif": "EXIF", "xmp": "XMP", "dpi": "DPI", "name": "names"}
 #: No metadata.
 NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def name_all(metadata: Iterable[str]) -> str:
+    """Metadata by name, in a phrase."""
+    return ", ".join(CALLED.get(name, name) for name in metadata)
+
+
+def note_lost(metadata: Iterable[str], suffix: str) -> tuple[str, ...]:
+    """The note on ``metadata``, by name, that a file of a format lacks; none where there are none.
+
+    ``suffix`` is the format's, with its dot.
+    """
+    lost = name_all(sorted(metadata))
+    return (f"{suffix} does not keep {lost}",) if lost else ()
+
+
 #: The signal that a medium is read into.
 SignalT = TypeVar("SignalT", bound=Signal)
 #: What to decode: the medium's own dataclass of size, part and rate.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..limits import USUAL, Limits
+from .protocol import note_lost
 
 #: Frames that are read at once.
 BLOCK = 1 << 16
@@ -224,8 +225,7 @@ def opens(data: bytes) -> bool:
 
 def describe_lost_tags(written: bytes, metadata: Mapping[str, str], suffix: str) -> tuple[str, ...]:
     """A note on the tags that a ``written`` recording lacks."""
-    lost = metadata.keys() - read_tags(written).keys() if metadata else ()
-    return (f"{suffix} does not keep {', '.join(sorted(lost))}",) if lost else ()
+    return note_lost(metadata.keys() - read_tags(written).keys() if metadata else (), suffix)
 
 
 def read_sound(

@@ -7,8 +7,9 @@ from ..jobs.phrases import (
     describe_quality,
     describe_rate,
     describe_teacher,
-    format_metric,
     format_size,
+    name_metric,
+    round_digits,
 )
 from ..media import medium
 
@@ -23,10 +24,11 @@ def make_caption(
     kind, facts, fit = found["kind"], found["facts"], found["fit"]
     size = found["bytes"]
     raw = medium(kind).raw_size(facts)
-    compared = f", {raw / size:.3g} times less than uncompressed" if raw else ""
+    compared = f", {round_digits(raw / size)} times less than uncompressed" if raw else ""
     quality = describe_quality(kind, fit)
     if measured is not None:
-        figures = [format_metric(metric, value) for metric, value in measured.items()]
+        known = {metric: value for metric, value in measured.items() if value is not None}
+        figures = [name_metric(metric, value) for metric, value in known.items()]
         quality = ", ".join(figures) + ", measured against the original"
     return [
         (NAMES[kind], describe_medium(kind, facts)),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import api
+from ..codecs.protocol import Hooks
 from ..field import Field
 from ..inputs import read_file
 from ..inspection import info
@@ -50,19 +51,27 @@ def make_item(
     device: str = "auto",
     threads: int | None = None,
     limits: Limits = USUAL,
+    hooks: Hooks | None = None,
 ) -> Item:
     """What a page shows of a ``file``, beside the original ``against`` if that is given.
+
+    The ``stage`` of ``hooks`` is told what is done.
 
     Raises:
         IntfitError: if one of them cannot be read, or they do not belong together.
         OSError: likewise.
     """
+    hooks = hooks or Hooks()
     data = read_file(file)
     found = info(data)
+    hooks.enter("decoding")
     field = api.load(data, device=device, threads=threads, limits=limits)
     original = None if against is None else read_file(against)
     suffix = "" if against is None else Path(against).suffix
-    measured = None if original is None else api.verify(field, original, suffix=suffix)
+    measured = None
+    if original is not None:
+        measured = api.verify(field, original, suffix=suffix, hooks=hooks)
+    hooks.enter("page")
     key, make = MAKERS[field.kind]
     values, notes = make(field, found, original, suffix, limits)
     caption = captions.make_caption(found, measured)

@@ -9,14 +9,18 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from ..field import Field
 from ..limits import Limits
-from ..media.triangles import read_triangles
+from ..media.formats.paint import Paint
+from ..media.triangles import read_painted
 
 #: Cells along the longest side that a surface is extracted in for a page, the fewest, and the most
 #: triangles of a surface there: 2 MB.
 RESOLUTION, FEWEST, MOST_FACES = 128, 32, 150_000
+#: The triangles that a textured original is cut into, and the most parts of a side of one.
+TEXTURE_FACES, TEXTURE_PARTS = 100_000, 128
 
 Vertices = NDArray[np.float64]
 Faces = NDArray[np.int64]
+Colours = NDArray[np.float64]
 
 
 def describe(
@@ -34,15 +38,22 @@ def describe(
         "decoded": _pack_solid((vertices - centre) / radius, faces, _find_colours(field, vertices)),
     }
     if original is not None:
-        vertices, faces, _ = read_triangles(original, suffix, limits)
-        count = len(faces)
-        vertices, faces = reduce_faces(vertices, faces, MOST_FACES)
+        vertices, faces, _, paint = read_painted(original, suffix, limits)
+        count, colours = len(faces), None
+        if paint is not None:
+            vertices, faces, colours = colour_corners(vertices, faces, paint)
+        vertices, faces, colours = reduce_faces(vertices, faces, MOST_FACES, colours)
         if len(faces) < count:
             notes.append(
                 f"the original is shown by {len(faces)} of its {count} triangles, its vertices "
                 "merged in small cells: all would make a large page"
             )
-        solids["original"] = _pack_solid((vertices - centre) / radius, faces)
+        if colours is not None and paint is not None and paint.pictures:
+            notes.append(f"the original's texture is shown at {len(colours)} points")
+        levels = None if colours is None else (255 * colours).round().astype(np.uint8)
+        solids["original"] = _pack_solid((vertices - centre) / radius, faces, levels)
+        if paint is not None:
+            solids["original"]["text"] = f"{count} triangles"
     return solids, notes
 
 
@@ -71,25 +82,64 @@ def _extract(field: Field) -> tuple[Vertices, Faces, int]:
         resolution = max(FEWEST, int(resolution * (MOST_FACES / len(faces)) ** 0.5 * 0.95))
 
 
-def reduce_faces(vertices: Vertices, faces: Faces, most: int) -> tuple[Vertices, Faces]:
+def colour_corners(
+    vertices: Vertices, faces: Faces, paint: Paint
+) -> tuple[Vertices, Faces, Colours]:
+    """A mesh with a colour ``[V, 3]``, from 0 to 1, at each vertex.
+
+    Triangles with a texture are cut into as many as show it, with :data:`TEXTURE_FACES` in all.
+    """
+    parts = int((TEXTURE_FACES / len(faces)) ** 0.5) if paint.pictures else 1
+    parts = min(max(parts, 1), TEXTURE_PARTS)
+    # the places of a triangle, in rows from its first corner, and the triangles between them
+    rows = [(i, j) for i in range(parts + 1) for j in range(i + 1)]
+    at = {place: number for number, place in enumerate(rows)}
+    small = [(at[i, j], at[i + 1, j], at[i + 1, j + 1]) for i, j in rows if i < parts]
+    small += [(at[i, j], at[i + 1, j + 1], at[i, j + 1]) for i, j in rows if j < i < parts]
+    weights = np.array([(parts - i, i - j, j) for i, j in rows]) / parts
+    places = np.einsum("pk,fkc->fpc", weights, vertices[faces]).reshape(-1, 3)
+    numbers = np.repeat(np.arange(len(faces)), len(rows))
+    colours = paint.sample(numbers, np.tile(weights, (len(faces), 1))).astype(np.float64)
+    firsts = len(rows) * np.arange(len(faces))[:, None, None]
+    return merge_cells(places, (np.array(small) + firsts).reshape(-1, 3), 1 << 16, colours)
+
+
+def reduce_faces(
+    vertices: Vertices, faces: Faces, most: int, colours: Colours | None = None
+) -> tuple[Vertices, Faces, Colours | None]:
     """A mesh of at most ``most`` triangles: vertices that share a cell of a grid become one.
 
     (Rossignac and Borrel, 1993.) The finest grid of a few that is coarse enough is taken.
     """
-    size = float((vertices.max(axis=0) - vertices.min(axis=0)).max()) or 1.0
     cells = 1024
     while len(faces) > most and cells > 1:
-        places = np.floor((vertices - vertices.min(axis=0)) * (cells / size)).astype(np.int64)
-        _, first, group = np.unique(places, axis=0, return_index=True, return_inverse=True)
-        group = group.reshape(-1)
-        total = np.zeros((len(first), 3))
-        np.add.at(total, group, vertices)
-        merged = group[faces]
-        whole = (merged != np.roll(merged, 1, axis=1)).all(axis=1)
-        if int(whole.sum()) <= most:
-            return total / np.bincount(group)[:, None], merged[whole]
+        found = merge_cells(
+            vertices, faces, cells, np.zeros((len(vertices), 0)) if colours is None else colours
+        )
+        if len(found[1]) <= most:
+            return found[0], found[1], None if colours is None else found[2]
         cells = int(cells / 1.25)
-    return vertices, faces
+    return vertices, faces, colours
+
+
+def merge_cells(
+    vertices: Vertices, faces: Faces, cells: int, colours: Colours
+) -> tuple[Vertices, Faces, Colours]:
+    """A mesh whose vertices that share one of ``cells`` cells along its longest side are one.
+
+    That has the mean of their places and of their ``colours`` ``[V, c]``.
+    """
+    low = vertices.min(axis=0)
+    size = float((vertices.max(axis=0) - low).max()) or 1.0
+    places = np.floor((vertices - low) * (cells / size)).astype(np.int64)
+    key = (places[:, 0] * (cells + 1) + places[:, 1]) * (cells + 1) + places[:, 2]
+    _, group = np.unique(key, return_inverse=True)
+    counts = np.bincount(group)
+    means = [np.bincount(group, column) / counts for column in np.hstack([vertices, colours]).T]
+    merged = group[faces]
+    whole = (merged != np.roll(merged, 1, axis=1)).all(axis=1)
+    found = np.stack(means, axis=1)
+    return found[:, :3], merged[whole], found[:, 3:]
 
 
 def _pack_solid(

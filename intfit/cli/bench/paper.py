@@ -83,18 +83,21 @@ def paper(
         print(f"image: {_describe_input(sources['image'][0], ready)}")
         table.head("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
         runs: dict[str, Run] = {}
-        for run in bench.run_schedules(ready, size, now=now):
-            runs[run.teacher] = run
-            published = bench.SCHEDULES.get(run.teacher)
-            cells = [f"{published[0]:.1f}", f"{published[1]:.2f}"] if published else ["-", "-"]
-            table.row(_name_run(run), f"{run.end.seconds:.1f}", f"{run.end.quality:.2f}", *cells)
+        with report.follow("image") as follow:
+            for run in bench.run_schedules(ready, size, now=now, follow=follow):
+                runs[run.teacher] = run
+                published = bench.SCHEDULES.get(run.teacher)
+                cells = [f"{published[0]:.1f}", f"{published[1]:.2f}"] if published else ["-", "-"]
+                figures = f"{run.end.seconds:.1f}", f"{run.end.quality:.2f}"
+                table.row(_name_run(run), *figures, *cells)
         runs_of = {"image": (runs["full"], runs[bench.INT], runs["uniform"])}
 
         print("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
         for part in ("audio", "megapixel", "shape"):
             ready = bench.prepare_input(sources[part], part, size, settings)
             print(f"  {part}: {_describe_input(sources[part][0], ready)}", flush=True)
-            runs_of[part] = bench.run_modality(ready, part, size, now=now)
+            with report.follow(part) as follow:
+                runs_of[part] = bench.run_modality(ready, part, size, now=now, follow=follow)
         table.head("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
         for part, (without, with_int, uniform) in runs_of.items():
             (slow, before), (fast, after) = bench.PUBLISHED[part]
@@ -105,9 +108,10 @@ def paper(
                 part, qualities[0], qualities[1], f"x {share:.2f}", qualities[2],
                 f"{before:.{digits}f}", f"{after:.{digits}f}", f"x {fast / slow:.2f}",
             )  # fmt: skip
-        print(
+        tables.print_title(
             "dB (the recording: SNR, where the paper has PSNR), the shape IoU; of INT, "
-            f"{bench.INT}, in pools {bench.POOLED}"
+            f"{bench.INT}, in pools {bench.POOLED}",
+            markdown=markdown,
         )
 
         print("\n1-D: by the network's parameters, by itself through its tangent kernel")

@@ -2,25 +2,28 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...errors import IntfitError, UsageError
 from ...jobs.files import Job, read_input, write_output
-from ...jobs.phrases import METRICS, RATES, format_metric, printable
+from ...jobs.phrases import METRICS, RATES, format_metric, format_number, printable
 from ...settings import Settings, check_settings
 from .. import options
 from ..errors import report_errors
 from ..options import FIT, OUTPUT, Sectioned, option
 from ..report import Reporter
-from . import parse_numbers
+from . import parse_numbers, tables
 from .paper import paper
 from .speed import speed
 from .teachers import teachers
+
+if TYPE_CHECKING:
+    from ...bench.rd import Point
 
 app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Repeat the comparisons in the documentation."
@@ -43,23 +46,63 @@ def _find_cache_folder() -> Path:
     return Path(base).expanduser() / "intfit"
 
 
-def describe_changes(changes: dict[str, float | None]) -> str:
-    """``PSNR -49.0 %, MS-SSIM -``: BD-rates by score, of which None has no quality in common."""
-    shown = {score: "-" if c is None else f"{c:+.1f} %" for score, c in changes.items()}
-    return ", ".join(f"{METRICS[score][0]} {text}" for score, text in shown.items())
+def name_columns(point: "Point") -> list[str]:
+    """The heads of a table of points: codec, setting, bytes, rate and every metric."""
+    metrics = (", ".join(filter(None, METRICS[metric])) for metric in point.distortion)
+    return ["codec", "setting", "bytes", RATES[point.unit], *metrics]
 
 
-def describe_means(compared: Sequence[dict[str, dict[str, float | None]]]) -> Iterator[str]:
-    """A line for each codec: the means over files of its BD-rates, by score."""
+def list_cells(point: "Point") -> list[str]:
+    """A row of that table."""
+    figures = (format_number(*pair) for pair in point.distortion.items())
+    return [point.codec, point.setting, str(point.size), f"{point.rate:.3f}", *figures]
+
+
+def describe_point(point: "Point") -> str:
+    """A point in a line for a terminal."""
+    figures = "  ".join(format_metric(*pair) for pair in point.distortion.items())
+    return (
+        f"  {point.codec:11}{point.setting:>9}{point.size:>9} B{point.rate:>9.3f} "
+        f"{RATES[point.unit]}  {figures}"
+    )
+
+
+#: BD-rates by score, of which None has no quality in common.
+Changes = dict[str, float | None]
+
+
+def print_changes(compared: dict[str, Changes], *, of: str = "BD-rate", markdown: bool) -> None:
+    """Print the BD-rates against each codec: ``PSNR -49.0 %, MS-SSIM -``, or a table of them."""
+    if not compared:
+        return
+    scores = list(dict.fromkeys(score for changes in compared.values() for score in changes))
+    if markdown:
+        heads = [f"{of}, %, against", *(METRICS[score][0] for score in scores)]
+        rows = [
+            [codec, *("-" if (c := changes.get(s)) is None else f"{c:+.1f}" for s in scores)]
+            for codec, changes in compared.items()
+        ]
+        tables.print_table([heads, *rows], markdown=True)
+        return
+    for codec, changes in compared.items():
+        shown = {s: "-" if c is None else f"{c:+.1f} %" for s, c in changes.items()}
+        text = ", ".join(f"{METRICS[score][0]} {change}" for score, change in shown.items())
+        print(f"  {of} against {codec}: {text}", flush=True)
+
+
+def average(compared: Sequence[dict[str, Changes]]) -> dict[str, Changes]:
+    """The means over files of the BD-rates against each codec that several of them have."""
+    found: dict[str, Changes] = {}
     for codec in dict.fromkeys(codec for file in compared for codec in file):
         own = [file[codec] for file in compared if codec in file]
         if len(own) < 2:
             continue
-        means: dict[str, float | None] = {}
+        means: Changes = {}
         for score in dict.fromkeys(score for changes in own for score in changes):
             known = [c for changes in own if (c := changes.get(score)) is not None]
             means[score] = sum(known) / len(known) if known else None
-        yield f"mean BD-rate against {codec}: {describe_changes(means)} ({len(own)} files)"
+        found[f"{codec} ({len(own)} files)"] = means
+    return found
 
 
 @app.command(cls=Sectioned, no_args_is_help=True)
@@ -96,6 +139,7 @@ def rd(
     ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    markdown: tables.Markdown = False,
     debug: options.Debug = False,
 ) -> None:
     """Compare rate and distortion with the codecs people use.
@@ -132,26 +176,28 @@ def rd(
             check_settings(replace(settings, quality=quality))
         results: dict[str, tuple[str, list[Any]]] = {}
         failed = False
-        for name in files:
+        table = tables.Table((), markdown=markdown)
+        for position, name in enumerate(files):
             try:
                 data = read_input(Job(Path(name), None))
-                kind, stream = bench.measure_points(
-                    data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
-                    cache=bench.Cache(cache or _find_cache_folder()),
-                )  # fmt: skip
-                print(printable(name), flush=True)
-                points = results.setdefault(name, (kind, []))[1]
-                for point in stream:
-                    if isinstance(point, str):
-                        report.say(f"  note: {point}")
-                        continue
-                    points.append(point)
-                    figures = "  ".join(format_metric(*pair) for pair in point.distortion.items())
-                    print(
-                        f"  {point.codec:11}{point.setting:>9}{point.size:>9} B"
-                        f"{point.rate:>9.3f} {RATES[point.unit]}  {figures}",
-                        flush=True,
-                    )
+                with report.follow(name, position=position, total=len(files)) as follow:
+                    kind, stream = bench.measure_points(
+                        data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
+                        cache=bench.Cache(cache or _find_cache_folder()), follow=follow,
+                    )  # fmt: skip
+                    tables.print_title(printable(name), markdown=markdown)
+                    points = results.setdefault(name, (kind, []))[1]
+                    for point in stream:
+                        if isinstance(point, str):
+                            report.say(f"  note: {point}")
+                            continue
+                        if markdown and not points:
+                            table.head(*name_columns(point))
+                        points.append(point)
+                        if markdown:
+                            table.row(*list_cells(point))
+                        else:
+                            print(describe_point(point), flush=True)
             except IntfitError as error:
                 if isinstance(error, UsageError):
                     raise
@@ -159,11 +205,10 @@ def rd(
                 results.pop(name, None)
                 failed = True
                 continue
-            for codec, changes in bench.compare(points, kind).items():
-                print(f"  BD-rate against {codec}: {describe_changes(changes)}", flush=True)
+            print_changes(bench.compare(points, kind), markdown=markdown)
         if len(results) > 1:
-            for line in describe_means([bench.compare(p, kind) for kind, p in results.values()]):
-                print(line)
+            means = average([bench.compare(p, kind) for kind, p in results.values()])
+            print_changes(means, of="mean BD-rate", markdown=markdown)
         if json_file is not None:
             lines = [
                 {"input": name, "kind": kind, **asdict(point)}

@@ -85,7 +85,10 @@ def speed(
         table = tables.Table(WIDTHS, indent=0, markdown=markdown)
         slower, kind = False, None
         for index, shape in enumerate(wanted):
-            cost = bench.measure_step(shape, seconds=seconds)
+            network = f"{shape[0]} x {shape[1]}, batch {shape[2]}"
+            with report.follow(network, position=index, total=len(wanted)) as follow:
+                follow("measuring")
+                cost = bench.measure_step(shape, seconds=seconds)
             report.record(asdict(cost))
             if not as_json:
                 if cost.kind != kind:

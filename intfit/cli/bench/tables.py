@@ -10,6 +10,13 @@ Markdown = Annotated[
 ]
 
 
+def print_title(text: str, *, markdown: bool) -> None:
+    """Print a line above a table, or below one."""
+    if markdown:
+        print()  # Markdown takes what follows a table for a row of it
+    print(text, flush=True)
+
+
 class Table:
     """Prints each row as it comes: the first cell to the left, the others to the right.
 

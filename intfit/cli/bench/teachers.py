@@ -130,7 +130,7 @@ def teachers(
             plots.check_format(plot)
         wanted = [name.strip() for name in names.split(",")] if names else list(bench.USUAL)
         wanted = list(dict.fromkeys([*wanted, *(bench.GRID if grid else ())]))
-        for name in files:
+        for position, name in enumerate(files):
             try:
                 data = read_input(Job(Path(name), None))
                 data = bench.halve(data) if half else data
@@ -139,29 +139,31 @@ def teachers(
                 network = f"{ready.plan.width} x {ready.plan.depth}"
                 bound = f"{steps} steps" if steps else f"{seconds:g} s"
                 if not as_json:
-                    print(f"{printable(name)}, SIREN {network}, {bound} each", flush=True)
+                    title = f"{printable(name)}, SIREN {network}, {bound} each"
+                    tables.print_title(title, markdown=markdown)
                 runs: list[Run] = []
                 all_seeds = range(seed, seed + seeds)
                 pictured = plot is not None and ready.kind == "image"
-                for run in bench.compare(
-                    ready, wanted, seeds=all_seeds, optimizers=optimizers, shares=shares,
-                    keep_values=pictured,
-                    now=time.process_time if cpu_time else time.monotonic,
-                ):  # fmt: skip
-                    runs.append(run)
-                    in_share = "" if run.share == 1 else f", {run.share:g} of it"
-                    report.say(
-                        f"  {run.name}, seed {run.seed}{in_share}: "
-                        f"{format_metric(metric, run.end.quality)}"
-                    )
-                    about = {
-                        "input": name,
-                        "metric": metric,
-                        "parameters": ready.config.count(),
-                        "device": str(ready.device),
-                    }
-                    for line in _list_json_lines(run):
-                        report.record(about | line)
+                with report.follow(name, position=position, total=len(files)) as follow:
+                    for run in bench.compare(
+                        ready, wanted, seeds=all_seeds, optimizers=optimizers, shares=shares,
+                        keep_values=pictured, follow=follow,
+                        now=time.process_time if cpu_time else time.monotonic,
+                    ):  # fmt: skip
+                        runs.append(run)
+                        in_share = "" if run.share == 1 else f", {run.share:g} of it"
+                        report.say(
+                            f"  {run.name}, seed {run.seed}{in_share}: "
+                            f"{format_metric(metric, run.end.quality)}"
+                        )
+                        about = {
+                            "input": name,
+                            "metric": metric,
+                            "parameters": ready.config.count(),
+                            "device": str(ready.device),
+                        }
+                        for line in _list_json_lines(run):
+                            report.record(about | line)
                 if not as_json:
                     rows = bench.summarise(runs, qualities=qualities)
                     _print_table(

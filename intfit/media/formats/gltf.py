@@ -35,11 +35,11 @@ def read(data: bytes, limits: Limits) -> Mesh:
     Raises:
         MediaError: if it is damaged, refers to another file, or holds more than allowed.
     """
-    header, binary = _unpack(data)
+    header, binary = unpack(data)
     return _Reader(header, binary, limits).read()
 
 
-def _unpack(data: bytes) -> tuple[Table, bytes]:
+def unpack(data: bytes) -> tuple[Table, bytes]:
     """The JSON of a file, and its binary chunk."""
     text, binary = data, b""
     if data[:4] == b"glTF":

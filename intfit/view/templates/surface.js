@@ -117,9 +117,9 @@ class Surface {
       turn: () => this.setTurning(!this.turning),
       in: () => this.zoomBy(1.3), out: () => this.zoomBy(1 / 1.3), fit: () => this.key("0"),
     });
-    if (item.surface.decoded.colours) {
-      const choice = place.querySelector(".coloured");
-      choice.hidden = false;
+    const choice = place.querySelector(".coloured");
+    choice.hidden = !(item.surface.decoded.colours || item.surface.original?.colours);
+    if (!choice.hidden) {
       choice.querySelector("input").checked = true;
       this.shading = "colours";
     }
