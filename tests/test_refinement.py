@@ -121,9 +121,10 @@ def test_pictures_that_no_eye_sees_are_tuned_for_psnr(mode):
     assert container.load(encoding.data)[0].header.network.get("bands") is None
 
 
-def test_large_pictures_get_fewer_steps_and_huge_ones_none():
+def test_large_pictures_get_fewer_steps_but_all_that_the_default_effort_can_do():
     assert refinement_steps(5, REFINEMENT_PIXELS) == 2 * refinement_steps(5, 2 * REFINEMENT_PIXELS)
-    assert refinement_steps(9, 5 * REFINEMENT_PIXELS) == refinement_steps(2, 1000) == 0
+    assert refinement_steps(5, 100 * REFINEMENT_PIXELS) >= 6
+    assert refinement_steps(3, 5 * REFINEMENT_PIXELS) == refinement_steps(2, 1000) == 0
 
 
 @pytest.mark.parametrize("bands", [0, 2, True, 1.0, "1"])

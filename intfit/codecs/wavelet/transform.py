@@ -173,11 +173,12 @@ def synthesise_channel(
 
 
 def synthesise_low_band(
-    tensors: Mapping[str, Floats], config: WaveletConfig, channel: int
+    tensors: Mapping[str, Floats], config: WaveletConfig, channel: int, *, finest: int = 1
 ) -> Floats:
-    """One channel ``[ceil(H / 2), ceil(W / 2)]`` of the picture before the finest level is merged.
+    """One channel of the picture before the levels below ``finest`` are merged.
 
-    It is twice as large as the picture's values.
+    ``[ceil(H / 2), ceil(W / 2)]`` before the finest alone is. Its values are then twice as large as
+    the picture's.
     """
     levels = (
         (
@@ -185,7 +186,7 @@ def synthesise_low_band(
             tensors[f"levels.{level}.down"][channel] / _norm(level, 1),
             tensors[f"levels.{level}.both"][channel] / _norm(level, 2),
         )
-        for level in reversed(range(1, config.levels()))
+        for level in reversed(range(finest, config.levels()))
     )
     return transform_back(tensors["coarsest"][channel], levels)
 
