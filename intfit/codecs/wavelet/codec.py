@@ -24,7 +24,7 @@ from . import payload
 from .config import MAX_OWN_WIDTH, NEWEST_BANDS, NEWEST_CONTEXTS, NEWEST_SHARED, WaveletConfig
 from .decoder_network import reconstruct
 from .encoding.encoder import Encoder
-from .encoding.refined import Refined
+from .encoding.refined import Refined, can_refine, count_steps
 from .interpolation import CubicInterpolation
 from .transform import analyse, principal_colours
 
@@ -115,10 +115,13 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
 
 def refinement_notes(encoder: Encoder, refined: Refined | None) -> tuple[str, ...]:
     """Notes on why latents were not refined for the eye, or not all, though the effort says so."""
-    if encoder.too_large:
-        effort = next(e for e in REFINEMENT_STEPS if refinement_steps(e, encoder.prepared.signal.n))
+    n, efforts = encoder.prepared.signal.n, REFINEMENT_STEPS
+    if not encoder.refining:
+        if not (can_refine(encoder.prepared.config) and efforts[encoder.prepared.settings.effort]):
+            return ()
+        effort = next(effort for effort in efforts if refinement_steps(effort, n))
         return (f"so large a picture is refined for the eye from -e {effort} on",)
-    if not encoder.can_refine() or (refined is not None and refined.share == 1):
+    if refined is not None and refined.share == 1:
         return ()
     if refined is None:
         return ("its latents were not refined for the eye: no file of refined ones was found",)
@@ -161,4 +164,11 @@ def parts(data: bytes, config: WaveletConfig) -> dict[str, float]:
 
 def describe_plan(prepared: Prepared) -> str:
     """The field in a phrase, before encoding."""
-    return f"{prepared.config.count()} latents, in steps of {prepared.config.step_size:.3g}"
+    phrase = f"{prepared.config.count()} latents, in steps of {prepared.config.step_size:.3g}"
+    refining = count_refining_steps(prepared)
+    return f"{phrase}, refined in {refining} steps" if refining else phrase
+
+
+def count_refining_steps(prepared: Prepared) -> int:
+    """The steps in which latents are to be refined for the eye; 0 for none."""
+    return count_steps(prepared.config, prepared.plan, prepared.settings)

@@ -11,7 +11,6 @@ from ....coding import weights
 from ....coding.integers import Integers
 from ....coding.steps import COARSEST_LATENT_STEP
 from ....coding.tensors import Tensors, store_open, store_payload
-from ....defaults import REFINEMENT_STEPS, refinement_steps
 from ....plan import Plan
 from ....settings import Goal
 from ....signals import Floats, Grid
@@ -25,7 +24,7 @@ from ..decoder_network import Inputs, apply_postfilter, correct_blocks, reconstr
 from ..postfilter import Features
 from ..transform import analyse
 from .adaptation import fit_adaptation
-from .refined import Refined
+from .refined import Refined, count_steps
 
 #: From this many bytes of latents on, an own post-filter of this width (neurons) pays for itself.
 OWN_WIDTHS = ((80_000, 32), (35_000, 24), (8_000, 16), (1_500, 8))
@@ -46,12 +45,12 @@ class Networks:
     """The files of some latents, without and with the shared networks.
 
     ``tensors`` are the latents as a file has them, ``linear`` ``[H, W, C]`` is the picture that
-    they make, ``picture`` what the networks of the last file make of it.
+    they make where it is kept, ``picture`` what the networks of the last file make of it.
     """
 
     candidates: list[Candidate[WaveletConfig]]
     tensors: Tensors
-    linear: Floats
+    linear: Floats | None
     picture: Floats
 
 
@@ -96,15 +95,15 @@ class Encoder:
         self._start = start
         #: Whether an own post-filter was tried.
         self.tried = False
-        #: Whether latents are not refined because the picture is too large for the effort.
-        self.too_large = False
+        #: The steps in which latents are to be refined for the eye.
+        self.refining = count_steps(prepared.config, prepared.plan, prepared.settings)
         self._refined: dict[bytes, Refined] = {}
         self._estimates: dict[int, Estimate] = {}
 
     def encode(self) -> Candidate[WaveletConfig]:
         """The file that the plan asks for."""
         plan, config = self.prepared.plan, self.prepared.config
-        if self.can_refine():
+        if self.refining:
             from .refined_search import find_refined
 
             if (found := find_refined(self)) is not None:
@@ -137,9 +136,10 @@ class Encoder:
         exact, made = self.exact, list[Candidate[WaveletConfig]]()
         rounds = 0 if config.common is None else self._count_rounds()
         for left in reversed(range(1 + rounds)):
-            networks = self._apply_networks(config, payload.quantise(exact, config))
+            more = left > 0 and not self._is_late()
+            networks = self._apply_networks(config, payload.quantise(exact, config), again=more)
             made += networks.candidates
-            if not left or self._is_late():
+            if networks.linear is None:
                 break
             added = networks.picture - networks.linear
             shifts = analyse(added, config, networks.tensors["colours"])
@@ -147,16 +147,27 @@ class Encoder:
             exact = exact | {name: self.exact[name] - shift for name, shift in shifts.items()}
         return min(made, key=self._compute_cost)
 
-    def _apply_networks(self, config: WaveletConfig, quantised: payload.Quantised) -> Networks:
-        """The files of integer latents without networks, and with the shared ones if any."""
+    def _apply_networks(
+        self, config: WaveletConfig, quantised: payload.Quantised, *, again: bool = False
+    ) -> Networks:
+        """The files of integer latents without networks, and with the shared ones if any.
+
+        Where latents will be rounded ``again``, what that takes is kept: it is as large as the
+        picture.
+        """
         colours = self.exact["colours"]
         data = payload.pack(colours, quantised)
         tensors = payload.dequantise(colours, quantised.coarsest, quantised.levels, config)
-        candidates, pictures = list[Candidate[WaveletConfig]](), list[Floats]()
+        del quantised  # as large, too
+        candidates, linear, last = list[Candidate[WaveletConfig]](), None, None
         for file in self._run_networks(data, tensors, config):
             candidates.append(self._assemble_candidate(*file))
-            pictures[1:] = [file[-1]]  # the first and the last: all would fill memory
-        return Networks(candidates, tensors, pictures[0], pictures[-1])
+            picture = file[-1]
+            del file
+            linear = picture if again and linear is None else linear
+            last = picture
+        assert last is not None
+        return Networks(candidates, tensors, linear, last)
 
     def _run_networks(
         self, data: bytes, tensors: Tensors, config: WaveletConfig
@@ -167,10 +178,12 @@ class Encoder:
             yield data, config, tensors, reconstruct(tensors, config)
             return
         features = Features(tensors, config)
-        yield data, replace(config, common=None), tensors, features.picture @ colours
+        picture = features.picture
+        yield data, replace(config, common=None), tensors, picture @ colours
         filtered = apply_postfilter(tensors, config, features)
+        del features  # half of the memory that all of this takes
         yield data, replace(config, common=1), tensors, filtered @ colours
-        inputs = Inputs(tensors, config, features.picture, filtered)
+        inputs = Inputs(tensors, config, picture, filtered)
         yield data, config, tensors, correct_blocks(inputs, tensors) @ colours
         change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
         if change is not None:
@@ -189,24 +202,6 @@ class Encoder:
         """Whether more than a third of the time is gone, where time is bounded."""
         most = self.prepared.plan.max_time
         return most is not None and time.monotonic() - self._start > most / 3
-
-    def can_refine(self) -> bool:
-        """Whether latents are to be refined for the eye."""
-        prepared, settings = self.prepared, self.prepared.settings
-        if prepared.config.bands is None or not prepared.plan.steps:
-            return False
-        from .tiles import can_refine
-
-        if not can_refine(prepared.config):
-            return False
-        self.too_large = not self._count_refining_steps() and bool(
-            REFINEMENT_STEPS[settings.effort]
-        )
-        return bool(self._count_refining_steps())
-
-    def _count_refining_steps(self) -> int:
-        settings = self.prepared.settings
-        return settings.steps or refinement_steps(settings.effort, self.prepared.signal.n)
 
     def estimate(self, step: int) -> Estimate:
         """The file at a step, without refinement and networks."""
@@ -246,7 +241,7 @@ class Encoder:
         self.hooks.enter("fitting")
         found = refine_picture(
             self.exact, quantised, networks.tensors, config, self.pixels, networks.picture,
-            steps=self._count_refining_steps(), seconds=plan.max_time,
+            steps=self.refining, seconds=plan.max_time,
             on_progress=self.hooks.progress,
         )  # fmt: skip
         self.hooks.enter("coding")

@@ -1,4 +1,4 @@
-"""What refinement leaves: latents that are yet to be rounded."""
+"""What is refined, and what refinement leaves: latents that are yet to be rounded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....coding.integers import Integers
+from ....defaults import refinement_steps
+from ....plan import Plan
+from ....settings import Settings
 from ....signals import Floats
+from ..config import WaveletConfig
 from ..context_model import Level
+
+#: How many channels have colours that eyes see, by the number of channels. Opacity stays as it is.
+COLOURS = {1: 1, 2: 1, 3: 3, 4: 3}
+#: What refined latents usually take, as a share of the latents before.
+USUAL_SHARE = 0.93
+
+
+def count_steps(config: WaveletConfig, plan: Plan, settings: Settings) -> int:
+    """The steps in which a picture's latents are to be refined for the eye; 0 for none."""
+    if not can_refine(config) or not plan.steps:
+        return 0
+    return settings.steps or refinement_steps(settings.effort, config.height * config.width)
+
+
+def can_refine(config: WaveletConfig) -> bool:
+    """Whether a picture is tuned for the eye, and large enough to have detail."""
+    return config.bands is not None and config.channels in COLOURS and config.levels() > 0
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from ...latent_steps import Candidate
 from .. import payload
 from ..config import WaveletConfig
 from .encoder import Encoder, RefinedFile
+from .refined import USUAL_SHARE
 
-#: What refined latents and networks usually take, as a share of the latents before; and how far
-#: their PSNR usually is above that of the latents before, in dB.
-USUAL_SHARE, USUAL_GAIN = 0.93, -0.3
+#: How far the PSNR of refined latents, with networks, usually is above that of the latents before.
+USUAL_GAIN = -0.3
 #: How much the bytes, in nepers, and the PSNR, in dB, usually grow from one step to the next.
 BYTES_A_STEP, GAIN_A_STEP = 0.03, 0.2
 #: By how much less or more than a size, as a share of it, a file is filled up or cut to it. Cutting

@@ -28,8 +28,9 @@ from .refined import Refined
 #: What bits and the squared error weigh, relative to the visual distance, each as a share of what
 #: it is at the start: the relative change of the distance that a relative change of the bits buys.
 BITS_WEIGHT, ERROR_WEIGHT = 1.2, 0.15
-#: Adam's learning rate at the start, in steps of quantisation, and as a share of it at the end.
-LEARNING_RATE, LAST_RATE = 0.06, 0.1
+#: Adam's learning rate at the start, in steps of quantisation, where there are so many steps of
+#: refinement or more; it is larger where there are fewer. And as a share of it at the end.
+LEARNING_RATE, USUAL_STEPS, LAST_RATE = 0.06, 24, 0.1
 #: How soft rounding is at the start and at the end: the width of the slope between two integers.
 FIRST_WIDTH, LAST_WIDTH = 0.43, 0.08
 #: Steps after which the context model looks again at what surrounds each latent.
@@ -202,6 +203,7 @@ def refine(
     rate = RateModel(part.rounded)
     with torch.no_grad():
         scales = [max(value.item(), 1e-9) for value in assess(rounded)]
+    rate_of_learning = LEARNING_RATE * max(1.0, USUAL_STEPS / max(steps, 1)) ** 0.5
     done = 0
     for step in range(steps):
         if step and step % REFRESH == 0:
@@ -212,7 +214,7 @@ def refine(
         if fraction >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (1 + (LAST_RATE - 1) * fraction)
+            group["lr"] = rate_of_learning * (1 + (LAST_RATE - 1) * fraction)
         width = FIRST_WIDTH + (LAST_WIDTH - FIRST_WIDTH) * fraction
         seen, bits, error = assess(place_all(partial(_round_softly, width=width)))
         loss = seen / scales[0] + BITS_WEIGHT * bits / scales[1] + ERROR_WEIGHT * error / scales[2]

@@ -10,11 +10,10 @@ import numpy as np
 from ....coding.tensors import Tensors
 from ....signals import Floats
 from ....training.loop import Progress
-from ....training.visual_distance import SMALLEST_SIDE
 from ..config import ORIENTATIONS, WaveletConfig
 from ..payload import Quantised
 from ..transform import synthesise_low_band
-from .refined import Refined
+from .refined import COLOURS, Refined
 from .refinement import Part, refine
 
 #: Pictures of more pixels are refined in tiles, of about so many pixels a side. Latents of the
@@ -22,8 +21,6 @@ from .refinement import Part, refine
 WHOLE_PIXELS, TILE, TILE_LEVELS = 1 << 21, 1024, 5
 #: Pixels around a tile that are compared, too, and whose latents stay as they are.
 FRAME = 1 << TILE_LEVELS
-#: How many channels have colours that eyes see, by the number of channels. Opacity stays as it is.
-COLOURS = {1: 1, 2: 1, 3: 3, 4: 3}
 #: The fewest seconds in which anything is refined.
 FEWEST_SECONDS = 0.3
 
@@ -36,12 +33,6 @@ class _Side:
     last: int
     before: int
     after: int
-
-
-def can_refine(config: WaveletConfig) -> bool:
-    """Whether a picture is one that eyes compare, and large enough."""
-    sides = min(config.height, config.width)
-    return config.channels in COLOURS and config.levels() > 0 and sides >= SMALLEST_SIDE
 
 
 def refine_picture(
