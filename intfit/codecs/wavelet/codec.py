@@ -74,7 +74,8 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     signal = prepared.signal
     assert isinstance(signal, Grid)
     pixels = signal.targets().reshape(*signal.shape, -1)
-    exact = analyse(pixels, prepared.config, principal_colours(pixels))
+    colours = principal_colours(pixels, apart=count_refining_steps(prepared) > 0)
+    exact = analyse(pixels, prepared.config, colours)
     encoder = Encoder(prepared, hooks, pixels, exact, start)
     hooks.enter("coding")
     best = encoder.encode()

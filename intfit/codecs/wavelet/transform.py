@@ -113,11 +113,17 @@ def _norm(level: int, orientation: int) -> np.float32:
     return np.float32(NORMS[min(level, len(NORMS) - 1)][orientation == 2])
 
 
-def principal_colours(values: Floats) -> Floats:
+def principal_colours(values: Floats, *, apart: bool = False) -> Floats:
     """The axes ``[C, C]`` to decorrelate the colours of a picture ``[H, W, C]`` by.
 
-    The principal axes of the differences between neighbouring pixels.
+    The principal axes of the differences between neighbouring pixels. Opacity, where there is some,
+    is one more colour, or is left as it is where it is to be kept ``apart``: the last axis.
     """
+    channels = values.shape[-1]
+    if apart and channels in (2, 4):
+        axes = np.eye(channels, dtype=np.float32)
+        axes[:-1, :-1] = principal_colours(values[..., :-1])
+        return axes
     differences = (np.diff(values, axis=axis).reshape(-1, values.shape[-1]) for axis in (0, 1))
     return principal_axes(*differences)
 

@@ -18,7 +18,7 @@ from .refinement import Part, refine
 
 #: Pictures of more pixels are refined in tiles, of about so many pixels a side. Latents of the
 #: coarser levels of a tile stay as they are.
-WHOLE_PIXELS, TILE, TILE_LEVELS = 1 << 21, 1024, 5
+WHOLE_PIXELS, TILE, TILE_LEVELS = 1 << 21, 768, 5
 #: Pixels around a tile that are compared, too, and whose latents stay as they are.
 FRAME = 1 << TILE_LEVELS
 #: The fewest seconds in which anything is refined.
