@@ -22,6 +22,8 @@ MOST_FILLED, MOST_CUT = 0.03, 0.01
 UNUSED = 0.01
 #: How often latents are refined to fit a size, and to reach a goal.
 SIZE_TRIES, GOAL_TRIES = 2, 3
+#: How often a search for a step follows how what it measures usually grows.
+LOOKS = 6
 #: How often a file is filled up or cut, and latents are coded each time.
 FITS, CODINGS = 3, 6
 #: How fast the bytes fall, in nepers, with the bias that latents are rounded with; and the largest.
@@ -41,26 +43,30 @@ def find_refined(encoder: Encoder) -> File | None:
     if size is None and goal is None:
         return encoder.refine(first).best
     finest = first if goal is not None and plan.stops_at_goal else FINEST_LATENT_STEP
+    filled = None
     if size is not None:
         filled = _fill(encoder, size)
         if filled is None or goal is None or goal.margin(filled.distortion) < 0:
             return filled
         finest = min(finest, filled.config.step)
     assert goal is not None
-    return _reach(encoder, goal, finest)
+    reached = _reach(encoder, goal, finest)
+    if size is not None and (reached is None or len(reached.data) > size):
+        return filled
+    return reached
 
 
 def _find_finest(measure: Callable[[int], float], most: float, first: int) -> int:
     """The finest step whose ``measure`` is at most ``most``; below the coarsest if none is.
 
     ``measure`` grows by about 1 from one step to the next: where the next look goes follows from
-    that.
+    that, and by bisection where it does not.
     """
-    low, step, high = COARSEST_LATENT_STEP - 1, first, FINEST_LATENT_STEP + 1
+    low, step, high, looks = COARSEST_LATENT_STEP - 1, first, FINEST_LATENT_STEP + 1, 0
     while high - low > 1:
         over = measure(step) - most
-        low, high = (low, step) if over > 0 else (step, high)
-        guess = step - math.ceil(over)
+        low, high, looks = (low, step, looks + 1) if over > 0 else (step, high, looks + 1)
+        guess = step - math.ceil(over) if looks < LOOKS else (low + high) // 2
         step = min(max(guess, low + 1), high - 1)
     return low
 
@@ -92,28 +98,30 @@ def _fill(encoder: Encoder, size: int) -> File | None:
 def _fit(encoder: Encoder, file: RefinedFile, size: int) -> File | None:
     """A file of at most ``size`` bytes, of latents that were refined and are rounded otherwise."""
     best: File | None = None
-    for _ in range(FITS):
+    bias = 0.0
+    for left in reversed(range(FITS)):
         within = [candidate for candidate in file.candidates if len(candidate.data) <= size]
         if within and (best is None or len(within[0].data) > len(best.data)):
             best = within[0]
-        if within and len(within[0].data) >= size * (1 - UNUSED):
+        if not left or (within and len(within[0].data) >= size * (1 - UNUSED)):
             break
         others = len(file.best.data) - file.coded
-        bias = _find_bias(file, size - others)
-        if bias is None:
+        found = _find_bias(file, size - others, bias)
+        if found is None:
             break
+        bias = found
         file = encoder.round_refined(file.config, file.coarsest, file.refined, bias)
     return best
 
 
-def _find_bias(file: RefinedFile, most: int) -> float | None:
+def _find_bias(file: RefinedFile, most: int, first: float) -> float | None:
     """The bias at which the latents of a file take at most ``most`` bytes, and little fewer.
 
-    None if none was found.
+    The ``first`` is tried first. None if none was found.
     """
     if not file.refined.steps or most <= 0:
         return None
-    bias, low, high, found = 0.0, -LARGEST_BIAS, LARGEST_BIAS, None
+    low, bias, high, found = -LARGEST_BIAS, first, LARGEST_BIAS, None
     for _ in range(CODINGS):
         levels = file.refined.round(bias)
         taken = len(payload.code(file.coarsest, levels, file.config).coded)
