@@ -156,10 +156,10 @@ STEP_RANGE = (100, 1_000_000)
 #: of fewer pixels than POSTFILTER_PIXELS has fewer steps in proportion.
 POSTFILTER_STEPS = {1: 0, 2: 0, 3: 1000, 4: 2000, 5: 4000, 6: 6000, 7: 10000, 8: 18000, 9: 32000}
 #: Steps in which a picture's latents are refined for the eye, by effort, in pictures of up to so
-#: many pixels: larger ones get fewer in proportion, and none where that leaves too few to gain
-#: anything, or where they would take more than some gigabytes.
+#: many pixels: larger ones get fewer in proportion, but no less than this share, so that time grows
+#: no faster than the picture; and none where that leaves too few to gain anything.
 REFINEMENT_STEPS = {1: 0, 2: 0, 3: 8, 4: 14, 5: 24, 6: 36, 7: 54, 8: 80, 9: 120}
-REFINEMENT_PIXELS, FEWEST_REFINEMENT_STEPS, MOST_REFINED_PIXELS = 1 << 20, 6, 1 << 21
+REFINEMENT_PIXELS, LEAST_REFINEMENT, FEWEST_REFINEMENT_STEPS = 1 << 20, 0.25, 6
 POSTFILTER_BATCH, POSTFILTER_LR, POSTFILTER_PIXELS = 4096, 6e-3, 100_000
 
 #: A network of a recording's envelope: steps at each effort, examples of a step, learning rate.
@@ -220,6 +220,6 @@ def widest_network(defaults: MediumDefaults, depth: int, seconds: float) -> int:
 
 def refinement_steps(effort: int, n: int) -> int:
     """The steps in which the latents of a picture of ``n`` pixels are refined; 0 for none."""
-    steps = REFINEMENT_STEPS[effort]
-    steps = min(steps, round(steps * REFINEMENT_PIXELS / n))
-    return 0 if steps < FEWEST_REFINEMENT_STEPS or n > MOST_REFINED_PIXELS else steps
+    share = min(1.0, max(REFINEMENT_PIXELS / n, LEAST_REFINEMENT))
+    steps = round(REFINEMENT_STEPS[effort] * share)
+    return 0 if steps < FEWEST_REFINEMENT_STEPS else steps

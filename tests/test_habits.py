@@ -406,3 +406,13 @@ def test_tables_of_benches_are_in_columns_or_in_markdown(capsys, intfit, picture
     ):
         assert block[0].startswith(first)
         assert {line.count("|") for line in block} == {block[0].count("|")}
+
+
+def test_a_dry_run_of_a_picture_for_the_eye_forecasts_its_refinement(intfit, monkeypatch):
+    monkeypatch.setattr(forecast, "REFINEMENT_SECONDS", 1e-3)
+    photo(200, 160).save("a.png")
+    told = {e: intfit("encode", "a.png", "-e", e, "--dry-run", "--json") for e in (2, 5)}
+    assert "refined in 24 steps" in told[5].err
+    assert "refined" not in told[2].err
+    plain, refined = (json.loads(run.out)["seconds"] for run in told.values())
+    assert refined - plain > 0.9 * 24 * 200 * 160 * 1e-3 > plain

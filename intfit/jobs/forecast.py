@@ -18,6 +18,9 @@ TRIAL_STEPS = 100
 FLOAT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Bytes that a file takes for each tensor of the open profile, besides its numbers.
 ENTRY_BYTES = 80
+#: Seconds of a step of refinement for each pixel, on the machine of :data:`.defaults.SECONDS`; and
+#: how often latents are refined to fit a size or to reach a goal.
+REFINEMENT_SECONDS, REFINED_TRIES = 0.95e-6, 2
 #: Sizes of the network beside a picture's latents.
 POSTFILTER_WIDTH, POSTFILTER_DEPTH = 16, 2
 
@@ -65,6 +68,8 @@ def _forecast_siren(prepared: "Prepared") -> Forecast:
 def _forecast_latents(prepared: "Prepared") -> Forecast:
     from ..codecs import codec_of
     from ..codecs.protocol import Hooks
+    from ..codecs.wavelet.codec import count_refining_steps
+    from ..codecs.wavelet.encoding.refined import USUAL_SHARE
     from ..signals import Grid
 
     signal, plan = prepared.signal, prepared.plan
@@ -79,11 +84,19 @@ def _forecast_latents(prepared: "Prepared") -> Forecast:
     began = time.monotonic()
     encoding = codec.encode(replace(prepared, signal=part, plan=trial, config=config), Hooks())
     seconds = (time.monotonic() - began) / share
-    if codec.trains(plan):
+    refined = count_refining_steps(prepared) if prepared.kind == "image" else 0
+    bytes_made = len(encoding.data) / share
+    if refined:
+        tries = 1 if plan.target_size is None and plan.goal is None else REFINED_TRIES
+        # networks are adapted before and after
+        seconds = tries * (2 * seconds + refined * signal.n * REFINEMENT_SECONDS)
+        seconds = seconds if plan.max_time is None else min(seconds, plan.max_time)
+        bytes_made *= USUAL_SHARE
+    elif codec.trains(plan):
         steps = plan.steps or 0
         each = step_seconds(POSTFILTER_WIDTH, POSTFILTER_DEPTH, plan.batch)
         seconds += plan.max_time if plan.max_time is not None else steps * each
-    size = round(len(encoding.data) / share) if plan.target_size is None else plan.target_size
+    size = round(bytes_made) if plan.target_size is None else plan.target_size
     return Forecast(size, seconds)
 
 

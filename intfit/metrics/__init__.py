@@ -10,6 +10,8 @@ Array = NDArray[Any]
 
 #: Reported for identical signals, whose PSNR and SNR are infinite: JSON has no infinity.
 IDENTICAL_DB = 120.0
+#: Values whose squared errors are held at once.
+PART = 1 << 20
 #: Frames of a spectrogram that are held at once: 16 MB each of a 2048 window.
 BLOCK = 1 << 10
 
@@ -28,8 +30,12 @@ def psnr(reference: Array, decoded: Array, *, peak: float) -> float:
 
     ``peak`` is the span of the sample values (255 for 8 bits).
     """
-    difference = reference.astype(np.float64) - decoded.astype(np.float64)
-    return decibels(peak * peak, float(np.mean(np.square(difference))))
+    total, rows = 0.0, max(1, PART * len(reference) // max(1, reference.size))
+    for first in range(0, len(reference), rows):  # a large picture would take gigabytes at once
+        part = slice(first, first + rows)
+        difference = reference[part].astype(np.float64) - decoded[part].astype(np.float64)
+        total += float(np.square(difference).sum())
+    return decibels(peak * peak, total / reference.size)
 
 
 def snr(reference: Array, decoded: Array) -> float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ...coding.container import Stored
 from ...coding.header import Header
 from ...coding.tensors import Tensors, payload_of, read_open
+from ...defaults import REFINEMENT_STEPS, refinement_steps
 from ...errors import UsageError
 from ...plan import Plan
 from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Settings, flag, refuse_settings
@@ -23,6 +24,7 @@ from . import payload
 from .config import MAX_OWN_WIDTH, NEWEST_BANDS, NEWEST_CONTEXTS, NEWEST_SHARED, WaveletConfig
 from .decoder_network import reconstruct
 from .encoding.encoder import Encoder
+from .encoding.refined import Refined, can_refine, count_steps
 from .interpolation import CubicInterpolation
 from .transform import analyse, principal_colours
 
@@ -72,14 +74,16 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     signal = prepared.signal
     assert isinstance(signal, Grid)
     pixels = signal.targets().reshape(*signal.shape, -1)
-    exact = analyse(pixels, prepared.config, principal_colours(pixels))
+    colours = principal_colours(pixels, apart=count_refining_steps(prepared) > 0)
+    exact = analyse(pixels, prepared.config, colours)
     encoder = Encoder(prepared, hooks, pixels, exact, start)
     hooks.enter("coding")
     best = encoder.encode()
     plan = prepared.plan
     reached = None if plan.goal is None else best.distortion
     network = best.config.describe()
-    refined = encoder.count_refining_steps(best)
+    refining = encoder.find_refined(best)
+    refined = 0 if refining is None else refining.steps
     if refined:
         network += f", refined in {refined} steps"
     elif best.steps:
@@ -87,8 +91,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     elif encoder.tried:
         network += ", SIREN not worth its bytes"
     notes = goal_notes(plan.goal, reached)
-    if encoder.too_large:
-        notes += ("it is too large for its latents to be refined for the eye",)
+    notes += refinement_notes(encoder, refining)
     if hooks.wrap_teacher is not None and not encoder.tried:
         notes += ("no network was trained: there are no maps of a selection",)
     vain = [] if encoder.tried else prepared.settings.changed(TRAINING_SETTINGS)
@@ -109,6 +112,23 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         teacher=plan.teacher_name if best.steps else "none",
         notes=notes,
     )
+
+
+def refinement_notes(encoder: Encoder, refined: Refined | None) -> tuple[str, ...]:
+    """Notes on why latents were not refined for the eye, or not all, though the effort says so."""
+    n, efforts = encoder.prepared.signal.n, REFINEMENT_STEPS
+    if not encoder.refining:
+        if not (can_refine(encoder.prepared.config) and efforts[encoder.prepared.settings.effort]):
+            return ()
+        effort = next(effort for effort in efforts if refinement_steps(effort, n))
+        return (f"so large a picture is refined for the eye from -e {effort} on",)
+    if refined is not None and refined.share == 1:
+        return ()
+    if refined is None:
+        return ("its latents were not refined for the eye: no file of refined ones was found",)
+    if not refined.steps:
+        return ("--max-time left no time to refine its latents for the eye",)
+    return (f"--max-time ended when {refined.share:.0%} of it was refined for the eye",)
 
 
 def unpack(stored: Mapping[str, Stored], config: WaveletConfig) -> Tensors:
@@ -145,4 +165,11 @@ def parts(data: bytes, config: WaveletConfig) -> dict[str, float]:
 
 def describe_plan(prepared: Prepared) -> str:
     """The field in a phrase, before encoding."""
-    return f"{prepared.config.count()} latents, in steps of {prepared.config.step_size:.3g}"
+    phrase = f"{prepared.config.count()} latents, in steps of {prepared.config.step_size:.3g}"
+    refining = count_refining_steps(prepared)
+    return f"{phrase}, refined in {refining} steps" if refining else phrase
+
+
+def count_refining_steps(prepared: Prepared) -> int:
+    """The steps in which latents are to be refined for the eye; 0 for none."""
+    return count_steps(prepared.config, prepared.plan, prepared.settings)

@@ -6,10 +6,12 @@ latents of all levels. A picture's own post-filter and its change of the decoder
 order, come before all that: for each, the length of its payload (two bytes), and this payload.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...coding import integers, weights
 from ...coding.integers import LARGEST, MODEL_SIZE, Integers, Model
@@ -144,15 +146,26 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     else:
         steps = config.band_sixteenths()
         levels = coding.decode(payload[end:], config.band_shapes(), coarsest, steps)
+    tensors = dequantise(read_axes(payload[:start], channels), coarsest, levels, config)
+    for name, parameter in own.items():
+        tensors[f"correction.{name}"] = parameter.dequantise()
+    return tensors | {name: parameter.dequantise() for name, parameter in change.items()}
+
+
+def dequantise(
+    colours: Floats, coarsest: NDArray[Any], levels: Sequence[Level], config: WaveletConfig
+) -> Tensors:
+    """What :func:`unpack` reads from the payload of integer latents alone.
+
+    ``colours`` ``[C, C]`` are the axes as they are stored, ``coarsest`` ``[C, h, w]`` and
+    ``levels``, from the finest on, the integers.
+    """
     tensors = {
-        "colours": read_axes(payload[:start], channels),
+        "colours": read_axes(store_axes(colours), len(colours)),
         "coarsest": coarsest.astype(np.float32) * np.float32(config.coarsest_step()),
     }
     for level, bands in enumerate(levels):
         step = np.float32(config.band_step(level))
         for name, band in zip(ORIENTATIONS, bands, strict=True):
             tensors[f"levels.{level}.{name}"] = band.astype(np.float32) * step
-    for name, parameter in own.items():
-        tensors[f"correction.{name}"] = parameter.dequantise()
-    tensors |= {name: parameter.dequantise() for name, parameter in change.items()}
     return tensors | shared_parameters(config)

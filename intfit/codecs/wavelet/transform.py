@@ -113,11 +113,17 @@ def _norm(level: int, orientation: int) -> np.float32:
     return np.float32(NORMS[min(level, len(NORMS) - 1)][orientation == 2])
 
 
-def principal_colours(values: Floats) -> Floats:
+def principal_colours(values: Floats, *, apart: bool = False) -> Floats:
     """The axes ``[C, C]`` to decorrelate the colours of a picture ``[H, W, C]`` by.
 
-    The principal axes of the differences between neighbouring pixels.
+    The principal axes of the differences between neighbouring pixels. Opacity, where there is some,
+    is one more colour, or is left as it is where it is to be kept ``apart``: the last axis.
     """
+    channels = values.shape[-1]
+    if apart and channels in (2, 4):
+        axes = np.eye(channels, dtype=np.float32)
+        axes[:-1, :-1] = principal_colours(values[..., :-1])
+        return axes
     differences = (np.diff(values, axis=axis).reshape(-1, values.shape[-1]) for axis in (0, 1))
     return principal_axes(*differences)
 
@@ -173,11 +179,12 @@ def synthesise_channel(
 
 
 def synthesise_low_band(
-    tensors: Mapping[str, Floats], config: WaveletConfig, channel: int
+    tensors: Mapping[str, Floats], config: WaveletConfig, channel: int, *, finest: int = 1
 ) -> Floats:
-    """One channel ``[ceil(H / 2), ceil(W / 2)]`` of the picture before the finest level is merged.
+    """One channel of the picture before the levels below ``finest`` are merged.
 
-    It is twice as large as the picture's values.
+    ``[ceil(H / 2), ceil(W / 2)]`` before the finest alone is. Its values are then twice as large as
+    the picture's.
     """
     levels = (
         (
@@ -185,7 +192,7 @@ def synthesise_low_band(
             tensors[f"levels.{level}.down"][channel] / _norm(level, 1),
             tensors[f"levels.{level}.both"][channel] / _norm(level, 2),
         )
-        for level in reversed(range(1, config.levels()))
+        for level in reversed(range(finest, config.levels()))
     )
     return transform_back(tensors["coarsest"][channel], levels)
 

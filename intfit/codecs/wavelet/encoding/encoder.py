@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ....coding import weights
-from ....coding.steps import COARSEST_LATENT_STEP, FINEST_LATENT_STEP
+from ....coding.integers import Integers
+from ....coding.steps import COARSEST_LATENT_STEP
 from ....coding.tensors import Tensors, store_open, store_payload
-from ....defaults import refinement_steps
 from ....plan import Plan
 from ....settings import Goal
 from ....signals import Floats, Grid
@@ -22,6 +24,7 @@ from ..decoder_network import Inputs, apply_postfilter, correct_blocks, reconstr
 from ..postfilter import Features
 from ..transform import analyse
 from .adaptation import fit_adaptation
+from .refined import Refined, count_steps
 
 #: From this many bytes of latents on, an own post-filter of this width (neurons) pays for itself.
 OWN_WIDTHS = ((80_000, 32), (35_000, 24), (8_000, 16), (1_500, 8))
@@ -31,10 +34,6 @@ OWN_BYTES = {None: 0, 8: 250, 16: 650, 24: 1000, 32: 1400}
 LEAST_OF_OWN_BYTES = 0.65
 #: The fewest seconds of training for which it is begun at all.
 MIN_TRAINING_SECONDS = 0.3
-#: Where a file's size is bounded, the first try has one of so many shares of the steps.
-FIRST_TRY = 4
-#: How much of the bytes that refinement is expected to save is used at once.
-REFINED_ROOM = 0.985
 #: How often latents are rounded anew, at each effort.
 ROUNDS = {1: 0, 2: 0, 3: 1, 4: 2, 5: 3, 6: 4, 7: 6, 8: 8, 9: 12}
 #: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
@@ -45,13 +44,41 @@ USUAL_GAIN, NEAR = 0.2, 0.1
 class Networks:
     """The files of some latents, without and with the shared networks.
 
-    ``colours`` are the axes as a file has them, ``added`` ``[H, W, C]`` is what the networks of the
-    last file add to the picture.
+    ``tensors`` are the latents as a file has them, ``linear`` ``[H, W, C]`` is the picture that
+    they make where it is kept, ``picture`` what the networks of the last file make of it.
     """
 
     candidates: list[Candidate[WaveletConfig]]
-    colours: Floats
-    added: Floats
+    tensors: Tensors
+    linear: Floats | None
+    picture: Floats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The bytes of a file, and its distortion in dB."""
+
+    size: int
+    distortion: float
+
+
+@dataclass(frozen=True)
+class RefinedFile:
+    """Files of refined latents, the best first, without and with the shared networks.
+
+    ``coded`` bytes of them are those of the latents; the rest are networks and header.
+    """
+
+    candidates: list[Candidate[WaveletConfig]]
+    config: WaveletConfig
+    coarsest: Integers
+    coded: int
+    refined: Refined
+
+    @property
+    def best(self) -> Candidate[WaveletConfig]:
+        """The file of the least squared error plus lambda times bits."""
+        return self.candidates[0]
 
 
 class Encoder:
@@ -66,22 +93,26 @@ class Encoder:
         self.prepared, self.hooks = prepared, hooks
         self.pixels, self.exact = pixels, exact
         self._start = start
-        #: Whether an own post-filter was tried, and the steps in which files were refined.
-        self.tried, self._refined = False, dict[bytes, int]()
-        #: Whether latents were not refined because the picture is too large.
-        self.too_large = False
+        #: Whether an own post-filter was tried.
+        self.tried = False
+        #: The steps in which latents are to be refined for the eye.
+        self.refining = count_steps(prepared.config, prepared.plan, prepared.settings)
+        self._refined: dict[bytes, Refined] = {}
+        self._estimates: dict[int, Estimate] = {}
 
     def encode(self) -> Candidate[WaveletConfig]:
         """The file that the plan asks for."""
         plan, config = self.prepared.plan, self.prepared.config
+        if self.refining:
+            from .refined_search import find_refined
+
+            if (found := find_refined(self)) is not None:
+                return found
         search = StepSearch(self._encode_at, config.step)
         goal, size = plan.goal, plan.target_size
-        if config.bands is not None and goal is None and size is None and plan.max_time is None:
-            # no bound has to be tried without refinement first
-            return self._refine(config.step) or search.at(config.step)
         plain = search.at(search.choose(goal=goal, size=size, bounded=plan.stops_at_goal))
         if plain.config.bands is not None:
-            return plain if goal is not None else self._refine_within(size, plain, search)
+            return plain
         if goal is not None and goal.margin(plain.distortion) >= 0:
             return self._search_coarser(plain, goal, search)
         if size is None:
@@ -105,24 +136,38 @@ class Encoder:
         exact, made = self.exact, list[Candidate[WaveletConfig]]()
         rounds = 0 if config.common is None else self._count_rounds()
         for left in reversed(range(1 + rounds)):
-            networks = self._apply_networks(config, payload.quantise(exact, config))
+            more = left > 0 and not self._is_late()
+            networks = self._apply_networks(config, payload.quantise(exact, config), again=more)
             made += networks.candidates
-            if not left or self._is_late():
+            if networks.linear is None:
                 break
-            shifts = analyse(networks.added, config, networks.colours)
+            added = networks.picture - networks.linear
+            shifts = analyse(added, config, networks.tensors["colours"])
             shifts.pop("colours")
             exact = exact | {name: self.exact[name] - shift for name, shift in shifts.items()}
         return min(made, key=self._compute_cost)
 
-    def _apply_networks(self, config: WaveletConfig, quantised: payload.Quantised) -> Networks:
-        """The files of integer latents without networks, and with the shared ones if any."""
-        data = payload.pack(self.exact["colours"], quantised)
-        tensors = payload.unpack(data, config)
-        candidates, pictures = list[Candidate[WaveletConfig]](), list[Floats]()
+    def _apply_networks(
+        self, config: WaveletConfig, quantised: payload.Quantised, *, again: bool = False
+    ) -> Networks:
+        """The files of integer latents without networks, and with the shared ones if any.
+
+        Where latents will be rounded ``again``, what that takes is kept: it is as large as the
+        picture.
+        """
+        colours = self.exact["colours"]
+        data = payload.pack(colours, quantised)
+        tensors = payload.dequantise(colours, quantised.coarsest, quantised.levels, config)
+        del quantised  # as large, too
+        candidates, linear, last = list[Candidate[WaveletConfig]](), None, None
         for file in self._run_networks(data, tensors, config):
             candidates.append(self._assemble_candidate(*file))
-            pictures[1:] = [file[-1]]  # the first and the last: all would fill memory
-        return Networks(candidates, tensors["colours"], pictures[-1] - pictures[0])
+            picture = file[-1]
+            del file
+            linear = picture if again and linear is None else linear
+            last = picture
+        assert last is not None
+        return Networks(candidates, tensors, linear, last)
 
     def _run_networks(
         self, data: bytes, tensors: Tensors, config: WaveletConfig
@@ -133,10 +178,12 @@ class Encoder:
             yield data, config, tensors, reconstruct(tensors, config)
             return
         features = Features(tensors, config)
-        yield data, replace(config, common=None), tensors, features.picture @ colours
+        picture = features.picture
+        yield data, replace(config, common=None), tensors, picture @ colours
         filtered = apply_postfilter(tensors, config, features)
+        del features  # half of the memory that all of this takes
         yield data, replace(config, common=1), tensors, filtered @ colours
-        inputs = Inputs(tensors, config, features.picture, filtered)
+        inputs = Inputs(tensors, config, picture, filtered)
         yield data, config, tensors, correct_blocks(inputs, tensors) @ colours
         change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
         if change is not None:
@@ -156,60 +203,73 @@ class Encoder:
         most = self.prepared.plan.max_time
         return most is not None and time.monotonic() - self._start > most / 3
 
-    def _refine_within(
-        self, size: int | None, plain: Candidate[WaveletConfig], search: StepSearch[WaveletConfig]
-    ) -> Candidate[WaveletConfig]:
-        """``plain`` with refined latents; where its size is bounded, at as fine a step as fits.
+    def estimate(self, step: int) -> Estimate:
+        """The file at a step, without refinement and networks."""
+        if step not in self._estimates:
+            config = replace(self.prepared.config, step=step)
+            exact, quantised = self.exact, payload.quantise(self.exact, config)
+            data = payload.pack(exact["colours"], quantised)
+            tensors = payload.dequantise(
+                exact["colours"], quantised.coarsest, quantised.levels, config
+            )
+            # the transform is nearly orthonormal
+            error = sum(
+                float(np.square(values - tensors[name]).sum(dtype=np.float64))
+                for name, values in exact.items()
+                if name != "colours"
+            )
+            distortion = 10 * math.log10(4 * config.count() / max(error, 1e-9))
+            file = assemble(
+                self.prepared, config, store_payload(data), steps=0, distortion=distortion
+            )
+            self._estimates[step] = Estimate(len(file), distortion)
+        return self._estimates[step]
 
-        Refined latents take fewer bytes. By how much is seen at the step of ``plain``.
+    def refine(self, step: int, tries: int = 1) -> RefinedFile:
+        """The file at a step whose latents were refined for the eye, as far as there was time.
+
+        Where time is bounded, it is shared by so many ``tries``.
         """
-        step = plain.config.step
-        refined = self._refine(step) if size is None else self._refine(step, 1 / FIRST_TRY)
-        if refined is None:
-            return plain
-        if size is None:
-            return refined
-        if len(refined.data) > size:
-            return plain
-        room = round(size * len(plain.data) / len(refined.data) * REFINED_ROOM)
-        finest = min(search.find_finest_within(room), FINEST_LATENT_STEP)
-        again = self._refine(max(finest, step))
-        return refined if again is None or len(again.data) > size else again
+        from .tiles import refine_picture
 
-    def _refine(self, step: int, share: float = 1.0) -> Candidate[WaveletConfig] | None:
-        """The file at a step whose latents were refined for the eye; None where none are.
-
-        In this ``share`` of the steps, and of the time where that is bounded.
-        """
-        prepared, plan = self.prepared, self._plan_training(round(1 / share))
-        signal, settings = prepared.signal, prepared.settings
-        if plan is None:
-            return None
-        from .refinement import can_refine, refine
-
-        steps = settings.steps or refinement_steps(settings.effort, signal.n)
-        config = replace(prepared.config, step=step)
-        self.too_large = not steps
-        if not steps or not can_refine(config):
-            return None
-        steps = math.ceil(steps * share)
+        config = replace(self.prepared.config, step=step)
         quantised = payload.quantise(self.exact, config)
         networks = self._apply_networks(config, quantised)
-        found = refine(
-            self.exact, networks.colours, quantised.coarsest, quantised.levels, config, self.pixels,
-            added=networks.added, steps=steps, seconds=plan.max_time,
+        plan = self._plan_training(tries)
+        if plan is None:
+            return self._keep_best(networks, quantised, config, Refined.unchanged(quantised.levels))
+        self.hooks.enter("fitting")
+        found = refine_picture(
+            self.exact, quantised, networks.tensors, config, self.pixels, networks.picture,
+            steps=self.refining, seconds=plan.max_time,
             on_progress=self.hooks.progress,
         )  # fmt: skip
-        refined = self._apply_networks(
-            config, payload.code(quantised.coarsest, found.levels, config)
-        )
-        best = min(refined.candidates, key=self._compute_cost)
-        self._refined[best.data] = found.steps
-        return best
+        self.hooks.enter("coding")
+        del networks
+        return self.round_refined(config, quantised.coarsest, found)
 
-    def count_refining_steps(self, candidate: Candidate[WaveletConfig]) -> int:
-        """The steps in which the latents of a file were refined; 0 where they were not."""
-        return self._refined.get(candidate.data, 0)
+    def round_refined(
+        self, config: WaveletConfig, coarsest: Integers, refined: Refined, bias: float = 0.0
+    ) -> RefinedFile:
+        """The best file of refined latents, rounded with a ``bias``."""
+        quantised = payload.code(coarsest, refined.round(bias), config)
+        return self._keep_best(self._apply_networks(config, quantised), quantised, config, refined)
+
+    def _keep_best(
+        self,
+        networks: Networks,
+        quantised: payload.Quantised,
+        config: WaveletConfig,
+        refined: Refined,
+    ) -> RefinedFile:
+        candidates = sorted(networks.candidates, key=self._compute_cost)
+        for candidate in candidates:
+            self._refined[candidate.data] = refined
+        return RefinedFile(candidates, config, quantised.coarsest, len(quantised.coded), refined)
+
+    def find_refined(self, candidate: Candidate[WaveletConfig]) -> Refined | None:
+        """How the latents of a file were refined; None where they were not."""
+        return self._refined.get(candidate.data)
 
     def _make_candidate(
         self, data: bytes, config: WaveletConfig, steps: int = 0

@@ -10,26 +10,27 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ....coding.integers import Integers
-from ....coding.tensors import Tensors
 from ....signals import Floats
 from ....training.loop import Progress
-from ....training.visual_distance import SMALLEST_SIDE, VisualDistance
+from ....training.visual_distance import VisualDistance
 from .. import context_model
-from ..config import ORIENTATIONS, WaveletConfig
-from ..context_model import PASSES, Latents, Level
+from ..context_model import PASSES, Latents
 from ..transform import LIFTING_STEPS, NORMS, SCALE
+from .refined import Refined
 
 #: What bits and the squared error weigh, relative to the visual distance, each as a share of what
 #: it is at the start: the relative change of the distance that a relative change of the bits buys.
 BITS_WEIGHT, ERROR_WEIGHT = 1.2, 0.15
-#: Adam's learning rate at the start, in steps of quantisation, and as a share of it at the end.
-LEARNING_RATE, LAST_RATE = 0.06, 0.1
+#: Adam's learning rate at the start, in steps of quantisation, where there are so many steps of
+#: refinement or more; it is larger where there are fewer. And as a share of it at the end.
+LEARNING_RATE, USUAL_STEPS, LAST_RATE = 0.06, 24, 0.1
 #: How soft rounding is at the start and at the end: the width of the slope between two integers.
 FIRST_WIDTH, LAST_WIDTH = 0.43, 0.08
 #: Steps after which the context model looks again at what surrounds each latent.
@@ -39,17 +40,26 @@ MARGIN = 0.45
 
 
 @dataclass(frozen=True)
-class Refined:
-    """Integer latents by level, the finest first, after so many steps."""
+class Part:
+    """What is refined at once: a picture, or a tile of it, of ``C`` colours.
 
-    levels: list[Level]
-    steps: int
+    ``exact`` and ``rounded`` are its latents by level, the finest first, ``[C, h, w]`` each, in
+    quantisation steps; ``units`` are the steps of these levels, in the unit of values. ``low``
+    ``[C, h, w]`` is the picture above them, ``axes`` ``[C, C]`` are those of its colours.
+    ``original`` and ``decoded`` ``[H, W, C]`` are the picture, and what a file with ``rounded``
+    decodes to. ``visible`` ``[H, W, 1]`` is how opaque the pixels are, 0 to 1; None where all are.
+    ``frame`` are the pixels at its top, bottom, left and right whose latents stay as they are.
+    """
 
-
-def can_refine(config: WaveletConfig) -> bool:
-    """Whether a picture is one that eyes compare: grey or RGB, and large enough."""
-    sides = min(config.height, config.width)
-    return config.channels in (1, 3) and config.levels() > 0 and sides >= SMALLEST_SIDE
+    exact: Sequence[Sequence[Floats]]
+    rounded: Sequence[Sequence[Integers]]
+    units: Sequence[float]
+    low: Floats
+    axes: Floats
+    original: Floats
+    decoded: Floats
+    visible: Floats | None = None
+    frame: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 def _lift(target: Tensor, source: Tensor, offset: int, step: float) -> Tensor:
@@ -133,71 +143,80 @@ def _round_softly(latents: Tensor, width: float) -> Tensor:
 
 
 def refine(
-    exact: Tensors,
-    colours: Floats,
-    coarsest: Integers,
-    rounded: Sequence[Sequence[Integers]],
-    config: WaveletConfig,
-    pixels: Floats,
+    part: Part,
     *,
-    added: Floats,
     steps: int,
     seconds: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Refined:
-    """Integer latents that look better than ``rounded`` at equal bits.
+    """Latents that look better than the rounded ones of a ``part`` at equal bits.
 
-    ``exact`` are the latents that were rounded, in the unit of the values of ``pixels``
-    ``[H, W, C]``; ``coarsest`` ``[C, h, w]`` and ``rounded`` are integers; ``colours`` ``[C, C]``
-    are the axes as the file has them. ``added`` ``[H, W, C]`` is what networks add to the picture
-    of the latents: it changes little when these do, and is taken as it is. Ends after ``steps``,
-    or ``seconds``.
+    What networks add to the picture of the latents changes little when these do, and is taken as
+    it is. Ends after ``steps``, or ``seconds``.
     """
     start = time.monotonic()
-    units = [config.band_step(level) for level in range(config.levels())]
-    names = [
-        [f"levels.{level}.{name}" for name in ORIENTATIONS] for level in range(config.levels())
+    low, axes = torch.from_numpy(part.low), torch.from_numpy(part.axes)
+    original = torch.from_numpy(part.original).permute(2, 0, 1)
+    visible = None if part.visible is None else torch.from_numpy(part.visible).permute(2, 0, 1)
+    distance = VisualDistance(_as_seen(original, visible))
+    rounded = [[torch.from_numpy(band.astype(np.float32)) for band in b] for b in part.rounded]
+    free = [
+        [_leave_frame(band, part.frame, level) for band in bands]
+        for level, bands in enumerate(rounded)
     ]
-    low = torch.from_numpy(coarsest.astype(np.float32) * np.float32(config.coarsest_step()))
-    axes = torch.from_numpy(colours)
-    original = torch.from_numpy(pixels).permute(2, 0, 1)
-    correction = torch.from_numpy(added).permute(2, 0, 1)
-    distance = VisualDistance(_as_seen(original))
-    rate = RateModel(rounded)
     latents = [
-        [
-            _start_latents(band, exact[name] / np.float32(unit))
-            for band, name in zip(*pair, strict=True)
-        ]
-        for pair, unit in zip(zip(rounded, names, strict=True), units, strict=True)
+        [_start_latents(band[place], exact[place]) for band, exact, place in zip(*t, strict=True)]
+        for t in zip(part.rounded, part.exact, free, strict=True)
     ]
     optimizer = torch.optim.Adam(
         [band for level in latents for band in level], lr=LEARNING_RATE, betas=(0.9, 0.95)
     )
 
-    def assess(levels: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-        """The visual distance, the bits and the squared error of latents, in steps."""
-        scaled = [[b * u for b in level] for level, u in zip(levels, units, strict=True)]
-        linear = torch.einsum("chw,cd->dhw", synthesise_differentiably(low, scaled), axes)
-        picture = linear + correction
-        error = (picture - original).square().mean()
-        return distance(_as_seen(picture)).squeeze(0), rate(levels), error
+    def place_all(change: Callable[[Tensor], Tensor]) -> list[list[Tensor]]:
+        """All latents, in steps, those that are free under a ``change``."""
+        placed = []
+        for bands, fixed, places in zip(latents, rounded, free, strict=True):
+            level = []
+            for band, whole, place in zip(bands, fixed, places, strict=True):
+                values = change(band)
+                if values.shape != whole.shape:
+                    values, inner = whole.clone(), values
+                    values[place] = inner
+                level.append(values)
+            placed.append(level)
+        return placed
+
+    def paint(levels: Sequence[Sequence[Tensor]]) -> Tensor:
+        """The picture ``[C, H, W]`` of latents, in steps, before any network."""
+        scaled = [[b * u for b in level] for level, u in zip(levels, part.units, strict=True)]
+        return torch.einsum("chw,cd->dhw", synthesise_differentiably(low, scaled), axes)
 
     with torch.no_grad():
-        first = [[torch.from_numpy(band.astype(np.float32)) for band in level] for level in rounded]
-        scales = [max(value.item(), 1e-9) for value in assess(first)]
+        correction = torch.from_numpy(part.decoded).permute(2, 0, 1) - paint(rounded)
+
+    def assess(levels: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+        """The visual distance, the bits and the squared error of latents, in steps."""
+        picture = paint(levels) + correction
+        error = (picture - original).square().mean()
+        return distance(_as_seen(picture, visible)).squeeze(0), rate(levels), error
+
+    rate = RateModel(part.rounded)
+    with torch.no_grad():
+        scales = [max(value.item(), 1e-9) for value in assess(rounded)]
+    rate_of_learning = LEARNING_RATE * max(1.0, USUAL_STEPS / max(steps, 1)) ** 0.5
     done = 0
     for step in range(steps):
         if step and step % REFRESH == 0:
-            rate = RateModel(_round(latents))
+            with torch.no_grad():
+                rate = RateModel([[_to_integers(b) for b in bands] for bands in place_all(_copy)])
         elapsed = time.monotonic() - start
         fraction = step / steps if seconds is None else max(step / steps, elapsed / seconds)
         if fraction >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (1 + (LAST_RATE - 1) * fraction)
+            group["lr"] = rate_of_learning * (1 + (LAST_RATE - 1) * fraction)
         width = FIRST_WIDTH + (LAST_WIDTH - FIRST_WIDTH) * fraction
-        seen, bits, error = assess([[_round_softly(b, width) for b in level] for level in latents])
+        seen, bits, error = assess(place_all(partial(_round_softly, width=width)))
         loss = seen / scales[0] + BITS_WEIGHT * bits / scales[1] + ERROR_WEIGHT * error / scales[2]
         optimizer.zero_grad()
         loss.backward()
@@ -206,17 +225,36 @@ def refine(
         if on_progress is not None:
             psnr = 10 * math.log10(4 / max(error.item(), 1e-12))
             on_progress(Progress(done, done / steps, time.monotonic() - start, psnr, 1.0))
-    return Refined(_round(latents), done)
+    with torch.no_grad():
+        return Refined([[band.numpy() for band in bands] for bands in place_all(_copy)], done)
 
 
-def _round(latents: Sequence[Sequence[Tensor]]) -> list[Level]:
+def _copy(band: Tensor) -> Tensor:
+    return band.detach().clone()
+
+
+def _to_integers(band: Tensor) -> Integers:
     """Latents rounded to nearest."""
-    return [[band.detach().round().numpy().astype(np.int32) for band in level] for level in latents]
+    rounded: Integers = band.round().numpy().astype(np.int32)
+    return rounded
 
 
-def _as_seen(picture: Tensor) -> Tensor:
-    """``[1, 3, H, W]`` in 0..1 of a grey or RGB picture ``[C, H, W]`` in -1..1."""
-    return ((picture + 1) / 2).expand(3, -1, -1)[None]
+def _leave_frame(
+    band: Tensor, frame: tuple[int, int, int, int], level: int
+) -> tuple[slice, slice, slice]:
+    """The place of the latents of a band ``[C, h, w]`` that are not of the frame."""
+    top, bottom, left, right = (pixels >> (level + 1) for pixels in frame)
+    _, height, width = band.shape
+    return slice(None), slice(top, height - bottom), slice(left, width - right)
+
+
+def _as_seen(picture: Tensor, visible: Tensor | None) -> Tensor:
+    """``[1, 3, H, W]`` in 0..1 of a grey or RGB picture ``[C, H, W]`` in -1..1.
+
+    What ``visible`` ``[1, H, W]`` says is transparent is black.
+    """
+    shown = (picture + 1) / 2
+    return (shown if visible is None else shown * visible).expand(3, -1, -1)[None]
 
 
 def _start_latents(rounded: Integers, exact: Floats) -> Tensor:
