@@ -19,9 +19,9 @@ from ...protocol import Hooks, Prepared
 from .. import payload
 from ..config import WaveletConfig
 from ..decoder_network import Inputs, apply_postfilter, correct_blocks, reconstruct
-from ..postfilter import Features
+from ..postfilter import Features, shared_parameters
 from ..transform import analyse
-from .adaptation import fit_adaptation
+from .adaptation import fit_last_layer
 
 #: From this many bytes of latents on, an own post-filter of this width (neurons) pays for itself.
 OWN_WIDTHS = ((80_000, 32), (35_000, 24), (8_000, 16), (1_500, 8))
@@ -117,7 +117,8 @@ class Encoder:
     def _apply_networks(self, config: WaveletConfig, quantised: payload.Quantised) -> Networks:
         """The files of integer latents without networks, and with the shared ones if any."""
         data = payload.pack(self.exact["colours"], quantised)
-        tensors = payload.unpack(data, config)
+        # what modulates the networks is yet to be found
+        tensors = payload.unpack(data, replace(config, common=None)) | shared_parameters(config)
         candidates, pictures = list[Candidate[WaveletConfig]](), list[Floats]()
         for file in self._run_networks(data, tensors, config):
             candidates.append(self._assemble_candidate(*file))
@@ -137,13 +138,12 @@ class Encoder:
         filtered = apply_postfilter(tensors, config, features)
         yield data, replace(config, common=1), tensors, filtered @ colours
         inputs = Inputs(tensors, config, features.picture, filtered)
-        yield data, config, tensors, correct_blocks(inputs, tensors) @ colours
-        change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
-        if change is not None:
-            packed = payload.join(data, weights.pack({"adaptation": change}))
-            adapted = tensors | {"adaptation": change.dequantise()}
-            picture = correct_blocks(inputs, adapted) @ colours
-            yield packed, replace(config, adapted=True), adapted, picture
+        error = self.pixels @ invert_axes(colours) - filtered
+        for name, found in fit_last_layer(inputs, tensors, error):
+            data = payload.join(data, weights.pack({name: found}))
+            tensors = tensors | {name: found.dequantise()}
+            adapted = replace(config, adapted=True if name == "adaptation" else None)
+            yield data, adapted, tensors, correct_blocks(inputs, tensors) @ colours
 
     def _count_rounds(self) -> int:
         """How often latents are rounded anew; a search over steps has less time for each."""
