@@ -142,8 +142,8 @@ class Encoder:
         for name, found in fit_last_layer(inputs, tensors, error):
             data = payload.join(data, weights.pack({name: found}))
             tensors = tensors | {name: found.dequantise()}
-            adapted = replace(config, adapted=True if name == "adaptation" else None)
-            yield data, adapted, tensors, correct_blocks(inputs, tensors) @ colours
+        adapted = replace(config, adapted="adaptation" in tensors or None)
+        yield data, adapted, tensors, correct_blocks(inputs, tensors) @ colours
 
     def _count_rounds(self) -> int:
         """How often latents are rounded anew; a search over steps has less time for each."""
