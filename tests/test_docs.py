@@ -101,7 +101,7 @@ def test_files_that_the_format_names_are_there():
     digests = {hashlib.sha256(f.read_bytes()).hexdigest(): f.name for f in shipped_files()}
     for name, digest in re.findall(r"`([\w-]+\.safetensors)`[^`]*`([0-9a-f]{64})`", FORMAT):
         assert digests[digest] == name
-    assert len(DIGESTS) == 4
+    assert len(DIGESTS) == 5
 
 
 def shipped_files() -> list[Path]:
@@ -228,7 +228,14 @@ def test_siren_vectors(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["latent-image", "latent-postfilter", "latent-decoder", "latent-visual", "latent-version-4"],
+    [
+        "latent-image",
+        "latent-postfilter",
+        "latent-decoder",
+        "latent-modulated",
+        "latent-visual",
+        "latent-version-4",
+    ],
 )
 def test_latent_image_vectors(name):
     expected, header, tensors = vector(name)

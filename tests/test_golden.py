@@ -32,6 +32,7 @@ DECODINGS = {
         "scale2": {"scale": 2, "region": (10, 110, 60, 40)},
         "half": {"scale": 0.5, "region": (0, 0, 60, 60)},
     },
+    "modulated": {"native": {"region": (150, 105, 73, 60)}},
     "audio": {"native": {}, "11025": {"sample_rate": 11025, "duration": 0.1}},
     "bank": {
         "native": {"duration": 0.5},

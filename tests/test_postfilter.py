@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_the_distortion_that_is_reported_is_that_of_what_is_decoded(filtered, in
 def test_info_says_what_the_postfilter_takes(filtered, intfit):
     Path("a.safetensors").write_bytes(filtered.data)
     run = intfit("info", "-v", "a.safetensors")
-    assert "latents + decoder network + SIREN 8 x 2" in run.out
+    assert re.search(r"latents \+ decoder network( \(adapted\))? \+ SIREN 8 x 2", run.out)
     assert "network" in run.out
 
 
@@ -122,10 +123,10 @@ def test_goals_and_sizes_are_kept_with_an_own_postfilter():
 
 def test_the_teacher_may_be_chosen(intfit):
     drawing().save("in.png")
-    command = ("encode", "in.png", "--tune", "psnr", "--teacher", "uniform", "--steps", 300)
+    command = ("encode", "in.png", "--tune", "psnr", "--teacher", "uniform", "--steps", 1000)
     run = intfit(*command, "-q", 40, "--json")
     line = json.loads(run.out)
-    assert (line["teacher"], line["steps"]) == ("uniform", 300)
+    assert (line["teacher"], line["steps"]) == ("uniform", 1000)
 
 
 def test_the_open_profile_holds_the_postfilters_and_decodes_alike(filtered, intfit):
@@ -186,9 +187,9 @@ def test_a_header_with_an_unknown_shared_postfilter_is_refused(version):
 
 def test_the_shared_networks_and_their_adaptation_gain_on_a_photograph():
     data = (SAMPLES / "photo.png").read_bytes()
-    encoding = api.encode(data, replace(FAST, effort=1))
+    encoding = api.encode(data, replace(FAST, effort=1, quality=55))
     layout, stored = container.load(encoding.data)
-    network = {"step": 51, "common": NEWEST, "adapted": True, "contexts": 2}
+    network = {"step": 70, "common": NEWEST, "adapted": True, "contexts": 2}
     assert layout.header.network == network
     original = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     config = read_config(layout.header)
@@ -200,7 +201,7 @@ def test_the_shared_networks_and_their_adaptation_gain_on_a_photograph():
         decoded = ((codec.reconstruct(kept, less) + 1) * 127.5).round().clip(0, 255)
         reached.append(metrics.psnr(original, decoded, peak=255.0))
     assert reached == sorted(reached)
-    assert reached[1] > reached[0] + 0.03
+    assert reached[1] > reached[0] + 0.02
     assert reached[3] > reached[1] + 0.03
     assert reached[3] == pytest.approx(encoding.distortion, abs=0.1)
 
@@ -236,7 +237,7 @@ def test_the_shared_postfilter_is_left_out_on_noise():
     assert "common" not in layout.header.network
 
 
-@pytest.mark.parametrize("name", ["correction", "decoder"])
+@pytest.mark.parametrize("name", ["correction", "decoder", "modulated"])
 def test_the_golden_files_decode_to_the_same_for_ever(name):
     known = json.loads(GOLDEN.with_name(f"{name}.json").read_text())
     assert digests(GOLDEN.with_name(f"{name}.safetensors")) == known
@@ -247,6 +248,7 @@ def test_the_golden_files_decode_to_the_same_for_ever(name):
     [
         ("codecs/wavelet/postfilter-1", "8e39746b65c2ef21660a75ecec824b30"),
         ("codecs/wavelet/decoder-2", "bfabf12c7a57ce5f09cb93336917bc76"),
+        ("codecs/wavelet/decoder-3", "456c467dbf1e852753d2505c7f404f53"),
         ("codecs/wavelet/context_model-1", "43c7763c75ac57f41b21a1cdafeb01eb"),
     ],
 )

@@ -147,6 +147,10 @@ MEDIA = {
         photo((20, 40, 117, 141)), ".png",
         intfit.Settings(field="latent", effort=2, quality=20, device="cpu"),
     ),
+    "latent-modulated": (
+        photo((20, 40, 117, 141)), ".png",
+        intfit.Settings(field="latent", effort=2, quality=20, tune="psnr", device="cpu"),
+    ),
     "siren-version-3": (
         photo((60, 40, 72, 52)), ".png",
         intfit.Settings(field="siren", width=8, depth=2, steps=200, device="cpu", seed=1),
@@ -326,7 +330,8 @@ def main() -> None:
         path = VECTORS / f"{name}.safetensors"
         if not path.exists():
             made = intfit.encode(medium, settings, suffix=suffix).data
-            path.write_bytes(changed(made) if name == "latent-decoder" else made)
+            drawn = name in ("latent-decoder", "latent-modulated")
+            path.write_bytes(changed(made) if drawn else made)
         data = path.read_bytes()
         text = json.dumps(expected(name, data), separators=(",", ":"))
         text = text.replace('},"', '},\n"').replace('],"', '],\n"')

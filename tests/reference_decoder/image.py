@@ -12,6 +12,7 @@ from .coder import RangeDecoder, RunModel, cumulative, precise
 from .contexts import read_levels_2
 from .levels import NORMS, PASSES, SIZE, Cache, band_shapes, level_count
 from .siren import mirrored, packed_parameters, perceptron, siren_shapes
+from .smoothing import smoothings
 
 
 def shipped(folder, sha256):
@@ -241,11 +242,14 @@ def image_latents(payload, header, channels, networks):
         shapes = siren_shapes(inside, channels, neurons, 2, skip=True)
         integers, own = packed_parameters(payload[2:end], shapes)
         payload = payload[end:]
-    if header["latent"][3:4] == [True]:
+    *_, version, changed = (*header["latent"], *[None] * 4)[:4]
+    shapes = {"adaptation": (12, 147 if version == 3 else 79)} if changed else {}
+    shapes |= {"modulation": (32,)} if version == 3 else {}
+    for name, shape in shapes.items():
         end = 2 + int.from_bytes(payload[:2], "little")
-        found, change = packed_parameters(payload[2:end], {"adaptation": (12, 79)})
+        integers_of, change = packed_parameters(payload[2:end], {name: shape})
         payload = payload[end:]
-        own |= change
+        own, found = own | change, found | integers_of
     colours = np.frombuffer(payload[: channels**2], np.int8).reshape(channels, channels)
     head = channels**2 + 3 * channels
     models = [RunModel(payload[i : i + 3]) for i in range(channels**2, head, 3)]
@@ -296,8 +300,8 @@ def decoder_inputs(coarsest, levels, index, filtered):
     return np.concatenate(found, axis=-1)
 
 
-def convolutions(network, inputs, change):
-    """Two layers and a last one, ``[h, w, F]`` to ``[h, w, 4 C]``."""
+def convolutions(network, inputs, more, own):
+    """Two layers and a last one, ``[h, w, F]`` to ``[h, w, 4 C]``; ``more`` the last one sees."""
     x = np.pad(inputs, ((2, 2), (2, 2), (0, 0)), mode="edge")
     for layer in range(2):
         weight, bias = network[f"blocks.{layer}.weight"], network[f"blocks.{layer}.bias"]
@@ -308,8 +312,11 @@ def convolutions(network, inputs, change):
             for j in range(3)
         )
         x = np.where(v > 0, v, 0.1 * v) + (x[1:-1, 1:-1] if layer == 1 else 0)
-    seen = np.concatenate([x, inputs, np.ones_like(x[..., :1])], axis=-1)
-    return seen @ (network["last.weight"] + change / network["last.scale"]).T
+    seen = np.concatenate([x, inputs, *more, np.ones_like(x[..., :1])], axis=-1)
+    last = network["last.weight"] + own.pop("adaptation", 0) / network["last.scale"]
+    if "modulation" in own:
+        last = last + np.einsum("k,kij->ij", own.pop("modulation"), network["last.basis"])
+    return seen @ last.T
 
 
 def image_samples(header, colours, coarsest, levels, own, shipped):
@@ -323,7 +330,13 @@ def image_samples(header, colours, coarsest, levels, own, shipped):
         picture = picture + step * perceptron(shipped[0], features, lambda _, z: np.maximum(z, 0))
     if len(shipped) > 1:
         inputs = decoder_inputs(coarsest, levels, index, picture)
-        added = convolutions(shipped[1], inputs, own.pop("adaptation", 0))
+        more, network = [], shipped[1]
+        if len(shipped) > 2:
+            network = network | shipped[2]
+            maps = smoothings(picture / step)
+            even = np.pad(maps, [(0, side % 2) for side in maps.shape[:2]] + [(0, 0)], mode="edge")
+            more = [even[down::2, right::2] for down, right in CORNERS]
+        added = convolutions(network, inputs, more, own)
         for (down, right), part in zip(CORNERS, np.split(added, 4, axis=-1), strict=True):
             place = picture[down::2, right::2]
             place += step * part[: place.shape[0], : place.shape[1]]

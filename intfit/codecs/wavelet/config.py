@@ -10,6 +10,7 @@ from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
 from ...errors import FileFormatError
 from ...networks.architecture import SirenConfig
 from ..latent_steps import check_step
+from .smoothing import COUNT as SMOOTHINGS
 
 #: The bands of a level: detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
@@ -24,10 +25,13 @@ NEIGHBOURS = (
 #: width (neurons).
 OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
 #: The shared networks: the channels of pictures they are for, and the newest version. Version 1 is
-#: a post-filter of this width and depth; version 2 has the decoder network behind it.
-SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 2, 32, 2
+#: a post-filter of this width and depth; version 2 has the decoder network behind it; in version 3,
+#: the last layer of that sees smoothed pictures, too, and is modulated by every file.
+SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 3, 32, 2
 #: The decoder network: its number of hidden layers, and their width.
 DECODER_LAYERS, DECODER_WIDTH = 2, 40
+#: From this version of the shared networks on, files modulate the last layer, by so many numbers.
+FIRST_MODULATED, MODULATION_SIZE = 3, 32
 #: The steps of bands by the version of their table, in sixteenths of the file's step: those of the
 #: levels from the finest on; coarser levels and the coarsest picture are as the last. Without a
 #: table all are 16. In version 1, fine detail is rounded more coarsely, and coarse detail less: the
@@ -166,9 +170,20 @@ class WaveletConfig:
             shapes[f"blocks.{layer}.weight"] = (DECODER_WIDTH, before, 3, 3)
             shapes[f"blocks.{layer}.bias"] = (DECODER_WIDTH,)
         seen = DECODER_WIDTH + inputs + 1
+        if self.is_modulated():
+            seen += 4 * SMOOTHINGS
+            shapes["last.basis"] = (MODULATION_SIZE, 4 * self.channels, seen)
         shapes["last.weight"] = (4 * self.channels, seen)
         shapes["last.scale"] = (seen,)
         return shapes
+
+    def is_modulated(self) -> bool:
+        """Whether the file has numbers that modulate the decoder network's last layer."""
+        return self.common is not None and self.common >= FIRST_MODULATED
+
+    def modulation_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of these numbers, if there are any."""
+        return {"modulation": (MODULATION_SIZE,)} if self.is_modulated() else {}
 
     def adaptation_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of the change of the decoder network's last layer, if there is one."""
@@ -191,7 +206,7 @@ class WaveletConfig:
         networks = (("common", self.shared_shapes()), ("correction", self.own_shapes()))
         for network, parameters in networks:
             shapes |= {f"{network}.{name}": shape for name, shape in parameters.items()}
-        return shapes | self.adaptation_shapes()
+        return shapes | self.adaptation_shapes() | self.modulation_shapes()
 
     def count(self) -> int:
         """Number of latents."""

@@ -16,6 +16,7 @@ from ...coding.tensors import Tensors
 from ...signals import Floats
 from .config import DECODER_LAYERS, ORIENTATIONS, WaveletConfig
 from .postfilter import Features, estimate_error
+from .smoothing import HALO, smooth
 from .transform import synthesise, synthesise_low_band
 
 #: Inputs in steps are clipped to this magnitude, the low-pass picture (in the unit of values) too.
@@ -87,6 +88,8 @@ class Inputs:
         filtered: Floats,
     ) -> None:
         self.config, self.filtered = config, filtered
+        #: What :func:`compute_activations` gives, where it is a single array.
+        self.kept: Floats | None = None
         self._tensors, self._picture = tensors, picture
         self.blocks = -(-config.height // 2), -(-config.width // 2)
         self._low_pass = np.empty((config.channels, *self.blocks), np.float32)
@@ -117,6 +120,15 @@ class Inputs:
         step = np.full((1, *low_pass.shape[1:]), -config.step / 48, np.float32)
         return np.concatenate([inputs, low_pass.clip(-MAX_LOW_PASS, MAX_LOW_PASS), step])
 
+    def smoothed(self, first: int, last: int) -> Floats:
+        """What filters would add to pixels, ``[4 COUNT, last - first, ceil(W / 2)]``, in steps.
+
+        Of rows of blocks ``first`` to ``last``: as :func:`.smoothing.smooth`, for each pixel.
+        """
+        top = max(0, 2 * first - HALO)
+        rows = self.filtered[top : 2 * last + HALO] / np.float32(self.config.step_size)
+        return split_blocks(smooth(rows), np.arange(first, last) - top // 2)
+
     def _spread(self, name: str, level: int, index: NDArray[np.intp]) -> Floats:
         """The latents ``[C, n, w]`` of a band at rows ``index`` of blocks, 0 where it has none."""
         band, columns = self._tensors[name], self.blocks[1]
@@ -144,12 +156,14 @@ def split_blocks(picture: Floats, index: NDArray[np.intp]) -> Floats:
 
 
 def last_layer(tensors: Tensors) -> Floats:
-    """The last layer ``[4 C, D + 1]``: weights, then biases, with the file's change if it has one.
+    """The last layer ``[4 C, D + 1]``: weights, then biases, as the file modulates and changes it.
 
     Changes are stored in the unit of each weight's usual effect on the picture.
     """
     weight = tensors["common.last.weight"]
-    changes = tensors.get("adaptation")
+    modulation, changes = tensors.get("modulation"), tensors.get("adaptation")
+    if modulation is not None:
+        weight = weight + np.tensordot(modulation, tensors["common.last.basis"], axes=1)
     return weight if changes is None else weight + changes / tensors["common.last.scale"]
 
 
@@ -170,16 +184,26 @@ def correct_blocks(inputs: Inputs, tensors: Tensors) -> Floats:
 def compute_activations(inputs: Inputs, tensors: Tensors) -> Iterator[tuple[int, Floats]]:
     """What the last layer sees at all blocks: the first row of some, and ``[D + 1, n, w]``.
 
-    These are the hidden layer's values, the network's inputs, and 1.
+    These are the hidden layer's values, the network's inputs, where the file modulates the layer
+    what filters would add, and 1.
     """
     rows, columns = inputs.blocks
+    if inputs.kept is not None:
+        yield 0, inputs.kept
+        return
     height = max(1, KEPT // columns)
     for first in range(0, rows, height):
         last = min(first + height, rows)
         seen = inputs.at(first - REACH, last + REACH)
         x = np.pad(seen, ((0, 0), (0, 0), (REACH, REACH)), mode="edge")
         ones = np.ones((1, last - first, columns), np.float32)
-        yield first, np.concatenate([compute_hidden(tensors, x), crop(x, REACH), ones])
+        found = [compute_hidden(tensors, x), crop(x, REACH)]
+        if inputs.config.is_modulated():
+            found.append(inputs.smoothed(first, last))
+        activations = np.concatenate([*found, ones])
+        if height >= rows:
+            inputs.kept = activations
+        yield first, activations
 
 
 def compute_hidden(tensors: Mapping[str, Floats], inputs: Floats) -> Floats:

@@ -2,8 +2,9 @@
 
 It is, in order: the axes of the colours (a signed byte an entry), the model of each channel of the
 coarsest picture (three bytes), the length of their integers (three bytes), these integers, and the
-latents of all levels. A picture's own post-filter and its change of the decoder network, in this
-order, come before all that: for each, the length of its payload (two bytes), and this payload.
+latents of all levels. A picture's own post-filter, its change of the decoder network and its
+modulation of that, in this order, come before all that: for each, the length of its payload (two
+bytes), and this payload.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +97,12 @@ def join(latents: bytes, network: bytes) -> bytes:
 def _split(data: bytes, config: WaveletConfig) -> tuple[dict[str, bytes], bytes]:
     """The payloads of the networks that there are, by name, and that of the latents."""
     networks = {}
-    for name, there in (("network", config.own_shapes()), ("adaptation", config.adapted)):
+    parts = (
+        ("network", config.own_shapes()),
+        ("adaptation", config.adapted),
+        ("modulation", config.is_modulated()),
+    )
+    for name, there in parts:
         if there:
             end = NETWORK_LENGTH_SIZE + int.from_bytes(data[:NETWORK_LENGTH_SIZE], "little")
             networks[name], data = data[NETWORK_LENGTH_SIZE:end], data[end:]
@@ -128,6 +134,7 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
     networks, payload = _split(data, config)
     own = weights.unpack(networks.get("network", b""), config.own_shapes())
     change = weights.unpack(networks.get("adaptation", b""), config.adaptation_shapes())
+    change |= weights.unpack(networks.get("modulation", b""), config.modulation_shapes())
     channels, tall, wide = config.coarsest_shape()
     start, head = channels**2, _head_size(config)
     if len(payload) < head:

@@ -125,7 +125,7 @@ def _load_shared(version: int) -> Tensors:
     """
     from safetensors.numpy import load
 
-    files = ("postfilter-1", "decoder-2")[:version]
+    files = ("postfilter-1", "decoder-2", "decoder-3")[:version]
     parameters: Tensors = {}
     for file in files:
         data = resources.files(__package__).joinpath(f"{file}.safetensors").read_bytes()

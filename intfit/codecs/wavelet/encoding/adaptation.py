@@ -1,7 +1,9 @@
-"""The change of the decoder network's last layer that suits one picture.
+"""What of the decoder network's last layer suits one picture: its modulation, and its change.
 
-That layer is linear, so that the best change is a least-squares solution: it needs no training.
+That layer is linear, so that the best of both is a least-squares solution: it needs no training.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +24,51 @@ DEADZONE = 0.62
 #: Added to the Gram matrix, relative to its diagonal.
 RIDGE = 1e-4
 
+#: A Gram matrix, or the products with it.
+Matrix = NDArray[np.float64]
 
-def fit_adaptation(inputs: Inputs, tensors: Tensors, error: Floats) -> QuantisedTensor | None:
-    """The best change of the last layer for a picture; None where none is worth its bytes.
 
-    ``error`` ``[H, W, C]`` is what the post-filter left, in decorrelated colours.
+def fit_last_layer(
+    inputs: Inputs, tensors: Tensors, error: Floats
+) -> Iterator[tuple[str, QuantisedTensor]]:
+    """The best modulation for a picture, if its file has one, and then the best change.
+
+    Each with its name, as a file's tensors have it. The change is left out where it is not worth
+    its bytes. ``error`` ``[H, W, C]`` is what the post-filter left, in decorrelated colours.
     """
-    gram, moments = _accumulate(inputs, tensors, error)
-    scale = tensors["common.last.scale"].astype(np.float64)
+    gram, moments = accumulate(inputs, tensors, error)
     places = inputs.config.height * inputs.config.width / 4
+    if inputs.config.is_modulated():
+        basis = tensors["common.last.basis"].astype(np.float64)
+        seen = (basis.reshape(-1, len(gram)) @ gram).reshape(len(basis), -1)
+        of_basis = seen @ basis.reshape(len(basis), -1).T
+        products = basis.reshape(len(basis), -1) @ moments.T.reshape(-1, 1)
+        size = len(basis)
+        found = _quantise("modulation", of_basis, products, np.ones(size), (size,), places)
+        modulation = found or QuantisedTensor(0, np.zeros(size, np.int32))
+        yield "modulation", modulation
+        moments -= gram @ np.tensordot(modulation.dequantise().astype(np.float64), basis, 1).T
+    scale = tensors["common.last.scale"].astype(np.float64)
+    shape = (moments.shape[1], len(gram))
+    change = _quantise("adaptation", gram, moments, scale, shape, places)
+    if change is not None:
+        yield "adaptation", change
+
+
+def _quantise(
+    name: str,
+    gram: Matrix,
+    moments: Matrix,
+    scale: Matrix,
+    shape: tuple[int, ...],
+    places: float,
+) -> QuantisedTensor | None:
+    """The least-squares solution for ``gram`` ``[D, D]`` and ``moments`` ``[D, C]``, in steps.
+
+    In the unit of 1 / ``scale`` ``[D]``; transposed, in this ``shape``. At the step with the least
+    squared error plus lambda times bits in a picture of so many ``places``; None where the bits of
+    a tensor of this ``name`` are worth more than the solution.
+    """
     best, least = None, 0.0
     for size in STEPS:
         step = nearest_weight_step(size / places**0.5)
@@ -38,17 +76,15 @@ def fit_adaptation(inputs: Inputs, tensors: Tensors, error: Floats) -> Quantised
         # in units of whole numbers
         scaled, products = gram * np.outer(unit, unit), moments * unit[:, None]
         rounded = _round(scaled, products)
-        change = QuantisedTensor(step, rounded.T.astype(np.int32))
+        found = QuantisedTensor(step, rounded.T.reshape(shape).astype(np.int32))
         lost = float((rounded * (scaled @ rounded) - 2 * rounded * products).sum())
-        cost = lost + RD_LAMBDA * 8 * len(weights.pack({"adaptation": change}))
+        cost = lost + RD_LAMBDA * 8 * len(weights.pack({name: found}))
         if cost < least:
-            best, least = change, cost
+            best, least = found, cost
     return best
 
 
-def _accumulate(
-    inputs: Inputs, tensors: Tensors, error: Floats
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def accumulate(inputs: Inputs, tensors: Tensors, error: Floats) -> tuple[Matrix, Matrix]:
     """The Gram matrix of what the last layer sees, and its products with the error that is left."""
     last, step = last_layer(tensors), np.float32(inputs.config.step_size)
     size = last.shape[1]
@@ -62,7 +98,7 @@ def _accumulate(
     return gram, moments
 
 
-def _round(gram: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.float64]:
+def _round(gram: Matrix, moments: Matrix) -> Matrix:
     """The least-squares solution ``[D, C]`` in whole numbers.
 
     One row after the other, the largest first; those that follow make up for the error of those

@@ -23,7 +23,7 @@ from ..config import WaveletConfig
 from ..decoder_network import Inputs, apply_postfilter, correct_blocks, reconstruct
 from ..postfilter import Features
 from ..transform import analyse
-from .adaptation import fit_adaptation
+from .adaptation import fit_last_layer
 from .refined import Refined, count_steps
 
 #: From this many bytes of latents on, an own post-filter of this width (neurons) pays for itself.
@@ -184,13 +184,12 @@ class Encoder:
         del features  # half of the memory that all of this takes
         yield data, replace(config, common=1), tensors, filtered @ colours
         inputs = Inputs(tensors, config, picture, filtered)
-        yield data, config, tensors, correct_blocks(inputs, tensors) @ colours
-        change = fit_adaptation(inputs, tensors, self.pixels @ invert_axes(colours) - filtered)
-        if change is not None:
-            packed = payload.join(data, weights.pack({"adaptation": change}))
-            adapted = tensors | {"adaptation": change.dequantise()}
-            picture = correct_blocks(inputs, adapted) @ colours
-            yield packed, replace(config, adapted=True), adapted, picture
+        error = self.pixels @ invert_axes(colours) - filtered
+        for name, found in fit_last_layer(inputs, tensors, error):
+            data = payload.join(data, weights.pack({name: found}))
+            tensors = tensors | {name: found.dequantise()}
+        adapted = replace(config, adapted="adaptation" in tensors or None)
+        yield data, adapted, tensors, correct_blocks(inputs, tensors) @ colours
 
     def _count_rounds(self) -> int:
         """How often latents are rounded anew; a search over steps has less time for each."""
