@@ -164,11 +164,11 @@ class Display:
         row = self._rows[position]
         if row.stage != stage:
             row.stage, row.began = stage, time.monotonic()
-            if stage == "fitting":
+            if stage != "rounding":  # which goes on with what was fitted
                 row.fraction, row.figures = None, ()
 
     def update(self, position: int, fraction: float, figures: tuple[str, ...]) -> None:
-        """Show how far a fit has got: ``fraction`` in [0, 1], and its figures."""
+        """Show how far a stage has got: ``fraction`` in [0, 1], and its figures."""
         row = self._rows[position]
         row.fraction, row.figures = fraction, figures
 
@@ -190,10 +190,9 @@ class Display:
             )
         for row in list(self._rows.values())[: max(1, self._height() - 2 - len(found))]:
             stage = f"{row.stage} {format_clock(now - row.began)}"
-            fits = row.stage in ("fitting", "rounding")
             found.append(
                 _fit_line(
-                    row.name, stage, row.fraction if fits else None, row.figures if fits else (),
+                    row.name, stage, row.fraction, row.figures,
                     width,
                 )
             )  # fmt: skip
