@@ -33,8 +33,6 @@ COUNT_UNIT = 64
 #: How far a level may be off, in octaves; in a channel that is quieter than the loudest by more
 #: than an octave, by so much more for each octave.
 TOLERANCE, QUIET_TOLERANCE = 0.7, 1.0
-FAINT_FROM, FAINT_TOLERANCE = 4.0, 0.0
-ABS_FROM, ABS_TOLERANCE = -9.0, 0.0
 #: The bits that a level may cost more than another that is off by the tolerance; in proportion to
 #: the squared error.
 PRICE = 4.0
@@ -85,11 +83,7 @@ def _resample(line: Whole, count: int) -> Whole:
 def find_tolerances(levels: Reals) -> Reals:
     """How far each of the levels ``[bands, C]`` of a block may be off, in octaves."""
     below = levels.max(axis=1, keepdims=True) - levels
-    faint = levels.max() - levels - FAINT_FROM
     tolerances: Reals = TOLERANCE + QUIET_TOLERANCE * (below - 1).clip(0)
-    tolerances = (
-        tolerances + FAINT_TOLERANCE * faint.clip(0) + ABS_TOLERANCE * (ABS_FROM - levels).clip(0)
-    )
     return tolerances
 
 
