@@ -234,7 +234,7 @@ def envelope_integers(decoder, sizes, levels, header, top, slope, tilt, tensors)
                 rest = left_of_bands(level, scale, edges, values_so_far, coded)
                 inputs = np.stack([*near, *rows, rest])[:, places]
                 outputs = network.outputs(size, size_before, turn, inputs)
-                values = read_sizes(decoder, outputs, zeros, ones)
+                values = read_sizes(decoder, outputs, zeros, ones, True)
                 values_so_far[places], coded[places] = np.minimum(values, 255), True
                 current[places] = MAGNITUDES[values_so_far[places] << 8]
                 signs = [1 - 2 * decoder.uniform(1) if m else 0 for m in values]

@@ -73,7 +73,8 @@ class ContextNetwork:
 def _rectify(sums: Floats) -> Floats:
     """A layer's sums, in place, as values of neurons: rectified, rounded down, bounded."""
     sums *= np.float32(1 / WEIGHT_UNIT)  # a power of two: exact
-    np.clip(sums, 0, MAX_HIDDEN, out=sums)
+    np.maximum(sums, 0, out=sums)  # quicker than np.clip
+    np.minimum(sums, MAX_HIDDEN, out=sums)
     np.floor(sums, out=sums)
     return sums
 

@@ -18,7 +18,7 @@ from ....coding.integers import Integers
 from ....coding.magnitudes import Coder, Decoder, Encoder, code_signs
 from ....coding.steps import LATENT_STEPS_PER_OCTAVE
 from ....signals import Floats
-from ...wavelet.contexts.symbols import EntropyCoding, RoundingEncoding
+from ...wavelet.contexts.symbols import EntropyCoding, OrderedFlags, RoundingEncoding
 from ..config import FREQUENCY_PARTS, LONGEST, SHORTEST
 from .bands import Whole, band_edges
 from .context_network import INPUT_UNIT, MAX_INPUT, Outputs, Place, load_networks, place_of
@@ -79,12 +79,12 @@ class StreamSymbols:
 
 def decoding(decoder: Decoder) -> StreamSymbols:
     """Symbols from a stream."""
-    return StreamSymbols(decoder, EntropyCoding(decoder))
+    return StreamSymbols(decoder, EntropyCoding(decoder, OrderedFlags))
 
 
 def rounding(rd_lambda: float, encoder: Encoder) -> StreamSymbols:
     """Exact latents, in steps, rounded and encoded: see :class:`.RoundingEncoding`."""
-    return StreamSymbols(encoder, RoundingEncoding(rd_lambda, encoder))
+    return StreamSymbols(encoder, RoundingEncoding(rd_lambda, encoder, OrderedFlags))
 
 
 @lru_cache(maxsize=1)
@@ -162,6 +162,13 @@ def _resample(line: Whole, size: int) -> Whole:
     return means
 
 
+def _frame(line: Whole) -> Whole:
+    """A line with :data:`MARGIN` zeros on either side."""
+    framed = np.zeros(len(line) + 2 * MARGIN, np.int64)
+    framed[MARGIN : MARGIN + len(line)] = line
+    return framed
+
+
 def _windows(line: NDArray[Any], offsets: Sequence[int], count: int) -> list[NDArray[Any]]:
     """``line``, with :data:`MARGIN` more values on either side, seen at ``offsets``."""
     return [line[MARGIN + offset : MARGIN + offset + count] for offset in offsets]
@@ -180,8 +187,8 @@ class _Channel:
         """Inputs ``[count + 2 MARGIN]`` for a block so many before the last one, in own steps."""
         magnitudes = _resample(self.magnitudes[back], size)[:count]
         ratio = (_resample(self.exponents[back], size)[:count] - exponents) >> 6
-        inputs = (_logarithms()[magnitudes] + ratio).clip(1, MAX_INPUT)
-        return np.pad(np.where(magnitudes > 0, inputs, 0), MARGIN)
+        inputs = np.minimum(np.maximum(_logarithms()[magnitudes] + ratio, 1), MAX_INPUT)
+        return _frame(np.where(magnitudes > 0, inputs, 0))
 
     def add(self, magnitudes: Whole, exponents: Whole, level: Whole) -> None:
         """Note a block ``[size]`` of the channel."""
@@ -226,13 +233,14 @@ class LatentCoder:
             def expect(level: Whole) -> Whole:
                 """Levels in 1 / 1024 octave as inputs."""
                 octaves = (level + scale)[:count] >> 6
-                expected: Whole = (octaves + EXPECTED_OFFSET * INPUT_UNIT).clip(0, MAX_INPUT)
+                octaves += EXPECTED_OFFSET * INPUT_UNIT
+                expected: Whole = np.minimum(np.maximum(octaves, 0), MAX_INPUT)
                 return expected
 
             own, firsts = expect(smooth), band_edges(size, shape.rate)[:-1]
             octaves = (levels + scale[firsts]) >> 6
             bands = (octaves + EXPECTED_OFFSET * INPUT_UNIT).clip(0, MAX_INPUT)
-            mean = np.pad(_resample(channel.mean, size)[:count], MARGIN)
+            mean = _frame(_resample(channel.mean, size)[:count])
             seen = np.zeros((INPUTS, count), np.float32)
             rows = _windows(channel.seen(0, size, count, exponents[:count]), BEFORE, count)
             rows += _windows(channel.seen(1, size, count, exponents[:count]), EARLIER, count)

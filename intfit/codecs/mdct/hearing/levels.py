@@ -130,11 +130,13 @@ class _Channel:
         """
         count = len(predicted)
         last = _resample(self.last, count)
-        before = np.pad(last, AROUND, mode="edge") * INPUT_UNIT
-        others = np.pad(beside, 1, mode="edge") * INPUT_UNIT
         envelope = _resample(self.predicted, count)
-        rows = [before[i : i + count] for i in range(2 * AROUND + 1)]
-        rows += [others[i : i + count] for i in range(3)]
+        bands = np.arange(count)
+        rows = [
+            line[(bands + offset).clip(0, count - 1)] * INPUT_UNIT
+            for line, reach in ((last, AROUND), (beside, 1))
+            for offset in range(-reach, reach + 1)
+        ]
         rows.append(_resample(self.older, count) * INPUT_UNIT)
         rows.append(np.abs(_resample(self.errors, count)) * INPUT_UNIT)
         rows += [predicted - envelope, predicted, envelope + INPUT_UNIT * last]
