@@ -123,17 +123,19 @@ def pad(samples: Reals, config: MdctConfig) -> Reals:
     padded = np.zeros((config.padded_frames(), config.channels), np.float32)
     padded[LEAD : LEAD + config.frames] = samples
     for channel in range(config.channels):
-        line = samples[:, channel].astype(np.float64)
-        padded[:LEAD, channel] = _extrapolate(line[::-1], LEAD)[::-1]
-        padded[len(padded) - after :, channel] = _extrapolate(line, after)
+        first, last = (
+            samples[part, channel].astype(np.float64)
+            for part in (slice(PREDICTION_SAMPLES), slice(-PREDICTION_SAMPLES, None))
+        )
+        padded[:LEAD, channel] = _extrapolate(first[::-1], LEAD)[::-1]
+        padded[len(padded) - after :, channel] = _extrapolate(last, after)
     return padded
 
 
 def _extrapolate(line: Reals, count: int) -> Reals:
-    """``count`` samples that may follow ``line`` ``[N]``, by linear prediction, fading to 0."""
+    """``count`` samples that may follow a ``line`` ``[N]``, by linear prediction, fading to 0."""
     from scipy.linalg import solve_toeplitz
 
-    line = line[-PREDICTION_SAMPLES:]
     order = min(PREDICTION_ORDER, len(line) // 4)
     # what is too short to be predicted from stays as it ends
     extended = np.concatenate([line, np.full(count, 0.0 if order else line[-1])])

@@ -199,6 +199,64 @@ class _Channel:
         self.mean += (_resample(magnitudes, LONGEST) - self.mean) * size // MEAN_SAMPLES
 
 
+class _Block:
+    """What a block's levels are in its own steps, as inputs of the network."""
+
+    def __init__(self, shape: Shape, index: int, cutoff: int) -> None:
+        self.size, self.rate = shape.sizes[index], shape.rate
+        self.count = self.size * cutoff // FREQUENCY_PARTS
+        self.edges = band_edges(self.size, self.rate)
+        self.widths = np.diff(self.edges)
+        self.exponents = shape.exponents(index)[:, 0].repeat(self.widths)
+        step = shape.step * SLOPE_UNIT * SIXTEENTHS // LATENT_STEPS_PER_OCTAVE
+        self._scale = step - self.exponents
+
+    def expect(self, levels: Whole) -> Whole:
+        """The levels ``[size]`` of latents, in 1 / 1024 octave, as inputs ``[count]``."""
+        return self._expect(levels[: self.count], self._scale[: self.count])
+
+    def expect_bands(self, levels: Whole) -> Whole:
+        """The same of levels ``[bands]``."""
+        return self._expect(levels, self._scale[self.edges[:-1]])
+
+    @staticmethod
+    def _expect(levels: Whole, scale: Whole) -> Whole:
+        sixteenths = ((levels + scale) >> 6) + EXPECTED_OFFSET * INPUT_UNIT
+        expected: Whole = np.minimum(np.maximum(sixteenths, 0), MAX_INPUT)
+        return expected
+
+    def interpolate(self, levels: Whole) -> Whole:
+        """Levels ``[bands]`` at each latent ``[size]``, linear between the bands' middles."""
+        below, distance, width = _slopes(self.size, self.rate)
+        line: Whole = levels[below] + (levels[below + 1] - levels[below]) * distance // width
+        return line
+
+    def look(
+        self, channel: _Channel, levels: Whole, beside: tuple[Whole, Whole]
+    ) -> tuple[Floats, Whole]:
+        """The inputs ``[INPUTS, count]`` that are known before the block is; those of its levels.
+
+        ``levels`` ``[bands]`` are the channel's own. ``beside`` are, of the channel before, the
+        inputs of its magnitudes, framed, and of its levels.
+        """
+        count, exponents = self.count, self.exponents[: self.count]
+        magnitudes, loud = beside
+        own = self.expect(self.interpolate(levels))
+        mean = _frame(_resample(channel.mean, self.size)[:count])
+        rows = _windows(channel.seen(0, self.size, count, exponents), BEFORE, count)
+        rows += _windows(channel.seen(1, self.size, count, exponents), EARLIER, count)
+        for offsets in MEANS:
+            rows.append(_logarithms()[sum(_windows(mean, offsets, count)) // len(offsets)])
+        rows += _windows(magnitudes, BESIDE, count)
+        rows += [own, self.expect(levels.repeat(self.widths)), loud]
+        rows.append(self.expect(_resample(channel.level, self.size)))
+        rows.append(_pitches(self.size, self.rate)[:count])
+        seen = np.zeros((INPUTS, count), np.float32)
+        for row, values in enumerate(rows, start=MOST_OWN):
+            seen[row] = values
+        return seen, own
+
+
 class LatentCoder:
     """Codes the latents of a recording's blocks, one block after the other.
 
@@ -216,60 +274,41 @@ class LatentCoder:
 
     def code(self, index: int, latents: Latents) -> Integers:
         """Code the latents ``[size, C]`` of the block with an index; returns them."""
-        size, shape = self._shape.sizes[index], self._shape
-        count = size * self._cutoff // FREQUENCY_PARTS
-        counts = np.diff(band_edges(size, shape.rate))
-        exponents = shape.exponents(index)[:, 0].repeat(counts)
-        scale = shape.step * SLOPE_UNIT * SIXTEENTHS // LATENT_STEPS_PER_OCTAVE - exponents
-        place = place_of(size, self._size)
+        block = _Block(self._shape, index, self._cutoff)
+        place = place_of(block.size, self._size)
         coded = np.zeros(latents.shape, np.int32)
-        beside, loud = np.zeros(count + 2 * MARGIN, np.int64), np.zeros(count, np.int64)
+        beside = np.zeros(block.count + 2 * MARGIN, np.int64), np.zeros(block.count, np.int64)
         for number, channel in enumerate(self._channels):
-            levels = shape.levels[index][:, number] * SLOPE_UNIT
-            below, distance, width = _slopes(size, shape.rate)
-            smooth = levels[below] + (levels[below + 1] - levels[below]) * distance // width
-            level = levels.repeat(counts)
-
-            def expect(level: Whole) -> Whole:
-                """Levels in 1 / 1024 octave as inputs."""
-                octaves = (level + scale)[:count] >> 6
-                octaves += EXPECTED_OFFSET * INPUT_UNIT
-                expected: Whole = np.minimum(np.maximum(octaves, 0), MAX_INPUT)
-                return expected
-
-            own, firsts = expect(smooth), band_edges(size, shape.rate)[:-1]
-            octaves = (levels + scale[firsts]) >> 6
-            bands = (octaves + EXPECTED_OFFSET * INPUT_UNIT).clip(0, MAX_INPUT)
-            mean = _frame(_resample(channel.mean, size)[:count])
-            seen = np.zeros((INPUTS, count), np.float32)
-            rows = _windows(channel.seen(0, size, count, exponents[:count]), BEFORE, count)
-            rows += _windows(channel.seen(1, size, count, exponents[:count]), EARLIER, count)
-            for offsets in MEANS:
-                total = sum(_windows(mean, offsets, count)) // len(offsets)
-                rows.append(_logarithms()[total])
-            rows += _windows(beside, BESIDE, count)
-            rows += [own, expect(level), loud, expect(_resample(channel.level, size))]
-            rows.append(_pitches(size, shape.rate)[:count])
-            for row, values in enumerate(rows, start=MOST_OWN):
-                seen[row] = values
-            inputs = np.zeros(count + 2 * MARGIN, np.int64)
-            rest = _Rest(bands, counts, count)
-            for turn, part in enumerate(PASSES):
-                for row, offset in enumerate(OWN[turn]):
-                    seen[row, part] = inputs[MARGIN + offset : MARGIN + offset + count][part]
-                seen[-1, part] = rest.look(part)
-                values = latents[:count][part, number]
-                outputs = self._network(place, turn, np.ascontiguousarray(seen[:, part]))
-                found = self._symbols.code_magnitudes(outputs, values)
-                magnitudes = np.minimum(found, MAX_MAGNITUDE).astype(np.int64)
-                rest.note(part, magnitudes)
-                inputs[MARGIN:-MARGIN][part] = _logarithms()[magnitudes << MAGNITUDE_BITS]
-                nonzero = np.flatnonzero(found)
-                found = found.astype(np.int32)
-                found[nonzero] *= self._symbols.code_signs(values[nonzero])
-                coded[:count][part, number] = found
-            beside, loud = inputs, own
+            levels = self._shape.levels[index][:, number] * SLOPE_UNIT
+            seen, own = block.look(channel, levels, beside)
+            rest = _Rest(block.expect_bands(levels), block.widths, block.count)
+            line = coded[: block.count, number]
+            inputs = self._code_passes(latents[: block.count, number], line, place, seen, rest)
+            beside = inputs, own
             magnitudes = np.minimum(np.abs(coded[:, number]), MAX_MAGNITUDE).astype(np.int64)
-            channel.add(magnitudes << MAGNITUDE_BITS, exponents, level)
-        self._size = size
+            repeated = levels.repeat(block.widths)
+            channel.add(magnitudes << MAGNITUDE_BITS, block.exponents, repeated)
+        self._size = block.size
         return coded
+
+    def _code_passes(
+        self, latents: Latents, coded: Integers, place: Place, seen: Floats, rest: _Rest
+    ) -> Whole:
+        """Code the latents ``[count]`` of a channel into ``coded``; their inputs, framed."""
+        inputs = _frame(np.zeros(len(latents), np.int64))
+        inner = inputs[MARGIN : MARGIN + len(latents)]
+        for turn, part in enumerate(PASSES):
+            for row, window in enumerate(_windows(inputs, OWN[turn], len(latents))):
+                seen[row, part] = window[part]
+            seen[-1, part] = rest.look(part)
+            values = latents[part]
+            outputs = self._network(place, turn, np.ascontiguousarray(seen[:, part]))
+            found = self._symbols.code_magnitudes(outputs, values)
+            magnitudes = np.minimum(found, MAX_MAGNITUDE).astype(np.int64)
+            rest.note(part, magnitudes)
+            inner[part] = _logarithms()[magnitudes << MAGNITUDE_BITS]
+            nonzero = np.flatnonzero(found)
+            found = found.astype(np.int32)
+            found[nonzero] *= self._symbols.code_signs(values[nonzero])
+            coded[part] = found
+        return inputs
