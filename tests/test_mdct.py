@@ -69,6 +69,20 @@ def decoded(data: bytes, shape: tuple[int, int], sizes: list[int]) -> np.ndarray
     return latents
 
 
+def test_runs_of_blocks_have_the_coefficients_of_the_whole(monkeypatch):
+    monkeypatch.setattr(transform, "STRETCH", 1000)
+    sizes = [256, 512, 256, 8192, 1024, 256, 256, 256, 256, 256]
+    x = np.random.default_rng(0).normal(size=(sum(sizes), 2)).astype(np.float32)
+    whole = transform.analyse(x, sizes)
+    runs = list(transform.split_blocks(sizes))
+    assert [index for run, _ in runs for index in run] == list(range(len(sizes)))
+    assert len(runs) > 3
+    for run, samples in runs:
+        part = transform.analyse_run(x, sizes, run, samples)
+        np.testing.assert_allclose(part, whole[samples], atol=1e-6)
+    np.testing.assert_allclose(transform.synthesise(whole, sizes), x, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "sizes", [[256], [512, 256, 8192, 1024], [8192] * 2 + [256] * 3 + [2048], [4096, 256, 256]]
 )

@@ -256,7 +256,7 @@ def envelope_integers(name: str) -> dict:
     contents = hearing_payload.read(stored["payload"].data, read_config(header.header))
     sizes = contents.shape.sizes
     return {
-        "latents": described(contents.latents),
+        "latents": described(np.concatenate(list(contents.latents))),
         "blocks": described(np.repeat(sizes, np.array(sizes) // 256)),
         "levels": described(np.concatenate(contents.shape.levels)),
     }

@@ -195,7 +195,7 @@ class Display:
                 row.fraction, row.figures = None, ()
 
     def update(self, position: int, fraction: float, figures: tuple[str, ...]) -> None:
-        """Show how far a fit has got: ``fraction`` in [0, 1], and its figures."""
+        """Show how far a stage has got: ``fraction`` in [0, 1], and its figures."""
         row = self._rows[position]
         row.fraction, row.figures = fraction, figures
 

@@ -111,7 +111,8 @@ class Hooks:
     """Functions that are called while an input is encoded.
 
     ``fit_begins`` is called before every fit, ``progress`` now and then in it, ``stage`` with the
-    name of what is done from then on (``transform``, ``fitting``, ``coding``). ``wrap_teacher``
+    name of what is done from then on (``transform``, ``fitting``, ``coding``, ...), ``share`` with
+    how much of that is done, from 0 to 1, where this is known. ``wrap_teacher``
     returns the teacher to use in place of the one it is given; its ``places`` ``[n]`` are the
     indices of the examples in the signal, None where they are all samples in order.
     """
@@ -120,11 +121,18 @@ class Hooks:
     progress: "Callable[[Progress], None] | None" = None
     wrap_teacher: "WrapTeacher | None" = None
     stage: Callable[[str], None] | None = None
+    share: Callable[[float], None] | None = None
 
     def enter(self, stage: str) -> None:
         """Tell whoever listens what is done from now on."""
         if self.stage is not None:
             self.stage(stage)
+
+    def advance(self, stage: str, share: float) -> None:
+        """Tell whoever listens what is done now, and how much of that is."""
+        self.enter(stage)
+        if self.share is not None:
+            self.share(share)
 
 
 class Codec(Protocol):

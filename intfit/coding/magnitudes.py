@@ -26,6 +26,7 @@ SymbolModel = Any
 EXCESS_BITS = 24
 _EXCESS = constriction.stream.model.Uniform(1 << EXCESS_BITS)
 _SIGN = constriction.stream.model.Uniform(2)
+_CATEGORICALS = constriction.stream.model.Categorical(perfect=False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Coder(Protocol):
     def code(self, symbols: Integers, model: SymbolModel) -> Integers:
         """Code ``symbols`` ``[n]``, all under ``model``; returns those that are coded."""
 
+    def code_each(self, symbols: Integers, weights: NDArray[np.float64]) -> Integers:
+        """Code ``symbols`` ``[n]``, each under :func:`categorical` of a row of ``[n, k]``."""
+
 
 class Encoder:
     """Symbols to bytes."""
@@ -60,6 +64,12 @@ class Encoder:
     def code(self, symbols: Integers, model: SymbolModel) -> Integers:
         """Write ``symbols`` ``[n]``, and return them."""
         self._stream.encode(symbols, model)
+        return symbols
+
+    def code_each(self, symbols: Integers, weights: NDArray[np.float64]) -> Integers:
+        """Write ``symbols`` ``[n]`` under ``weights`` ``[n, k]``, and return them."""
+        if len(symbols):
+            self._stream.encode(symbols, _CATEGORICALS, weights)
         return symbols
 
     def finish(self) -> bytes:
@@ -76,6 +86,13 @@ class Decoder:
     def code(self, symbols: Integers, model: SymbolModel) -> Integers:
         """Read as many symbols as there are in ``symbols``, whose values are ignored."""
         decoded: Integers = self._stream.decode(model, len(symbols))
+        return decoded
+
+    def code_each(self, symbols: Integers, weights: NDArray[np.float64]) -> Integers:
+        """Read as many symbols as there are in ``symbols``, whose values are ignored."""
+        if not len(symbols):
+            return symbols
+        decoded: Integers = self._stream.decode(_CATEGORICALS, weights)
         return decoded
 
 

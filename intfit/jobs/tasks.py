@@ -44,7 +44,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class FitProgress:
-    """Where a fit stands: the share done, in [0, 1], and its figures as a person reads them.
+    """Where a stage stands: the share done, in [0, 1], and a fit's figures as a person reads them.
 
     The most important figure comes first.
     """
@@ -149,6 +149,7 @@ def make_hooks(tell: Tell, settings: Settings, *, maps: bool = False) -> Hooks:
         report_progress,
         draw_maps if maps else None,
         stage=lambda name: tell(Stage(name)),
+        share=lambda fraction: tell(FitProgress(fraction, ())),
     )
 
 

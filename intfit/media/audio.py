@@ -90,7 +90,7 @@ def read_samples(
         "channels": values.shape[1],
         "sample_rate": rate,
         "subtype": subtype,
-        "peak": _round_up(float(np.abs(values).max())) if values.size else 0.0,
+        "peak": _round_up(float(max(values.max(), -values.min()))) if values.size else 0.0,
     }
     return values, facts
 
@@ -150,7 +150,8 @@ def _writing(
         return None, -math.inf
     if not bits or samples.size < FEW:
         return as_written, -math.inf
-    power = float(np.mean(np.square(samples), dtype=np.float64))
+    parts = (samples[start : start + CHUNK] for start in range(0, len(samples), CHUNK))
+    power = sum(float(np.square(part, dtype=np.float64).sum()) for part in parts) / samples.size
     step = 2.0 ** (1 - bits)
     return as_written, metrics.decibels(power, step**2 / 12) - ROUNDING_MARGIN
 

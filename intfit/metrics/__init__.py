@@ -10,7 +10,7 @@ Array = NDArray[Any]
 
 #: Reported for identical signals, whose PSNR and SNR are infinite: JSON has no infinity.
 IDENTICAL_DB = 120.0
-#: Values whose squared errors are held at once.
+#: Samples that are compared at once.
 PART = 1 << 20
 #: Frames of a spectrogram that are held at once: 16 MB each of a 2048 window.
 BLOCK = 1 << 10
@@ -38,20 +38,28 @@ def psnr(reference: Array, decoded: Array, *, peak: float) -> float:
     return decibels(peak * peak, total / reference.size)
 
 
-def snr(reference: Array, decoded: Array) -> float:
-    """Signal-to-noise ratio in dB over all samples and channels of equal-shaped arrays."""
-    reference = reference.astype(np.float64)
-    noise = float(np.mean(np.square(reference - decoded)))
-    return decibels(float(np.mean(np.square(reference))), noise)
+def snr(
+    reference: Array, decoded: Array, *, low: float = -math.inf, high: float = math.inf
+) -> float:
+    """Signal-to-noise ratio in dB over all samples and channels of equal-shaped arrays.
+
+    What is ``decoded`` is clipped to ``low`` .. ``high``.
+    """
+    power, noise = 0.0, 0.0
+    for start in range(0, len(reference), PART):  # float64 takes twice the memory
+        part = reference[start : start + PART].astype(np.float64)
+        power += float(np.square(part).sum())
+        noise += float(np.square(part - decoded[start : start + PART].clip(low, high)).sum())
+    return decibels(power, noise)
 
 
 def quality(metric: str, outputs: Array, targets: Array) -> float:
     """The PSNR, SNR or IoU of ``outputs`` ``[B, c]`` against ``targets`` ``[B, c]`` in [-1, 1]."""
+    if metric == "snr":
+        return snr(targets, outputs, low=-1, high=1)
     decoded = outputs.clip(-1, 1)
     if metric == "psnr":
         return psnr(targets, decoded, peak=2.0)
-    if metric == "snr":
-        return snr(targets, decoded)
     return iou(targets < 0, decoded < 0)
 
 

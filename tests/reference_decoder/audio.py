@@ -31,9 +31,9 @@ EDGES = [(1 << 15) * root(3 * i) >> 23 for i in range(1, 40)]
 class AdaptiveModels:
     """Counts of magnitudes in 40 contexts, and the distributions that follow from them."""
 
-    def __init__(self, groups=1):
+    def __init__(self):
         self.counts = []
-        for context in [*range(40)] * groups:
+        for context in range(40):
             expected = root(3 * context) >> 7
             left, row = 1 << 26, []
             for _ in range(3):
@@ -122,10 +122,10 @@ def audio_latents(payload, channels, frames):
     return mixing / 127, sizes, latents, noise
 
 
-def read_latents(decoder, sizes, top, channels, groups=None):
-    """Integers ``[N, C]``; ``groups`` are those of contexts, ``[N, C]``, if there are several."""
+def read_latents(decoder, sizes, top, channels):
+    """Integers ``[N, C]``."""
     latents = np.zeros((sum(sizes), channels), np.int64)
-    models = AdaptiveModels(1 if groups is None else 6)
+    models = AdaptiveModels()
     average = [np.zeros(LONGEST, np.int64) for _ in range(channels)]
     last = [np.zeros(SHORTEST, np.int64) for _ in range(channels)]
     older = [np.zeros(SHORTEST, np.int64) for _ in range(channels)]
@@ -160,8 +160,6 @@ def read_latents(decoder, sizes, top, channels, groups=None):
                 ]
                 sums = sum(w * f for w, f in zip(WEIGHTS[turn], features, strict=True))
                 contexts = np.searchsorted(EDGES, sums, side="right")
-                if groups is not None:
-                    contexts = contexts + 40 * groups[start + k, channel]
                 magnitudes = read_magnitudes(decoder, models, contexts)
                 signs = [1 - 2 * decoder.uniform(1) if m else 0 for m in magnitudes]
                 latents[start + k, channel] = magnitudes * np.array(signs, np.int64)

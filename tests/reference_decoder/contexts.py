@@ -191,9 +191,12 @@ class Flags:
             self.due[index] = count + count // 8
         return self.bounds[index]
 
-    def read(self, decoder, classes):
+    def read(self, decoder, classes, in_order=False):
         found = np.zeros(len(classes), np.int64)
-        for index in sorted(set(classes.tolist())):
+        if in_order:
+            for place, index in enumerate(classes.tolist()):
+                found[place] = decoder.symbol(self.table(index))
+        for index in [] if in_order else sorted(set(classes.tolist())):
             bounds = self.table(index)
             for place in np.flatnonzero(classes == index):
                 found[place] = decoder.symbol(bounds)
@@ -206,13 +209,13 @@ HALVES = [decimal.Decimal(2 * index - 63) / 8 for index in range(64)]
 SURE = [decimal.Decimal(2 * index + 1 if index else 0) / 8 for index in range(24)]
 
 
-def read_sizes(decoder, outputs, zeros, ones):
-    """The magnitudes of a pass, in raster order."""
+def read_sizes(decoder, outputs, zeros, ones, in_order=False):
+    """The magnitudes of a pass, in raster order; flags may be, too."""
     zero, one = (np.clip((row >> 8) + 32, 0, 63) for row in outputs[:2])
     size = np.clip((outputs[2] >> 8) + 20, 0, 43)
-    sizes = zeros.read(decoder, zero)
+    sizes = zeros.read(decoder, zero, in_order)
     there = np.flatnonzero(sizes)
-    there = there[ones.read(decoder, one[there]) > 0]
+    there = there[ones.read(decoder, one[there], in_order) > 0]
     for index in sorted(set(size[there].tolist())):
         bounds, reach = SIZE[index]
         places = there[size[there] == index]

@@ -13,15 +13,12 @@ from ...coding.magnitudes import Coder, SymbolModel, categorical
 from ...errors import FileFormatError
 from ...signals import Floats
 from .config import LONGEST, SHORTEST
-from .transform import Reals, analyse
+from .transform import STRETCH, Reals, analyse
 
 #: The sizes of blocks, in samples.
 SIZES = tuple(SHORTEST << i for i in range((LONGEST // SHORTEST).bit_length()))
 #: The bits that :func:`choose_sizes` takes a block to cost besides its coefficients.
 BLOCK_BITS = 3.0
-#: Samples that :func:`choose_sizes` works on at a time, which bounds its memory.
-STRETCH = 1 << 18
-
 
 #: Estimates the bits of blocks' coefficients ``[n, size, C]`` at a quantisation step.
 EstimateBits = Callable[[Reals, float], Reals]
@@ -45,16 +42,19 @@ def choose_sizes(
     least_gain: float = 0.0,
     longest_free: int = LONGEST,
     longest: int = LONGEST,
+    report: Callable[[float], None] | None = None,
 ) -> list[int]:
     """The sizes of blocks under which ``x`` ``[N, C]`` takes few bits at a quantisation ``step``.
 
     N is a multiple of the shortest size; no block is above ``longest``. The best basis of Coifman
     and Wickerhauser (1992): from the shortest up, two blocks become one where that saves bits; and
     one longer than ``longest_free``, where it saves at least the share ``least_gain``. The
-    neighbours of a block are taken to be of its size.
+    neighbours of a block are taken to be of its size. ``report`` is told the share that is done.
     """
     sizes: list[int] = []
     for start in range(0, len(x), STRETCH):
+        if report is not None:
+            report(start / len(x))
         end = min(start + STRETCH, len(x))
         sizes += _choose_sizes(
             x, start, end, lambda blocks: estimate(blocks, step), least_gain, longest_free, longest

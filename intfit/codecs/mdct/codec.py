@@ -7,6 +7,7 @@ for. Tuned for SNR, all steps are equal and nothing is trained.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ from .config import ENVELOPE_DEPTH, LEAD, MAX_CHANNELS, MAX_ENVELOPE_WIDTH, Mdct
 from .hearing import payload as hearing_payload
 from .hearing.payload import Packer
 from .interpolation import SincInterpolation
-from .transform import synthesise
+from .transform import STRETCH, Reals, pad, synthesise
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,11 +110,12 @@ def _encode(prepared: Prepared, hooks: Hooks, start: float) -> Encoding:
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
     assert isinstance(signal, Grid)
-    pack, steps = _make_packer(signal.targets(), prepared, hooks)
+    pack, steps = _make_packer(signal, prepared, hooks)
 
     def encode_at(step: int) -> Candidate[MdctConfig]:
         at_step = replace(config, step=step)
         data = pack(at_step)
+        hooks.enter("measuring")
         tensors = unpack_payload(data, at_step)
         stored = store_open(tensors) if plan.profile == "open" else store_payload(data)
         samples = reconstruct(tensors, at_step)
@@ -123,7 +125,8 @@ def _encode(prepared: Prepared, hooks: Hooks, start: float) -> Encoding:
         file = assemble(prepared, at_step, stored, steps=steps, distortion=distortion)
         return Candidate(at_step, data, distortion, file, steps)
 
-    hooks.enter("coding")
+    if config.neurons is None:
+        hooks.enter("coding")
     search = StepSearch(encode_at, config.step)
     step = search.choose(goal=plan.goal, size=plan.target_size, bounded=plan.stops_at_goal)
     best = search.at(step)
@@ -145,23 +148,26 @@ def _encode(prepared: Prepared, hooks: Hooks, start: float) -> Encoding:
 
 
 def _make_packer(
-    targets: Floats, prepared: Prepared, hooks: Hooks
+    signal: Grid, prepared: Prepared, hooks: Hooks
 ) -> tuple[Callable[[MdctConfig], bytes], int]:
-    """A function from a config, whose step may differ, to the payload of samples ``[N, C]``.
+    """A function from a config, whose step may differ, to the payload of a recording.
 
     And the steps of training that went into it.
     """
-    axes = principal_axes(targets)
-    decorrelated = targets @ invert_axes(axes)
-    config = prepared.config
+    targets = signal.targets()
+    axes, config = principal_axes(targets), prepared.config
+    rotate(targets, invert_axes(axes))
     if config.neurons is None:
-        return lambda config: payload.pack(decorrelated, axes, config), 0
+        return partial(payload.pack, targets, axes), 0
     from .hearing.training import train_networks
 
+    padded = pad(targets, config)
+    del targets  # some hundred megabytes of a long recording
+    hooks.enter("fitting")
     networks, steps = train_networks(
-        decorrelated, config, prepared.plan, prepared.device, on_progress=hooks.progress
+        padded, config, prepared.plan, prepared.device, on_progress=hooks.progress
     )
-    return Packer(decorrelated, axes, networks, config).pack, steps
+    return Packer(padded, axes, networks, config, report=hooks.advance).pack, steps
 
 
 def unpack_payload(data: bytes, config: MdctConfig) -> Tensors:
@@ -224,8 +230,15 @@ def reconstruct(tensors: Tensors, config: MdctConfig) -> Floats:
         FileFormatError: if their blocks do not fill the recording.
     """
     sizes = read_size_tensor(tensors["blocks"])
-    decorrelated = synthesise(tensors["latents"], sizes)[LEAD : LEAD + config.frames]
-    return (decorrelated @ tensors["channels"]).astype(np.float32)
+    samples = synthesise(tensors["latents"], sizes)[LEAD : LEAD + config.frames]
+    rotate(samples, tensors["channels"])
+    return samples.astype(np.float32, copy=False)
+
+
+def rotate(samples: Reals, matrix: Floats) -> None:
+    """Multiply samples ``[N, C]`` by a ``matrix`` ``[C, C]``, in place."""
+    for start in range(0, len(samples), STRETCH):
+        samples[start : start + STRETCH] = samples[start : start + STRETCH] @ matrix
 
 
 def parts(data: bytes, config: MdctConfig) -> dict[str, float]:

@@ -100,12 +100,12 @@ class ContextDistribution:
 class AdaptiveModel:
     """The distribution of magnitudes in each context, which follows what is coded."""
 
-    def __init__(self, groups: int = 1) -> None:
-        #: ``[groups * CONTEXTS, GEOMETRIC_FROM + 2]``, in :data:`COUNT_UNIT`: how often each
+    def __init__(self) -> None:
+        #: ``[CONTEXTS, GEOMETRIC_FROM + 2]``, in :data:`COUNT_UNIT`: how often each
         #: magnitude below GEOMETRIC_FROM was coded, how often one from there on, and the sum of
         #: what these exceed GEOMETRIC_FROM by.
-        self._counts = np.zeros((groups * CONTEXTS, GEOMETRIC_FROM + 2), np.int64)
-        for context, expected in enumerate(_EXPECTED * groups):
+        self._counts = np.zeros((CONTEXTS, GEOMETRIC_FROM + 2), np.int64)
+        for context, expected in enumerate(_EXPECTED):
             # a geometric distribution with the expected magnitude as its mean
             left = PRIOR_COUNT * COUNT_UNIT << 16
             for magnitude in range(GEOMETRIC_FROM):
@@ -235,32 +235,18 @@ def _pair_sums(padded: Whole, distance: int, part: slice) -> Whole:
     return sums
 
 
-#: The group of contexts of each latent ``[size, C]`` of the block with an index.
-GroupsOf = Callable[[int], Whole]
-
-
-def code_latents(
-    latents: Latents,
-    sizes: Sequence[int],
-    cutoff: int,
-    code_pass: CodePass,
-    *,
-    groups: int = 1,
-    groups_of: GroupsOf | None = None,
-) -> None:
+def code_latents(latents: Latents, sizes: Sequence[int], cutoff: int, code_pass: CodePass) -> None:
     """Code the latents ``[N, C]`` of blocks of these sizes, in place.
 
-    Only those below ``cutoff`` of :data:`.config.FREQUENCY_PARTS` of a block's frequencies. Each of
-    the ``groups`` has contexts of its own.
+    Only those below ``cutoff`` of :data:`.config.FREQUENCY_PARTS` of a block's frequencies.
     """
-    channels, model = latents.shape[1], AdaptiveModel(groups)
+    channels, model = latents.shape[1], AdaptiveModel()
     inside = slice(MARGIN, -MARGIN)
     mean = [np.zeros(LONGEST, np.int64) for _ in range(channels)]
     last = [np.zeros(SHORTEST, np.int64) for _ in range(channels)]
     older = list(last)
     start, refreshed = 0, 0
-    for index, size in enumerate(sizes):
-        group = None if groups_of is None else groups_of(index) * CONTEXTS
+    for size in sizes:
         count = size * cutoff // FREQUENCY_PARTS
         if start - refreshed >= REFRESH_SAMPLES:
             model.refresh()
@@ -290,8 +276,6 @@ def code_latents(
                 )
                 total = sum(w * values for w, values in zip(weights, around, strict=True) if w)
                 contexts = np.searchsorted(_EDGES, total, side="right")
-                if group is not None:
-                    contexts = contexts + group[:count][part, channel]
                 place = slice(start + (part.start or 0), start + count, part.step), channel
                 values = code_pass(latents[place], contexts, model)
                 latents[place] = values
@@ -312,13 +296,11 @@ def quantise(
     cutoff: int,
     *,
     rd_lambda: float = RD_LAMBDA,
-    groups: int = 1,
-    groups_of: GroupsOf | None = None,
 ) -> tuple[Integers, float]:
     """Exact latents ``[N, C]``, in steps, as integers; and the estimated bits of these.
 
     Rate-distortion optimised at ``rd_lambda``. Latents from ``cutoff`` on are 0.
     """
     quantiser, rounded = RdoQuantiser(rd_lambda), exact.copy()
-    code_latents(rounded, sizes, cutoff, quantiser, groups=groups, groups_of=groups_of)
+    code_latents(rounded, sizes, cutoff, quantiser)
     return rounded.astype(np.int32), quantiser.bits

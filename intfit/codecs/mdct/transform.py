@@ -15,7 +15,7 @@ sizes; it leaves cosine transforms, which are scipy.fft.dct's.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,8 @@ from .config import LEAD, MdctConfig
 #: Float32 or float64.
 Reals = NDArray[np.floating[Any]]
 
+#: Samples that are worked on at a time, about.
+STRETCH = 1 << 18
 #: Linear prediction: the samples that it is fitted to, and the number of its coefficients.
 PREDICTION_SAMPLES, PREDICTION_ORDER = 2048, 32
 
@@ -81,9 +83,32 @@ def analyse(x: Reals, sizes: Sequence[int]) -> Reals:
     return _transform_blocks(x, sizes)
 
 
+def split_blocks(sizes: Sequence[int]) -> Iterator[tuple[range, slice]]:
+    """Runs of blocks of about :data:`STRETCH` samples together: their indices, and their samples.
+
+    What is done with a run at a time needs little memory.
+    """
+    first, begin, end = 0, 0, 0
+    for index, size in enumerate(sizes):
+        end += size
+        if end - begin >= STRETCH or index + 1 == len(sizes):
+            yield range(first, index + 1), slice(begin, end)
+            first, begin = index + 1, end
+
+
+def analyse_run(x: Reals, sizes: Sequence[int], run: range, samples: slice) -> Reals:
+    """The coefficients of a run of blocks alone, as :func:`split_blocks` gives it, of all ``x``."""
+    first, last = max(run.start - 1, 0), min(run.stop + 1, len(sizes))
+    before, after = sum(sizes[first : run.start]), sum(sizes[run.stop : last])
+    part = analyse(x[samples.start - before : samples.stop + after], sizes[first:last])
+    return part[before : len(part) - after]
+
+
 def synthesise(coefficients: Reals, sizes: Sequence[int]) -> Reals:
     """The samples ``[N, C]`` of coefficients ``[N, C]``: undoes :func:`analyse`."""
-    x = _transform_blocks(coefficients, sizes)
+    x = np.empty_like(coefficients)
+    for run, samples in split_blocks(sizes):
+        x[samples] = _transform_blocks(coefficients[samples], sizes[run.start : run.stop])
     _fold(x, sizes, -1)
     return x
 
@@ -98,17 +123,19 @@ def pad(samples: Reals, config: MdctConfig) -> Reals:
     padded = np.zeros((config.padded_frames(), config.channels), np.float32)
     padded[LEAD : LEAD + config.frames] = samples
     for channel in range(config.channels):
-        line = samples[:, channel].astype(np.float64)
-        padded[:LEAD, channel] = _extrapolate(line[::-1], LEAD)[::-1]
-        padded[len(padded) - after :, channel] = _extrapolate(line, after)
+        first, last = (
+            samples[part, channel].astype(np.float64)
+            for part in (slice(PREDICTION_SAMPLES), slice(-PREDICTION_SAMPLES, None))
+        )
+        padded[:LEAD, channel] = _extrapolate(first[::-1], LEAD)[::-1]
+        padded[len(padded) - after :, channel] = _extrapolate(last, after)
     return padded
 
 
 def _extrapolate(line: Reals, count: int) -> Reals:
-    """``count`` samples that may follow ``line`` ``[N]``, by linear prediction, fading to 0."""
+    """``count`` samples that may follow a ``line`` ``[N]``, by linear prediction, fading to 0."""
     from scipy.linalg import solve_toeplitz
 
-    line = line[-PREDICTION_SAMPLES:]
     order = min(PREDICTION_ORDER, len(line) // 4)
     # what is too short to be predicted from stays as it ends
     extended = np.concatenate([line, np.full(count, 0.0 if order else line[-1])])

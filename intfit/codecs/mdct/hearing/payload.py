@@ -6,7 +6,7 @@ envelope (each with its length, two bytes, before it), and one stream of the ran
 sizes of blocks, the levels of bands and the latents.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,22 +20,22 @@ from ....errors import FileFormatError
 from ...channels import read_axes, store_axes
 from ..blocks import choose_sizes, decode_sizes, encode_sizes, make_size_tensor
 from ..config import FREQUENCY_PARTS, LONGEST, SHORTEST, MdctConfig
-from ..context_model import code_latents, entropy_code, quantise
-from ..transform import Reals, analyse, pad
-from .bands import BAND_COUNTS
+from ..transform import Reals, analyse_run, split_blocks
+from .contexts import LatentCoder, decoding, rounding
 from .envelope import SIXTEENTHS, pieces, predict_levels
 from .levels import code_differences, find_tolerances
 from .shaping import (
-    GROUPS,
     SHARES,
+    NoiseFilling,
+    NoiseMeter,
     Shape,
     combine_levels,
-    fill,
     make_estimate,
     measure_levels,
-    measure_noise,
 )
 
+#: What is said of a payload whose stream makes no sense.
+DAMAGED = "damaged: its latents cannot be decoded"
 #: Bytes of the length of a network.
 LENGTH_SIZE = 2
 #: Steps are in proportion to the amplitude to the power of this / 64.
@@ -46,7 +46,14 @@ TILT = 12
 #: its bits. There is none longer than a second / LEAST_RATE.
 LEAST_GAIN, FREE_RATE, LEAST_RATE = 0.25, 40, 5
 #: The rate-distortion lambda, in squared steps a bit.
-RD_LAMBDA = 0.06
+RD_LAMBDA = 0.08
+
+#: Is told the name of a stage, and how much of it is done, from 0 to 1.
+Report = Callable[[str, float], None]
+
+
+def ignore(stage: str, fraction: float) -> None:
+    """A :data:`Report` that nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -83,64 +90,83 @@ def read_networks(data: bytes, config: MdctConfig) -> Networks:
 
 
 class Packer:
-    """Packs one recording, samples ``[N, C]`` along ``axes``, at any quantisation step."""
+    """Packs one recording, ``padded`` samples ``[N, C]`` along ``axes``, at any step.
 
-    def __init__(self, samples: Reals, axes: Reals, networks: Networks, config: MdctConfig) -> None:
-        self._padded, self._axes, self._networks = pad(samples, config), axes, networks
+    ``report`` is told the stage, and how much of it is done, from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        padded: Reals,
+        axes: Reals,
+        networks: Networks,
+        config: MdctConfig,
+        *,
+        report: Report = ignore,
+    ) -> None:
+        self._report = report
+        self._padded, self._axes, self._networks = padded, axes, networks
+        self._estimate = make_estimate(SLOPE, TILT, config.rate)
 
     def pack(self, config: MdctConfig) -> bytes:
         """The payload at the quantisation step of ``config``."""
         network = config.envelope_network()
         assert network is not None
-        estimate = make_estimate(SLOPE, TILT, config.rate)
         sizes = choose_sizes(
             self._padded,
             config.step_size,
-            estimate,
+            self._estimate,
             least_gain=LEAST_GAIN,
             longest_free=config.rate // FREE_RATE,
             longest=min(LONGEST, max(SHORTEST, config.rate // LEAST_RATE)),
+            report=lambda fraction: self._report("choosing blocks", fraction),
         )
-        exact = analyse(self._padded, sizes)
         predicted = predict_levels(self._networks.parameters, network, sizes, config.rate)
-        measured = measure_levels(exact, sizes, config.rate)
+        measured: list[Reals] = []
+        for run, exact in self._runs(sizes):
+            self._report("coding levels", run.start / len(sizes))
+            measured += measure_levels(exact, [sizes[index] for index in run], config.rate)
         wanted = [m - p / SIXTEENTHS for m, p in zip(measured, predicted, strict=True)]
         encoder = Encoder()
         encode_sizes(encoder, sizes)
-        counts = [BAND_COUNTS[size] for size in sizes]
         tolerances = [find_tolerances(levels) for levels in measured]
-        differences = code_differences(encoder, counts, config.channels, wanted, tolerances)
+        differences = code_differences(encoder, sizes, predicted, wanted, tolerances)
         levels = combine_levels(predicted, differences)
         shape = Shape(sizes, levels, config.rate, config.step, SLOPE, TILT)
-        shape.divide(exact, config.step_size)
-        np.clip(exact, -LARGEST, LARGEST, out=exact)
-        latents, _ = quantise(
-            exact,
-            sizes,
-            FREQUENCY_PARTS,
-            rd_lambda=RD_LAMBDA,
-            groups=GROUPS,
-            groups_of=shape.groups,
-        )
-        cutoff = find_cutoff(latents, sizes)
-        code_latents(
-            latents, sizes, cutoff, entropy_code(encoder), groups=GROUPS, groups_of=shape.groups
-        )
-        noise = measure_noise(exact, latents, shape)
-        head = store_axes(self._axes) + bytes([cutoff, SLOPE, TILT & 255]) + noise
+        cutoff = self._find_cutoff(shape, config)
+        noise, symbols = NoiseMeter(shape), rounding(RD_LAMBDA, encoder)
+        coder = LatentCoder(shape, cutoff, symbols)
+        for run, exact in self._runs(sizes):
+            self._report("coding latents", run.start / len(sizes))
+            start = 0
+            for index in run:
+                block = exact[start : start + sizes[index]]
+                block /= shape.weights(index) * np.float32(config.step_size)
+                np.clip(block, -LARGEST, LARGEST, out=block)
+                noise.add(index, block, coder.code(index, block))
+                start += sizes[index]
+        head = store_axes(self._axes) + bytes([cutoff, SLOPE, TILT & 255]) + noise.finish()
         return head + self._networks.data + encoder.finish()
 
+    def _runs(self, sizes: Sequence[int]) -> Iterator[tuple[range, Reals]]:
+        """Runs of blocks and their coefficients."""
+        for run, samples in split_blocks(sizes):
+            yield run, analyse_run(self._padded, sizes, run, samples)
 
-def find_cutoff(latents: Integers, sizes: Sequence[int]) -> int:
-    """The lowest cutoff, in :data:`..config.FREQUENCY_PARTS`, above all that is not 0."""
-    nonzero = np.abs(latents).max(axis=1) > 0
-    cutoff, start = 0, 0
-    for size in sizes:
-        used = np.flatnonzero(nonzero[start : start + size])
-        if used.size:
-            cutoff = max(cutoff, -(-(int(used[-1]) + 1) * FREQUENCY_PARTS // size))
-        start += size
-    return cutoff
+    def _find_cutoff(self, shape: Shape, config: MdctConfig) -> int:
+        """The lowest cutoff, in :data:`..config.FREQUENCY_PARTS`, above all that may not be 0."""
+        cutoff = 0
+        for run, exact in self._runs(shape.sizes):
+            start = 0
+            for index in run:
+                size = shape.sizes[index]
+                loudest = np.abs(exact[start : start + size]).max(axis=1)
+                least = shape.weights(index)[:, 0] * np.float32(config.step_size / 2)
+                used = np.flatnonzero(loudest > least)
+                if used.size:
+                    cutoff = max(cutoff, -(-(int(used[-1]) + 1) * FREQUENCY_PARTS // size))
+                start += size
+        return cutoff
 
 
 def parts(payload: bytes, config: MdctConfig) -> dict[str, int]:
@@ -152,13 +178,14 @@ def parts(payload: bytes, config: MdctConfig) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a payload holds: the ``axes`` of channels and the integers ``latents`` ``[N, C]``.
+    """What a payload holds: the ``axes`` of channels, and the ``latents`` of each block in turn.
 
-    ``shape`` has the sizes of blocks and the levels of bands, ``noise`` its loudness in bytes.
+    These are integers ``[size, C]``, decoded as they are asked for, once. ``shape`` has the sizes
+    of blocks and the levels of bands, ``noise`` its loudness in bytes.
     """
 
     axes: Reals
-    latents: Integers
+    latents: Iterator[Integers]
     shape: Shape
     noise: bytes
 
@@ -167,7 +194,7 @@ def read(payload: bytes, config: MdctConfig) -> Contents:
     """What a payload holds.
 
     Raises:
-        FileFormatError: if that is not a recording of ``config``.
+        FileFormatError: if that is not a recording of ``config``; its ``latents`` may, too.
     """
     channels, network = config.channels, config.envelope_network()
     assert network is not None
@@ -177,23 +204,31 @@ def read(payload: bytes, config: MdctConfig) -> Contents:
     axes = read_axes(payload[: channels**2], channels)
     cutoff, slope, tilt = payload[channels**2 : channels**2 + 3]
     if cutoff > FREQUENCY_PARTS:
-        raise FileFormatError("damaged: its latents cannot be decoded")
+        raise FileFormatError(DAMAGED)
     networks = read_networks(payload[head:], config)
     decoder = Decoder(payload[head + len(networks.data) :])
-    latents: Integers = np.zeros((config.padded_frames(), channels), np.int32)
     try:
         sizes = decode_sizes(decoder, config.padded_frames())
-        counts = [BAND_COUNTS[size] for size in sizes]
-        differences = code_differences(decoder, counts, channels)
         predicted = predict_levels(networks.parameters, network, sizes, config.rate)
-        levels = combine_levels(predicted, differences)
-        shape = Shape(sizes, levels, config.rate, config.step, slope, (tilt ^ 128) - 128)
-        code_latents(
-            latents, sizes, cutoff, entropy_code(decoder), groups=GROUPS, groups_of=shape.groups
-        )
+        differences = code_differences(decoder, sizes, predicted)
     except (AssertionError, ValueError):
-        raise FileFormatError("damaged: its latents cannot be decoded") from None
-    return Contents(axes, latents, shape, payload[head - SHARES : head])
+        raise FileFormatError(DAMAGED) from None
+    levels = combine_levels(predicted, differences)
+    shape = Shape(sizes, levels, config.rate, config.step, slope, (tilt ^ 128) - 128)
+    noise = payload[head - SHARES : head]
+    return Contents(axes, _decode_blocks(decoder, shape, cutoff, channels), shape, noise)
+
+
+def _decode_blocks(
+    decoder: Decoder, shape: Shape, cutoff: int, channels: int
+) -> Iterator[Integers]:
+    """The latents ``[size, C]`` of each block in turn."""
+    coder = LatentCoder(shape, cutoff, decoding(decoder))
+    for index, size in enumerate(shape.sizes):
+        try:
+            yield coder.code(index, np.zeros((size, channels), np.int32))
+        except (AssertionError, ValueError):
+            raise FileFormatError(DAMAGED) from None
 
 
 def unpack(payload: bytes, config: MdctConfig) -> Tensors:
@@ -205,8 +240,13 @@ def unpack(payload: bytes, config: MdctConfig) -> Tensors:
         FileFormatError: if it does not hold them.
     """
     found = read(payload, config)
+    filling = NoiseFilling(found.shape, found.noise, config.step_size)
+    latents, start = np.empty((config.padded_frames(), config.channels), np.float32), 0
+    for index, block in enumerate(found.latents):
+        latents[start : start + len(block)] = filling.fill(index, block)
+        start += len(block)
     return {
         "channels": found.axes,
         "blocks": make_size_tensor(found.shape.sizes),
-        "latents": fill(found.latents, found.shape, found.noise, config.step_size),
+        "latents": latents,
     }

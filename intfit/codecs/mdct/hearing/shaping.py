@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....coding.integers import Integers
-from ....coding.steps import LATENT_STEPS_PER_OCTAVE
 from ..blocks import BLOCK_BITS
 from ..noise import hash_uniform
 from ..transform import Reals
@@ -17,9 +16,6 @@ from .envelope import HIGHEST, LOWEST, SIXTEENTHS
 
 #: Units of a slope: steps are in proportion to the amplitude to the power of slope / 64.
 SLOPE_UNIT = 64
-#: Groups of contexts, an octave of the expected magnitude apart; the lowest begins at so many
-#: octaves.
-GROUPS, LOWEST_GROUP = 6, -3
 #: The bits that a level is taken to need when the sizes of blocks are chosen.
 LEVEL_BITS = 1.5
 #: Bands by the share of their latents that is not 0: classes, an octave apart, up to all of them.
@@ -28,7 +24,6 @@ SHARES = 9
 NOISE_UNIT = 1 / 16
 #: What is left of a band's energy is believed down to this share of what its class says.
 LEAST_REST = 0.25
-
 #: The share of the energy that was rounded away which noise brings back.
 NOISE_SHARE = 0.5
 
@@ -54,7 +49,7 @@ class Shape:
     slope: int
     tilt: int
 
-    def _exponents(self, index: int) -> Whole:
+    def exponents(self, index: int) -> Whole:
         """The step of each band ``[bands, 1]`` of a block, in 1 / 1024 octave of the global one."""
         loudest = self.levels[index].max(axis=1, keepdims=True)
         exponents: Whole = self.slope * loudest + tilt_bands(self.tilt, len(loudest))[:, None]
@@ -62,28 +57,10 @@ class Shape:
 
     def weights(self, index: int) -> Reals:
         """What latents ``[size, 1]`` of a block were divided by, besides the step."""
-        exponents = self._exponents(index).T / (SLOPE_UNIT * SIXTEENTHS)
+        exponents = self.exponents(index).T / (SLOPE_UNIT * SIXTEENTHS)
         octaves = interpolate_bands(exponents, self.sizes[index], self.rate)[0]
         weights: Reals = np.exp2(octaves).astype(np.float32)[:, None]
         return weights
-
-    def divide(self, coefficients: Reals, step_size: float) -> None:
-        """Turn ``coefficients`` ``[N, C]`` of all blocks into steps, in place."""
-        start = 0
-        for index, size in enumerate(self.sizes):
-            coefficients[start : start + size] /= self.weights(index) * np.float32(step_size)
-            start += size
-
-    def groups(self, index: int) -> Whole:
-        """The group of contexts of each latent ``[size, C]`` of a block."""
-        levels = self.levels[index]
-        # in 1 / 1024 octave: the level, less the step there
-        expected = SLOPE_UNIT * levels - self._exponents(index)
-        expected += self.step * SLOPE_UNIT * SIXTEENTHS // LATENT_STEPS_PER_OCTAVE
-        groups = (expected // (SLOPE_UNIT * SIXTEENTHS) - LOWEST_GROUP).clip(0, GROUPS - 1)
-        counts = np.diff(band_edges(self.sizes[index], self.rate))
-        repeated: Whole = groups.repeat(counts, axis=0)
-        return repeated
 
 
 def tilt_bands(tilt: int, count: int) -> Whole:
@@ -122,54 +99,65 @@ def _classify(latents: NDArray[Any], edges: Whole) -> tuple[Whole, Whole]:
     return (share + SHARES - 1).clip(0, SHARES - 1).astype(np.int64), nonzero
 
 
-def measure_noise(exact: Reals, latents: Integers, shape: Shape) -> bytes:
-    """The loudness, in steps, of what was rounded to 0, for each class of bands: a byte each."""
-    starts = starts_of(shape.sizes).tolist()
-    energy, count = np.zeros(SHARES), np.zeros(SHARES)
-    for index, size in enumerate(shape.sizes):
-        block = slice(starts[index], starts[index + 1])
-        edges = band_edges(size, shape.rate)
-        classes, nonzero = _classify(latents[block], edges)
-        zero = latents[block] == 0
-        squares = np.where(zero, np.square(exact[block], dtype=np.float64), 0)
+class NoiseMeter:
+    """Measures how loud, in steps, what was rounded to 0 is, for each class of bands."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._energy, self._count = np.zeros(SHARES), np.zeros(SHARES)
+
+    def add(self, index: int, exact: Reals, latents: Integers) -> None:
+        """Take a block into account: its ``exact`` latents and the rounded ones ``[size, C]``."""
+        edges = band_edges(self._shape.sizes[index], self._shape.rate)
+        classes, nonzero = _classify(latents, edges)
+        squares = np.where(latents == 0, np.square(exact, dtype=np.float64), 0)
         kept = nonzero > 0
-        energy += np.bincount(classes[kept], _sum_bands(squares, edges)[kept], SHARES)
+        self._energy += np.bincount(classes[kept], _sum_bands(squares, edges)[kept], SHARES)
         zeros = np.diff(edges)[:, None] - nonzero
-        count += np.bincount(classes[kept], zeros[kept], SHARES)
-    octaves = 0.5 * np.log2(energy / np.maximum(count, 1) + 1e-9)
-    return np.rint(255 + octaves / NOISE_UNIT).clip(0, 255).astype(np.uint8).tobytes()
+        self._count += np.bincount(classes[kept], zeros[kept], SHARES)
+
+    def finish(self) -> bytes:
+        """The loudness of all blocks together, a byte for each class."""
+        octaves = 0.5 * np.log2(self._energy / np.maximum(self._count, 1) + 1e-9)
+        return np.rint(255 + octaves / NOISE_UNIT).clip(0, 255).astype(np.uint8).tobytes()
 
 
-def fill(latents: Integers, shape: Shape, noise: bytes, step_size: float) -> Reals:
-    """Latents ``[N, C]`` in the unit of samples, with noise in place of zeros.
+class NoiseFilling:
+    """Latents in the unit of samples, with noise in place of zeros.
 
-    In a band of zeros, noise has the band's level. In others it is as loud as :func:`measure_noise`
+    In a band of zeros, noise has the band's level. In others it is as loud as :class:`NoiseMeter`
     says, and no louder than what is left of the band's energy.
     """
-    starts = starts_of(shape.sizes).tolist()
-    usual = np.exp2(2 * NOISE_UNIT * (np.frombuffer(noise, np.uint8).astype(np.float64) - 255))
-    filled, channels = np.empty(latents.shape, np.float32), latents.shape[1]
-    for index, size in enumerate(shape.sizes):
-        first, end = starts[index], starts[index + 1]
-        edges = band_edges(size, shape.rate)
+
+    def __init__(self, shape: Shape, noise: bytes, step_size: float) -> None:
+        """``noise`` is what :meth:`NoiseMeter.finish` gave."""
+        self._shape, self._step_size = shape, np.float32(step_size)
+        octaves = np.frombuffer(noise, np.uint8).astype(np.float64) - 255
+        self._usual = np.exp2(2 * NOISE_UNIT * octaves)
+        self._starts = starts_of(shape.sizes)
+
+    def fill(self, index: int, own: Integers) -> Reals:
+        """Those of a block's latents ``[size, C]``."""
+        shape, channels = self._shape, own.shape[1]
+        edges = band_edges(shape.sizes[index], shape.rate)
         counts = np.diff(edges)
-        weights = shape.weights(index) * np.float32(step_size)
-        own = latents[first:end]
+        weights = shape.weights(index) * self._step_size
         values = own * weights
         classes, nonzero = _classify(own, edges)
         total = np.exp2(shape.levels[index] * (2 / SIXTEENTHS)) * counts[:, None]
         scales = _sum_bands(np.where(own == 0, np.square(weights), 0), edges)
-        expected = usual[classes] * scales
+        expected = self._usual[classes] * scales
         rest = total - _sum_bands(np.square(values, dtype=np.float64), edges)
         energy = np.where(
             nonzero == 0, total, np.minimum(expected, np.maximum(rest, LEAST_REST * expected))
         )
         # a uniform distribution in [-1, 1) has a variance of 1 / 3
         gains = np.sqrt(3 * NOISE_SHARE * energy / np.maximum(scales, 1e-30)).astype(np.float32)
-        places = np.arange(first * channels, end * channels).reshape(-1, channels)
+        first, end = self._starts[index : index + 2] * channels
+        places = np.arange(first, end).reshape(-1, channels)
         hiss = hash_uniform(places).astype(np.float32) * gains.repeat(counts, axis=0) * weights
-        filled[first:end] = np.where(own == 0, hiss, values)
-    return filled
+        filled: Reals = np.where(own == 0, hiss, values).astype(np.float32)
+        return filled
 
 
 def measure_levels(coefficients: Reals, sizes: Sequence[int], rate: int) -> list[Reals]:

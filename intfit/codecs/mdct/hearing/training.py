@@ -11,14 +11,13 @@ from torch import Tensor
 from ....coding import weights
 from ....networks.siren import Siren
 from ....plan import Plan
-from ....signals import Floats
 from ....teachers import Teacher
 from ....training.examples import UniformEvaluation
 from ....training.loop import Progress
 from ....training.quantisation import quantise
 from ....training.session import start_session, train_quantised
 from ..config import MdctConfig
-from ..transform import Reals, analyse, pad
+from ..transform import Reals, analyse
 from .bands import BAND_COUNTS, measure_bands
 from .envelope import MIDDLE, OCTAVES, SINE_BITS, band_coordinates, pieces, time_coordinates
 from .payload import Networks, join_networks
@@ -75,7 +74,7 @@ def make_examples(padded: Reals, piece: range, config: MdctConfig) -> LevelExamp
 
 
 def train_networks(
-    samples: Floats,
+    padded: Reals,
     config: MdctConfig,
     plan: Plan,
     device: str,
@@ -83,14 +82,13 @@ def train_networks(
     wrap_teacher: Callable[[Teacher], Teacher] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Networks, int]:
-    """Train the envelope of samples ``[N, C]``, along their axes; the steps taken besides.
+    """Train the envelope of padded samples ``[N, C]``, along their axes; the steps taken besides.
 
     Raises:
         DivergedError: if a parameter is no longer a finite number.
     """
     network_config = config.envelope_network()
     assert network_config is not None
-    padded = pad(samples, config)
     ranges = list(pieces(len(padded), config.rate))
     packed, steps = [], 0
     for index, piece in enumerate(ranges):

@@ -132,13 +132,29 @@ class Flags:
         return -np.log2([shares, 1 - shares])
 
 
+class OrderedFlags(Flags):
+    """Flags that are coded in their own order, not class by class, which is quicker."""
+
+    def code(self, coder: Coder, flags: Integers, classes: Integers) -> Integers:
+        """Code ``flags`` ``[n]``, 0 or 1, of these classes ``[n]``; returns them."""
+        occurring = np.bincount(classes, minlength=len(self._initial)) > 0
+        due = self._counts.sum(axis=1) + PRIOR >= self._due
+        for index in np.flatnonzero(occurring & due).tolist():
+            self._update(index)
+        shares = np.array(self._shares, np.float64)[classes]
+        coded = coder.code_each(flags, np.stack([shares, _TOTAL - shares], axis=1))
+        size = 2 * len(self._initial)
+        self._counts += np.bincount(2 * classes + coded, minlength=size).reshape(-1, 2)
+        return coded
+
+
 class EntropyCoding:
     """Symbols through an encoder or a decoder."""
 
-    def __init__(self, coder: Coder) -> None:
-        flags, signs = _initial_shares()
+    def __init__(self, coder: Coder, flags: type[Flags] = Flags) -> None:
+        initial, signs = _initial_shares()
         self._coder = coder
-        self._zero, self._one, self._signs = Flags(flags), Flags(flags), Flags(signs)
+        self._zero, self._one, self._signs = flags(initial), flags(initial), flags(signs)
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Code the magnitudes ``[n]`` of latents."""
@@ -175,8 +191,8 @@ class RoundingEncoding(EntropyCoding):
     bit.
     """
 
-    def __init__(self, rd_lambda: float, coder: Coder) -> None:
-        super().__init__(coder)
+    def __init__(self, rd_lambda: float, coder: Coder, flags: type[Flags] = Flags) -> None:
+        super().__init__(coder, flags)
         self._rd_lambda = rd_lambda
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:

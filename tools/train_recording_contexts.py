@@ -1,0 +1,313 @@
+"""Train the networks of the context model of recordings, which `intfit` ships, and write them.
+
+    python tools/train_recording_contexts.py collect RECORDING... -o examples
+    python tools/train_recording_contexts.py train examples -o context_networks-1.safetensors
+
+The first command encodes each recording at several qualities, and keeps its levels and a sample of
+its latents, with all that the networks see of them; the second trains. Every file depends on the
+weights: other weights get a new number.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+
+from intfit import api
+from intfit.codecs import read_config
+from intfit.codecs.mdct.config import FREQUENCY_PARTS
+from intfit.codecs.mdct.hearing import contexts, envelope, levels, payload
+from intfit.codecs.mdct.hearing.context_network import (
+    INPUT_UNIT,
+    MAX_HIDDEN,
+    MAX_WEIGHT,
+    SIZES,
+    WEIGHT_UNIT,
+    Place,
+)
+from intfit.codecs.mdct.hearing.shaping import Shape
+from intfit.coding import container
+from intfit.coding.magnitudes import Encoder
+from intfit.settings import Settings
+
+QUALITIES = (36, 50, 64, 80)
+#: Latents of a recording at one quality to learn from.
+SAMPLES = 12_000
+#: Of latents and of levels: steps of training, examples a step, hidden layers.
+STEPS, BATCHES, HIDDEN = (6000, 2500), (4096, 2048), ((40, 24), (24, 16))
+RATE, RELATIONS = 6e-3, 3
+#: The passes, the inputs and the outputs of both networks.
+PASSES, INPUTS, OUTPUTS = (len(contexts.PASSES), 2), (contexts.INPUTS, levels.INPUTS), (3, 2)
+NAMES = "latents", "levels"
+#: The sum of a class's initial counts.
+PRIOR = 4096
+
+
+def place_number(place: Place, turn: int, passes: int) -> int:
+    """A place and a pass as one number."""
+    return (place[0] * RELATIONS + place[1]) * passes + turn
+
+
+class Recorder:
+    """Keeps a sample of latents, and what the network sees of each, while they are "coded".
+
+    It stands for the network and for what is done with symbols.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._random, self._share = np.random.default_rng(0), share
+        self.places: list[NDArray] = []
+        self.inputs: list[NDArray] = []
+        self.weights: list[NDArray] = []
+        self.values: list[NDArray] = []
+
+    def look(self, place: Place, turn: int, inputs: NDArray) -> NDArray:
+        """In place of the network: marks ``[1, n]`` of what is kept."""
+        around = inputs[: -contexts.OTHERS].max(axis=0, initial=0) > 0
+        share = np.where(around, 1, 0.15) * self._share
+        kept = self._random.random(inputs.shape[1]) < share
+        number = place_number(place, turn, PASSES[0])
+        self.places.append(np.full(int(kept.sum()), number, np.int16))
+        self.inputs.append(inputs[:, kept].T.astype(np.int16))
+        self.weights.append((1 / share[kept]).astype(np.float32))
+        return kept[None]
+
+    def code_magnitudes(self, outputs: NDArray, values: NDArray) -> NDArray:
+        """Note the magnitudes of examples."""
+        sizes = np.abs(values)
+        self.values.append(sizes[outputs[0]].astype(np.int16))
+        return sizes
+
+    def code_signs(self, values: NDArray) -> NDArray:
+        """Nothing is learned of signs."""
+        return np.sign(values).astype(np.int32)
+
+
+def record_latents(shape: Shape, latents: list[NDArray]) -> dict[str, NDArray]:
+    """Examples of the latents ``[size, C]`` of blocks."""
+    recorder = Recorder(min(1.0, SAMPLES / sum(block.size for block in latents)))
+    coder = contexts.LatentCoder(shape, FREQUENCY_PARTS, recorder, recorder.look)
+    for index, block in enumerate(latents):
+        coder.code(index, block)
+    return {
+        "places": np.concatenate(recorder.places),
+        "inputs": np.concatenate(recorder.inputs),
+        "values": np.concatenate(recorder.values),
+        "weights": np.concatenate(recorder.weights),
+    }
+
+
+def record_levels(
+    sizes: list[int], predicted: list[NDArray], differences: list[NDArray]
+) -> dict[str, NDArray]:
+    """Examples of the differences ``[bands, C]`` of blocks from the envelope ``predicted``."""
+    seen: list[tuple[int, NDArray]] = []
+
+    def look(place: Place, turn: int, inputs: NDArray) -> NDArray:
+        seen.append((place_number(place, turn, PASSES[1]), inputs.T.astype(np.int16)))
+        return np.zeros((2, inputs.shape[1]), np.int32)
+
+    near = [np.full(block.shape, 0.01) for block in differences]
+    levels.code_differences(Encoder(), sizes, predicted, differences, near, network=look)
+    places = [np.full(len(inputs), number, np.int16) for number, inputs in seen]
+    values = [
+        block[t::2, c] for block in differences for c in range(block.shape[1]) for t in (0, 1)
+    ]
+    count = sum(len(part) for part in values)
+    return {
+        "places": np.concatenate(places),
+        "inputs": np.concatenate([inputs for _, inputs in seen]),
+        "values": np.concatenate(values).astype(np.int16),
+        "weights": np.ones(count, np.float32),
+    }
+
+
+def save_examples(path: Path, size: int, latents: dict, differences: dict) -> None:
+    """Write examples of a file of ``size`` bytes; small files count as much as large ones."""
+    arrays = {}
+    for name, examples in (("latents", latents), ("levels", differences)):
+        examples["weights"] = examples["weights"] / np.float32(8 * size)
+        arrays |= {f"{name}.{key}": array for key, array in examples.items()}
+    np.savez(path, **arrays)
+
+
+def collect(paths: list[Path], folder: Path) -> None:
+    """Write the examples of all recordings into a folder, a file for each quality."""
+    folder.mkdir(exist_ok=True)
+    for path in paths:
+        for quality in QUALITIES:
+            found = api.encode(path, Settings(quality=quality, device="cpu", threads=1))
+            layout, stored = container.load(found.data)
+            config = read_config(layout.header)
+            network, data = config.envelope_network(), stored["payload"].data
+            assert network is not None
+            contents = payload.read(data, config)
+            head = payload.parts(data, config)["noise"]
+            networks = payload.read_networks(data[head:], config)
+            sizes = list(contents.shape.sizes)
+            predicted = envelope.predict_levels(networks.parameters, network, sizes, config.rate)
+            differences = [
+                (own - usual) // envelope.SIXTEENTHS
+                for own, usual in zip(contents.shape.levels, predicted, strict=True)
+            ]
+            save_examples(
+                folder / f"{path.stem}-{quality}.npz",
+                len(found.data),
+                record_latents(contents.shape, list(contents.latents)),
+                record_levels(sizes, predicted, differences),
+            )
+            print(path.stem, quality, len(found.data), flush=True)
+
+
+class Network(nn.Module):
+    """What :class:`..context_network.ContextNetwork` is, in floating point.
+
+    Where ``whole`` is set, weights act as they are shipped; gradients pass through the rounding.
+    """
+
+    def __init__(self, kind: int) -> None:
+        super().__init__()
+        self.passes, inputs, (width, second) = PASSES[kind], INPUTS[kind], HIDDEN[kind]
+        self.whole = False
+        self.first = nn.Parameter(torch.randn(self.passes, inputs, width) * 0.5 / inputs**0.5)
+        self.place = nn.Parameter(0.1 * torch.randn(SIZES * RELATIONS * self.passes, width))
+        self.second, self.last = nn.Linear(width, second), nn.Linear(second, OUTPUTS[kind])
+
+    def act(self, tensor: Tensor, unit: int) -> Tensor:
+        """Weights or biases as they act."""
+        if not self.whole:
+            return tensor
+        return tensor + ((tensor * unit).round() / unit - tensor).detach()
+
+    def forward(self, places: Tensor, inputs: Tensor) -> Tensor:
+        """The outputs ``[B, K]`` of inputs ``[B, F]``."""
+        most, fine = MAX_HIDDEN / INPUT_UNIT, INPUT_UNIT * WEIGHT_UNIT
+        turns = places % self.passes
+        order = torch.argsort(turns)
+        counts = torch.bincount(turns, minlength=self.passes).tolist()
+        first = self.act(self.first, WEIGHT_UNIT)
+        parts = inputs[order].split(counts)
+        sums = torch.cat([part @ first[i] for i, part in enumerate(parts)])[torch.argsort(order)]
+        x = torch.relu(sums + self.act(self.place, fine)[places]).clamp(max=most)
+        x = x @ self.act(self.second.weight, WEIGHT_UNIT).T + self.act(self.second.bias, fine)
+        x = torch.relu(x).clamp(max=most)
+        return x @ self.act(self.last.weight, WEIGHT_UNIT).T + self.act(self.last.bias, fine)
+
+
+def measure_bits(outputs: Tensor, values: Tensor) -> Tensor:
+    """The bits of magnitudes ``[B]`` under ``outputs`` ``[B, 3]``."""
+    zero, one, scale = outputs.unbind(1)
+    zero, one, scale = zero.clamp(-7.9, 7.9), one.clamp(-7.9, 7.9), scale.clamp(-4.9, 5.9).exp()
+    softplus = nn.functional.softplus
+    more = softplus(one) - torch.log(-torch.expm1(-1 / scale)) + (values - 2).clamp(min=0) / scale
+    above = softplus(zero) + torch.where(values <= 1, softplus(-one), more)
+    return torch.where(values == 0, softplus(-zero), above) / math.log(2)
+
+
+def measure_level_bits(outputs: Tensor, values: Tensor) -> Tensor:
+    """The bits of differences ``[B]`` under ``outputs`` ``[B, 2]``: a logistic distribution."""
+    off, scale = values - outputs[:, 0], outputs[:, 1].clamp(-3, 2).exp()
+    # of both sides, the one whose tail is not 1
+    inner, outer = (0.5 - off.abs()) / scale, (-0.5 - off.abs()) / scale
+    share = torch.sigmoid(inner) - torch.sigmoid(outer)
+    return -torch.log2(share + 1e-4)
+
+
+BITS = measure_bits, measure_level_bits
+
+
+def make_counts() -> NDArray:
+    """The initial counts ``[classes, SYMBOLS]`` of levels."""
+    rows = []
+    for context in range(levels.SCALES * levels.FRACTIONS):
+        scale, fraction = divmod(context, levels.FRACTIONS)
+        wide = math.exp((scale + 0.5 + levels.LOWEST_SCALE) / 2)
+        edges = np.arange(levels.SYMBOLS + 1) - 0.5 - 2 * levels.LARGEST
+        edges = (edges - (fraction + 0.5) / levels.FRACTIONS) / wide
+        shares = np.diff(1 / (1 + np.exp(-edges.clip(-40, 40))))
+        rows.append(np.maximum(np.rint(shares * PRIOR), 2))
+    return np.array(rows).astype(np.int16)
+
+
+def read_examples(paths: list[Path], name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Places, inputs, values and weights, whose mean is 1."""
+    found = [np.load(path) for path in paths]
+    places, inputs, values, weights = (
+        torch.from_numpy(np.concatenate([arrays[f"{name}.{key}"] for arrays in found]))
+        for key in ("places", "inputs", "values", "weights")
+    )
+    return places, inputs, values, weights / weights.mean()
+
+
+def train(paths: list[Path], kind: int) -> Network:
+    """The network of latents (0) or of levels (1) under which all examples take few bits."""
+    torch.manual_seed(0)
+    places, inputs, values, weights = read_examples(paths, NAMES[kind])
+    network, steps = Network(kind), STEPS[kind]
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0)
+    mean, most = 0.0, MAX_WEIGHT / WEIGHT_UNIT
+    for step in range(steps):
+        network.whole = step > 0.6 * steps
+        for group in optimizer.param_groups:
+            warm, share = min(1, (step + 1) / 100), step / steps
+            group["lr"] = RATE * warm * (0.5 + 0.5 * math.cos(math.pi * share))
+        batch = torch.randint(len(values), (BATCHES[kind],))
+        outputs = network(places[batch].long(), inputs[batch].float() / INPUT_UNIT)
+        loss = (BITS[kind](outputs, values[batch].float()) * weights[batch]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            for weight in (network.first, network.second.weight, network.last.weight):
+                weight.clamp_(-most, most)
+        mean += (loss.item() - mean) * max(0.01, 1 / (step + 1))
+        if (step + 1) % 500 == 0:
+            print(f"{NAMES[kind]} {step + 1:5} {mean:.4f} bits")
+            sys.stdout.flush()
+    return network
+
+
+def round_weights(network: Network, name: str) -> dict[str, NDArray]:
+    """The tensors of a network as it is shipped: whole numbers."""
+
+    def whole(tensor: Tensor, unit: int, dtype: type) -> NDArray:
+        rounded = (tensor.detach() * unit).round().numpy()
+        return np.ascontiguousarray(rounded.astype(dtype))
+
+    fine = INPUT_UNIT * WEIGHT_UNIT
+    tensors = {
+        "place": whole(network.place.reshape(SIZES, RELATIONS, network.passes, -1), fine, np.int16),
+        "first": whole(network.first.transpose(1, 2), WEIGHT_UNIT, np.int8),
+        "second": whole(network.second.weight, WEIGHT_UNIT, np.int8),
+        "second_bias": whole(network.second.bias, fine, np.int16),
+        "last": whole(network.last.weight, WEIGHT_UNIT, np.int8),
+        "last_bias": whole(network.last.bias, fine, np.int16),
+    }
+    return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
+
+
+def main() -> None:
+    """Collect examples, or train and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("collect", "train"))
+    parser.add_argument("inputs", nargs="+", type=Path)
+    parser.add_argument("-o", "--output", required=True, type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "collect":
+        collect(arguments.inputs, arguments.output)
+        return
+    paths = sorted(path for folder in arguments.inputs for path in folder.glob("*.npz"))
+    tensors = {"counts": make_counts()}
+    for kind, name in enumerate(NAMES):
+        tensors |= round_weights(train(paths, kind), name)
+    save_file(tensors, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
