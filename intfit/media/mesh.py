@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,15 @@ from .formats import detect_format
 from .formats.writing import TOLERANCE, measure_loss, write_ply
 from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
 from .protocol import NONE
-from .sampling import CLAMP, PADDING, draw_colours, draw_pool, fit_box, measure_thin_part
+from .sampling import (
+    CLAMP,
+    PADDING,
+    draw_colours,
+    draw_exact,
+    draw_pool,
+    fit_box,
+    measure_thin_part,
+)  # fmt: skip
 from .surface.comparison import compare_colours, compare_surfaces
 from .surface.decoded import DecodedSurface, Palette
 from .surface.output import note_faces, write_decoded
@@ -107,8 +116,7 @@ def read(
         facts["thickness"] = thickness
 
     def measure_distance(evaluate: Evaluate) -> float:
-        on_surface = evaluate(samples.surface_points)
-        estimate = clamp * float(np.abs(on_surface).mean())
+        estimate = clamp * float(np.abs(evaluate(samples.surface_points)).mean())
         around_origin = facts | {"centre": [0.0] * 3, "unit": 1.0, "mean_distance": estimate}
         try:
             decoded = render(evaluate, around_origin, Target(), limits=limits)
@@ -121,6 +129,7 @@ def read(
         *samples,
         clamp=clamp,
         measure_distance=measure_distance,
+        draw=partial(draw_exact, surface, box.extent, seed=seed, thickness=thickness),
         facts=facts,
         notes=(*notes, NOT_KEPT if colours is None else COLOURS_KEPT),
         colours=colours,
