@@ -16,11 +16,11 @@ LOGISTIC = (
     3608, 3785, 3902, 3976, 4022, 4051, 4069, 4079, 4086, 4090, 4092, 4094, 4095,
 )  # fmt: skip
 #: How fast the probability of a context follows, by the number of decisions made in it, up to
-#: MOST_SEEN: 2^16 / (k + 1.6).
-MOST_SEEN = 255
-RATES = tuple(655360 // (10 * k + 16) for k in range(MOST_SEEN + 1))
+#: MOST_SEEN: 2^16 / (k + 2).
+MOST_SEEN = 60
+RATES = tuple(65536 // (k + 2) for k in range(MOST_SEEN + 1))
 #: How fast mixing weights learn. They are in 65536ths and their sum is about INITIAL at first.
-LEARNING, INITIAL = 8, 78643
+LEARNING, INITIAL = 8, 1 << 16
 
 
 def _squash(logit: int) -> int:
@@ -33,16 +33,13 @@ SQUASH = tuple(_squash(logit) for logit in range(-LIMIT - 1, LIMIT + 1))
 
 
 def _invert() -> list[int]:
-    """The logit of each probability: the largest whose probability is no larger."""
-    logits = [-LIMIT] * ONE
-    place = 0
-    for logit in range(-LIMIT, LIMIT + 1):
-        value = SQUASH[logit + LIMIT + 1]
-        for between in range(place, value + 1):
-            logits[between] = logit
-        place = value + 1
-    for between in range(place, ONE):
-        logits[between] = LIMIT
+    """The logit of each probability: the least that has at least this probability."""
+    logits = []
+    logit = -LIMIT
+    for probability in range(ONE):
+        while logit < LIMIT and SQUASH[logit + LIMIT + 1] < probability:
+            logit += 1
+        logits.append(logit)
     return logits
 
 
