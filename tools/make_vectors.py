@@ -228,7 +228,9 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
         return envelope_integers(name)
     if "latent" in header and "mesh" in header:
         layout, _ = container.load((VECTORS / f"{name}.safetensors").read_bytes())
-        return {"coefficients": described(tensors["coefficients"] / read_config(layout.header).unit)}
+        return {
+            "coefficients": described(tensors["coefficients"] / read_config(layout.header).unit)
+        }
     if "latent" in header:
         step = 2.0 ** (-header["latent"][0] / 24)
         shares = SHARES if header["latent"][4:5] == [1] else (16,)

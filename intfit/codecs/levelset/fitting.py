@@ -29,9 +29,10 @@ PASSES = (8.0, 4.0, 2.0, 1.0, 1.0, 1.0)
 #: How much points off the surface weigh, all together, beside those on it: they keep the field a
 #: distance, whose gradient is about 1. At the coarsest levels they say what is inside.
 OFF_WEIGHT, COARSE_OFF_WEIGHT = 0.25, 1.0
-#: Up to this level, all points off the surface count, and the latents are found anew, at most so
-#: many times in all, with so much more weight of those that end on the wrong side.
-COARSE_LEVELS, ATTEMPTS, EMPHASIS = 3, 5, 8.0
+#: Up to this level, one of so many points off the surface counts, however far, and the latents are
+#: found anew, at most so many times in all, with so much more weight of those that end on the wrong
+#: side, of which all count.
+COARSE_LEVELS, COARSE_PART, ATTEMPTS, EMPHASIS = 3, 4, 5, 8.0
 #: Points on the surface for each latent of a level, and the fewest and the most of them.
 POINTS_PER_LATENT, POINTS = 12, (20_000, 1 << 19)
 #: At finer levels, points off the surface count up to so many cells from it.
@@ -220,8 +221,9 @@ def _choose_points(
     fewest, most = POINTS
     count = min(len(samples.on), most, max(fewest, POINTS_PER_LATENT * latents))
     if level <= COARSE_LEVELS:
-        near, weight = np.arange(len(samples.off)), COARSE_OFF_WEIGHT
-        off = emphasis
+        some = np.arange(len(samples.off)) % COARSE_PART == 0
+        near, weight = np.flatnonzero(some | (emphasis > 1)), COARSE_OFF_WEIGHT
+        off = emphasis[near]
     else:
         distances = np.minimum(
             np.abs(samples.distances), CLAMP * np.abs(predicted(samples.off)[:, 0])
