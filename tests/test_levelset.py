@@ -15,7 +15,7 @@ from intfit.codecs.levelset.config import COARSEST, FINEST, LevelSetConfig
 from intfit.codecs.levelset.mixing import Decisions, Decoder, Encoder
 from intfit.codecs.levelset.pyramid import Pyramid, subdivide
 from intfit.coding import container
-from intfit.errors import FileFormatError, UsageError
+from intfit.errors import FileFormatError
 from intfit.media import mesh, sampling
 from intfit.settings import Settings
 

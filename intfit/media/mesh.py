@@ -23,6 +23,7 @@ from .sampling import (
     draw_colours,
     draw_exact,
     draw_pool,
+    find_diagonal,
     fit_box,
     measure_thin_part,
 )  # fmt: skip
@@ -245,7 +246,7 @@ class _Simplified(NamedTuple):
 
 def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simplified:
     """A surface in the field's coordinates with as many faces as the target asks for."""
-    percent = 100 / _diagonal(facts)
+    percent = 100 / find_diagonal(np.array(facts["extent"]))
     if target.faces is not None:
         found = simplify(surface, target.faces)
         return _Simplified(found, percent * measure_deviation(found, surface))
@@ -258,12 +259,6 @@ def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simpl
     fewest = count_samples(facts) if facts.get("texture") == 0 else 0
     found, deviation = simplify_within(surface, tolerance / percent, fewest=fewest)
     return _Simplified(found, percent * deviation)
-
-
-def _diagonal(facts: dict[str, Any]) -> float:
-    """The diagonal of a surface's box without its padding, in the field's coordinates."""
-    padding = 1 - 1 / (1 + 2 * PADDING)
-    return float(2 * np.linalg.norm(np.maximum(np.array(facts["extent"]) - padding, 0)))
 
 
 def _extract(

@@ -70,6 +70,12 @@ def fit_box(vertices: Array) -> Box:
     return Box(centre, unit, extent, half * float(np.linalg.norm((high - low) / half)))
 
 
+def find_diagonal(extent: Array) -> float:
+    """The diagonal of a surface's box without its padding, in its coordinates."""
+    padding = 1 - 1 / (1 + 2 * PADDING)
+    return float(2 * np.linalg.norm(np.maximum(extent - padding, 0)))
+
+
 def _round_to(value: float, size: float) -> float:
     """``value`` rounded to about a millionth of ``size``."""
     return round(float(value), 6 - math.floor(math.log10(size)))

@@ -44,10 +44,12 @@ class Decision:
         self.weights = {}
 
     def read(self, decoder, contexts, mix):
-        cells = [table.setdefault(c, [32768, 0]) for table, c in zip(self.cells, contexts)]
+        cells = [
+            table.setdefault(c, [32768, 0]) for table, c in zip(self.cells, contexts, strict=True)
+        ]
         weights = self.weights.setdefault(mix, [65536 // len(cells)] * len(cells))
         stretched = [LOGITS[cell[0] >> 4] for cell in cells]
-        total = sum(w * x for w, x in zip(weights, stretched)) >> 16
+        total = sum(w * x for w, x in zip(weights, stretched, strict=True)) >> 16
         p = probability(max(-2047, min(2047, total)))
         bit = decoder.read(p)
         for k, x in enumerate(stretched):
@@ -95,7 +97,7 @@ def refine(grid):
 
 
 def shifted(node, step):
-    return tuple(a + b for a, b in zip(node, step))
+    return tuple(a + b for a, b in zip(node, step, strict=True))
 
 
 def rank(bounds, value):
