@@ -123,7 +123,7 @@ def codec_of(field: str, kind: str) -> Codec:
         UsageError: if the field is not for the medium.
     """
     if (field, kind) not in CODECS:
-        raise UsageError(f"--field {field} is for images and recordings, not for a {kind}")
+        raise UsageError(f"--field {field} is not for a medium of this kind, {kind}")
     return CODECS[field, kind]()
 
 
