@@ -147,7 +147,8 @@ def prepare(
         check_facts(kind, signal.facts)
     except FileFormatError:
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
-    field = choose_field(settings, kind, signal.out_features)
+    painted = getattr(signal, "colours", None) is not None
+    field = choose_field(settings, kind, signal.out_features, painted=painted)
     settings = replace(settings, field=field, tune=choose_tune(settings, kind, field, signal.n))
     size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)

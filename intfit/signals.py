@@ -101,6 +101,19 @@ class ColourSamples:
 
 
 @dataclass(frozen=True)
+class SurfaceSamples:
+    """Exact points of a surface, in the coordinates of :class:`DistanceSamples`.
+
+    ``on`` ``[k, 3]`` lie on it, drawn uniformly; ``off`` ``[m, 3]`` anywhere in its padded box and
+    at several scales around it, with their signed ``distances`` ``[m]``, negative inside.
+    """
+
+    on: NDArray[np.float64]
+    off: NDArray[np.float64]
+    distances: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class DistanceSamples:
     """A surface as a pool of points with their signed distances from it.
 
@@ -111,7 +124,8 @@ class DistanceSamples:
     ``surface_points`` ``[k, 3]`` lie on the surface: a field's mean absolute value there, times
     ``clamp``, estimates the distance between the field's surface and this one. ``clamp`` is in %
     of the box diagonal. ``measure_distance`` extracts a field's surface and gives its mean distance
-    from this one, both ways, in % of the diagonal. ``colours`` are there where the surface has
+    from this one, both ways, in % of the diagonal. ``draw`` draws so many points on the surface and
+    at each scale around it. ``colours`` are there where the surface has
     several. ``facts`` and ``notes`` are those of :class:`Grid`.
     """
 
@@ -122,6 +136,7 @@ class DistanceSamples:
     surface_points: Floats
     clamp: float
     measure_distance: Callable[[Evaluate], float]
+    draw: Callable[[int, int], SurfaceSamples]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     colours: ColourSamples | None = None

@@ -257,6 +257,15 @@ def test_latent_image_vectors(name):
     check_values(expected, [reference.image_between(samples, *place) for place in places])
 
 
+def test_latent_surface_vector():
+    expected, header, tensors = vector("latent-mesh")
+    grid = reference.surface_latents(tensors["payload"][2], header)
+    check_integers(expected["integers"], {"coefficients": grid})
+    places = expected["coordinates"]
+    values = [[reference.surface_between(grid, header, place)] for place in places]
+    check_values(expected, values)
+
+
 def test_latent_audio_vector():
     expected, header, tensors = vector("latent-audio")
     frames, channels, *_ = header["audio"]

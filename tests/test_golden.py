@@ -40,6 +40,7 @@ DECODINGS = {
         "4000": {"sample_rate": 4000, "start": 0.4, "duration": 0.2},
     },
     "mesh": {"values": {}},
+    "levelset": {"values": {}},
 }
 #: In dB, of samples as decoded now against those stored. Machines differ by rounding alone.
 LEAST_PSNR = 70

@@ -129,6 +129,9 @@ MEDIA = {
     "siren-colours": (
         painted_ball(), ".ply", intfit.Settings(width=10, depth=2, steps=400, device="cpu"),
     ),
+    "latent-mesh": (
+        ball(), ".off", intfit.Settings(field="latent", quality=20, device="cpu"),
+    ),
     "latent-image": (
         photo((20, 70, 67, 109)), ".png",
         intfit.Settings(field="latent", effort=2, quality=55, device="cpu", tune="psnr"),
@@ -227,6 +230,11 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
     """The integers of the tensors, by what the open profile and the steps say."""
     if name == "latent-envelope":
         return envelope_integers(name)
+    if "latent" in header and "mesh" in header:
+        layout, _ = container.load((VECTORS / f"{name}.safetensors").read_bytes())
+        return {
+            "coefficients": described(tensors["coefficients"] / read_config(layout.header).unit)
+        }
     if "latent" in header:
         step = 2.0 ** (-header["latent"][0] / 24)
         shares = SHARES if header["latent"][4:5] == [1] else (16,)

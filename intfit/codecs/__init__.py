@@ -8,7 +8,15 @@ from collections.abc import Callable
 from ..coding.facts import check_facts
 from ..coding.header import Header
 from ..errors import FileFormatError, UsageError
-from ..settings import TUNES, TUNES_OF_GOALS, FieldName, Settings, TuneName
+from ..settings import (
+    TRAINING_SETTINGS,
+    TUNES,
+    TUNES_OF_GOALS,
+    FieldName,
+    Settings,
+    TuneName,
+)
+from .levelset import config as levelset_config
 from .mdct import config as mdct_config
 from .mdct.config import MAX_CHANNELS
 from .protocol import Codec, Config
@@ -34,6 +42,12 @@ def _load_mdct() -> Codec:
     return codec
 
 
+def _load_levelset() -> Codec:
+    from .levelset import codec
+
+    return codec
+
+
 #: The codec of each field and medium, loaded when first needed: NumPy takes a tenth of a second.
 CODECS: dict[tuple[str, str], Callable[[], Codec]] = {
     ("siren", "image"): _load_siren,
@@ -41,6 +55,7 @@ CODECS: dict[tuple[str, str], Callable[[], Codec]] = {
     ("siren", "mesh"): _load_siren,
     ("latent", "image"): _load_wavelet,
     ("latent", "audio"): _load_mdct,
+    ("latent", "mesh"): _load_levelset,
 }
 #: The function that reads the architecture of each from a file's header.
 CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
@@ -49,14 +64,34 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
     ("siren", "mesh"): siren_config.read_config,
     ("latent", "image"): wavelet_config.read_config,
     ("latent", "audio"): mdct_config.read_config,
+    ("latent", "mesh"): levelset_config.read_config,
 }
 
 
-def choose_field(settings: Settings, kind: str, channels: int) -> FieldName:
-    """The field that ``settings`` ask for, or the default of a medium with so many ``channels``."""
+#: A surface becomes latents above this quality, and for goals below this mean distance, in %: there
+#: a plain SIREN becomes large and slow.
+HIGH_QUALITY, CLOSE = 50.0, 0.02
+
+
+def choose_field(settings: Settings, kind: str, channels: int, *, painted: bool) -> FieldName:
+    """The field that ``settings`` ask for, or the default of a medium with so many ``channels``.
+
+    ``painted`` surfaces have colours.
+    """
     if settings.field is not None:
         return settings.field
+    if kind == "mesh":
+        return "latent" if not painted and _asks_for_latents(settings) else "siren"
     return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"
+
+
+def _asks_for_latents(settings: Settings) -> bool:
+    """Whether a surface's quality is high, or its goal near, and no setting is of training."""
+    if settings.changed(TRAINING_SETTINGS) or settings.target_size is not None:
+        return False
+    if settings.target_distance is not None:
+        return settings.target_distance < CLOSE
+    return (settings.quality or 0) > HIGH_QUALITY
 
 
 #: A recording of fewer samples is too short for an envelope to be worth its bytes.
@@ -88,7 +123,7 @@ def codec_of(field: str, kind: str) -> Codec:
         UsageError: if the field is not for the medium.
     """
     if (field, kind) not in CODECS:
-        raise UsageError(f"--field {field} is for images and recordings, not for a {kind}")
+        raise UsageError(f"--field {field} is not for a medium of this kind, {kind}")
     return CODECS[field, kind]()
 
 

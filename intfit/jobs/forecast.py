@@ -40,9 +40,13 @@ def forecast(prepared: "Prepared") -> Forecast:
     """About what a file will take.
 
     Of a SIREN it follows from its sizes. Latents of a part from the middle are made on trial, with
-    no network beside them.
+    no network beside them. A surface's latents are made in seconds, and have no forecast.
     """
-    return _forecast_siren(prepared) if prepared.field == "siren" else _forecast_latents(prepared)
+    if prepared.field == "siren":
+        return _forecast_siren(prepared)
+    if prepared.kind == "mesh":
+        return Forecast(None, None)
+    return _forecast_latents(prepared)
 
 
 def _forecast_siren(prepared: "Prepared") -> Forecast:

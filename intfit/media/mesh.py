@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,16 @@ from .formats.labels import read_labels, write_labels
 from .formats.writing import TOLERANCE, measure_loss, write_ply
 from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
 from .protocol import NONE
-from .sampling import CLAMP, PADDING, draw_colours, draw_pool, fit_box, measure_thin_part
+from .sampling import (
+    CLAMP,
+    PADDING,
+    draw_colours,
+    draw_exact,
+    draw_pool,
+    find_diagonal,
+    fit_box,
+    measure_thin_part,
+)  # fmt: skip
 from .surface.comparison import compare_colours, compare_surfaces
 from .surface.decoded import DecodedSurface, Palette
 from .surface.output import note_faces, write_decoded
@@ -109,8 +119,7 @@ def read(
         facts["thickness"] = thickness
 
     def measure_distance(evaluate: Evaluate) -> float:
-        on_surface = evaluate(samples.surface_points)
-        estimate = clamp * float(np.abs(on_surface).mean())
+        estimate = clamp * float(np.abs(evaluate(samples.surface_points)).mean())
         around_origin = facts | {"centre": [0.0] * 3, "unit": 1.0, "mean_distance": estimate}
         try:
             decoded = render(evaluate, around_origin, Target(), limits=limits)
@@ -123,6 +132,7 @@ def read(
         *samples,
         clamp=clamp,
         measure_distance=measure_distance,
+        draw=partial(draw_exact, surface, box.extent, seed=seed, thickness=thickness),
         facts=facts,
         notes=(*notes, NOT_KEPT if colours is None else COLOURS_KEPT),
         colours=colours,
@@ -238,7 +248,7 @@ class _Simplified(NamedTuple):
 
 def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simplified:
     """A surface in the field's coordinates with as many faces as the target asks for."""
-    percent = 100 / _diagonal(facts)
+    percent = 100 / find_diagonal(np.array(facts["extent"]))
     if target.faces is not None:
         found = simplify(surface, target.faces)
         return _Simplified(found, percent * measure_deviation(found, surface))
@@ -251,12 +261,6 @@ def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simpl
     fewest = count_samples(facts) if facts.get("texture") == 0 else 0
     found, deviation = simplify_within(surface, tolerance / percent, fewest=fewest)
     return _Simplified(found, percent * deviation)
-
-
-def _diagonal(facts: dict[str, Any]) -> float:
-    """The diagonal of a surface's box without its padding, in the field's coordinates."""
-    padding = 1 - 1 / (1 + 2 * PADDING)
-    return float(2 * np.linalg.norm(np.maximum(np.array(facts["extent"]) - padding, 0)))
 
 
 def _extract(

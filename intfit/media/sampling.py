@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from ..signals import ColourSamples
+from ..signals import ColourSamples, SurfaceSamples
 from .formats.paint import Paint
 from .surface.search import Surface
 from .triangles import Array, measure_box
@@ -22,6 +22,8 @@ PADDING = 0.05
 CLAMP = 0.1
 #: Scales of the Laplace noise that spreads points around the surface, for half of them each.
 NOISE = (0.02, 0.004)
+#: Scales of the Gauss noise that spreads exact points around the surface.
+SPREADS = (0.06, 0.03, 0.015, 0.0075)
 #: Scale of that around the points at which colours are learnt.
 COLOUR_NOISE = 0.001
 #: This part of the pool is drawn uniformly over the padded box, the rest around the surface.
@@ -66,6 +68,12 @@ def fit_box(vertices: Array) -> Box:
     centre = np.array([_round_to(value, half) for value in (low + high) / 2])
     extent = np.round((high - low) / 2 / unit + (1 - 1 / (1 + 2 * PADDING)), 4)
     return Box(centre, unit, extent, half * float(np.linalg.norm((high - low) / half)))
+
+
+def find_diagonal(extent: Array) -> float:
+    """The diagonal of a surface's box without its padding, in its coordinates."""
+    padding = 1 - 1 / (1 + 2 * PADDING)
+    return float(2 * np.linalg.norm(np.maximum(extent - padding, 0)))
 
 
 def _round_to(value: float, size: float) -> float:
@@ -126,6 +134,28 @@ def _measure_sheet(
         occupancy[:, None].astype(np.float32),
         on_surface.astype(np.float32),
     )
+
+
+def draw_exact(
+    surface: Surface, extent: Array, on: int, around: int, *, seed: int, thickness: float | None
+) -> SurfaceSamples:
+    """``on`` points on a surface in its :class:`Box`, ``around`` uniform ones in it.
+
+    And as many spread around the surface by noise of each of :data:`SPREADS`. Of a sheet that is
+    given half of a ``thickness``, it is the sides of that.
+    """
+    rng = np.random.default_rng(seed)
+    points = [rng.uniform(-extent, extent, (around, 3))]
+    for scale in SPREADS:
+        noise = rng.normal(size=(around, 3)) * scale
+        points.append(_draw_offset(surface, around, rng, thickness or 0.0) + noise)
+    off = np.concatenate(points)
+    distances = surface.measure_distances(off)
+    if thickness is None:
+        distances = np.where(surface.find_inside(off), -distances, distances)
+    else:
+        distances = distances - thickness
+    return SurfaceSamples(_draw_offset(surface, on, rng, thickness or 0.0), off, distances)
 
 
 def draw_colours(

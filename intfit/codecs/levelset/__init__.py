@@ -1,0 +1,1 @@
+"""Surfaces as quantised B-spline coefficients of a signed distance, sparse and coarse to fine."""

@@ -1,0 +1,243 @@
+"""Quantised B-spline coefficients near the surface as a field, for surfaces.
+
+Nothing is trained: the latents of a level are a least-squares solution, rounded to what is cheapest
+in squared distance plus lambda times bits.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...coding.container import Stored
+from ...coding.header import Header
+from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
+from ...defaults import MIDDLE_QUALITY
+from ...errors import MediaError, UsageError
+from ...metrics import iou
+from ...plan import Plan
+from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Settings, flag, refuse_settings
+from ...signals import DistanceSamples, Evaluate
+from ..assemble import assemble
+from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
+from . import payload
+from .config import COARSEST, FINEST, LevelSetConfig
+from .fitting import fit_latents
+from .interpolation import SplineField
+from .pyramid import Grid
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DECODES_ON_DEVICE = False
+#: Why a setting of training is refused, or has no effect.
+NO_FIT = "a surface's latents need no training"
+#: The index of the step at the middle quality, and what a point of quality adds to it: 20 points
+#: halve the step, and add a level.
+MIDDLE_INDEX, INDICES_PER_QUALITY = 96, 0.8
+#: A file of twice the size has an index higher by about so much; one that is a decibel nearer, by
+#: so much: first guesses, where a size or a goal is given.
+INDICES_PER_DOUBLE_SIZE, DECIBELS_PER_INDEX = 14.0, 0.33
+#: Points on the surface that latents are fitted to, and off it at each scale.
+ON, AROUND = 1 << 18, 1 << 15
+
+
+def configure(signal: DistanceSamples, plan: Plan, settings: Settings) -> LevelSetConfig:
+    """The latents of a surface, at the step of the quality that is set.
+
+    Raises:
+        UsageError: if it has colours, or a setting is given that only training has.
+    """
+    if signal.colours is not None:
+        raise UsageError("latents of a surface have no colours: give --field siren")
+    refuse_settings(settings, SIREN_SETTINGS, NO_FIT)
+    refuse_settings(settings, TRAINING_SETTINGS, NO_FIT)
+    quality = MIDDLE_QUALITY if settings.quality is None else settings.quality
+    index = round(MIDDLE_INDEX + INDICES_PER_QUALITY * (quality - MIDDLE_QUALITY))
+    return LevelSetConfig(min(max(index, COARSEST), FINEST))
+
+
+def trains(plan: Plan) -> bool:
+    """Nothing is trained."""
+    return False
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A file at some step: its architecture, bytes and field.
+
+    ``distance`` estimates the mean distance in %; ``overlap`` is the IoU.
+    """
+
+    config: LevelSetConfig
+    data: bytes
+    field: SplineField
+    distance: float
+    overlap: float
+
+
+def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
+    """Fit the latents at the step of the quality, the size or the goal, and write the file.
+
+    Raises:
+        UsageError: if no file is as small as asked.
+        MediaError: if the latents hold no surface.
+    """
+    start = time.monotonic()
+    if hooks.wrap_teacher is not None:
+        raise UsageError("--save-selection is for --field siren, or for images")
+    if hooks.fit_begins is not None:
+        hooks.fit_begins(prepared)
+    hooks.enter("fitting")
+    signal, plan = prepared.signal, prepared.plan
+    assert isinstance(signal, DistanceSamples)
+    samples = signal.draw(ON, AROUND)
+
+    @cache
+    def encode_at(step: int) -> _Candidate:
+        config = replace(prepared.config, step=step)
+        quantised, coefficients = fit_latents(samples, config)
+        tensors = _to_tensors(coefficients, config)
+        if plan.profile == "open":
+            stored = store_open(tensors)
+        else:
+            stored = store_payload(payload.pack(quantised, config))
+        field = SplineField(tensors["coefficients"])
+        distance = _estimate_distance(signal, field)
+        overlap = _measure_overlap(signal, field)
+        if not overlap:
+            raise MediaError("the latents hold no surface: a higher --quality may")
+        measured = {"mean_distance": min(float(f"{distance:.4g}"), 100.0)}
+        data = assemble(prepared, config, stored, steps=0, distortion=overlap, measured=measured)
+        return _Candidate(config, data, field, distance, overlap)
+
+    best = encode_at(_choose_step(prepared, signal, encode_at))
+    reached = None if plan.goal is None else signal.measure_distance(best.field)
+    return Encoding(
+        data=best.data,
+        config=best.config,
+        network=best.config.describe(),
+        distortion=best.overlap,
+        reached=reached,
+        steps=0,
+        seconds=time.monotonic() - start,
+        teacher="none",
+        notes=(*_note_effort(prepared.settings), *goal_notes(plan.goal, reached)),
+    )
+
+
+def _choose_step(
+    prepared: Prepared, signal: DistanceSamples, encode_at: Callable[[int], _Candidate]
+) -> int:
+    """The index of the finest step within the size, or of the coarsest that reaches the goal.
+
+    With both, the goal's step is no finer than the size allows; with neither, that of the quality.
+
+    Raises:
+        UsageError: if no file is as small as asked.
+    """
+    plan = prepared.plan
+    first: int = prepared.config.step
+    finest, size, goal = first, plan.target_size, plan.goal
+    if size is not None:
+        finest = _search(
+            first,
+            lambda step: math.log2(len(encode_at(step).data) / size) * INDICES_PER_DOUBLE_SIZE,
+            FINEST,
+        )
+        if finest < COARSEST:
+            least = len(encode_at(COARSEST).data)
+            raise UsageError(
+                f"{size} bytes are too few: the smallest file possible here has {least}"
+            )
+    elif goal is not None and not plan.stops_at_goal:
+        finest = FINEST
+    if goal is None:
+        return finest
+
+    def miss(step: int) -> float:
+        found = encode_at(step)
+        distance = max(found.distance, signal.measure_distance(found.field))
+        return -goal.margin(distance) / DECIBELS_PER_INDEX
+
+    # the coarsest step that reaches the goal is one above the finest that misses it
+    return min(_search(min(first, finest), lambda step: -miss(step), finest) + 1, finest)
+
+
+def _search(first: int, excess: Callable[[int], float], finest: int) -> int:
+    """The finest step, up to ``finest``, whose ``excess`` is at most 0; below the coarsest if none.
+
+    The excess of a step is about by how much its index is too large.
+    """
+    low, high, step = COARSEST - 1, finest + 1, first
+    while high - low > 1:
+        beyond = excess(step)
+        low, high = (low, step) if beyond > 0 else (step, high)
+        step = min(max(step - round(beyond), low + 1), high - 1)
+    return low
+
+
+def _estimate_distance(signal: DistanceSamples, field: SplineField) -> float:
+    """The mean distance of the original from the field's surface, in %, by the field's values."""
+    return signal.clamp * float(np.abs(field(signal.surface_points)).mean())
+
+
+def _measure_overlap(signal: DistanceSamples, field: SplineField) -> float:
+    """The IoU of the field's body and the original's, at the points held out."""
+    inside = signal.evaluation_targets < 0
+    return iou(inside, field(signal.evaluation_points) < 0)
+
+
+def _to_tensors(coefficients: Grid, config: LevelSetConfig) -> Tensors:
+    """The tensors of coefficients in units."""
+    return {"coefficients": coefficients.astype(np.float32) * np.float32(config.unit)}
+
+
+def _note_effort(settings: Settings) -> tuple[str, ...]:
+    """Notes that an effort or a time, where one is set, changes nothing."""
+    names = [flag(name) for name in settings.changed(("effort", "max_time"))]
+    return tuple(f"{NO_FIT}: {name} changes nothing without --field siren" for name in names)
+
+
+def unpack(stored: Mapping[str, Stored], config: LevelSetConfig) -> Tensors:
+    """The coefficients in a file, in coordinates.
+
+    Raises:
+        FileFormatError: if it does not hold them.
+    """
+    data = payload_of(stored)
+    if data is None:
+        return read_open(stored, config.shapes())
+    return _to_tensors(payload.unpack(data, config), config)
+
+
+def decode(tensors: Tensors, config: LevelSetConfig, device: str) -> Evaluate:
+    """The field of these latents; it needs no device."""
+    return SplineField(tensors["coefficients"])
+
+
+def make_module(field: SplineField, config: LevelSetConfig) -> "nn.Module":
+    """The B-splines as a module, differentiable in the coordinates."""
+    from .module import SplineModule
+
+    return SplineModule(field.coefficients)
+
+
+def write_onnx(tensors: Tensors, config: LevelSetConfig, header: Header) -> bytes:
+    """Latents are no network: raises UsageError."""
+    raise UsageError(NO_ONNX)
+
+
+def parts(data: bytes, config: LevelSetConfig) -> dict[str, float]:
+    """The bytes that each part of a packed payload takes: it has one."""
+    return {"latents": len(data)}
+
+
+def describe_plan(prepared: Prepared) -> str:
+    """The field in a phrase, before encoding."""
+    config = prepared.config
+    return f"{config.describe()}, in steps of {config.step_size:.3g}"

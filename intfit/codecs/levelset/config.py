@@ -1,0 +1,96 @@
+"""The architecture of a surface's latents: levels of B-splines, each twice as fine as the last."""
+
+import reprlib
+from dataclasses import dataclass
+from typing import Any
+
+from ...coding.header import Header
+from ...errors import FileFormatError
+
+#: The file's step is an index: so many of them halve the quantisation step, and add a level.
+STEPS_PER_LEVEL = 16
+#: The quantisation step of the finest level in 1024ths of its cells' side, by the index's remainder
+#: after :data:`STEPS_PER_LEVEL`.
+FINE_STEPS = (128, 123, 117, 112, 108, 103, 99, 95, 91, 87, 83, 79, 76, 73, 70, 67)
+#: The fewest and the most levels. Level ``l`` has ``2 ** l`` cells along the cube's side.
+FEWEST_LEVELS, MOST_LEVELS = 3, 8
+#: The coarsest and the finest step.
+COARSEST, FINEST = STEPS_PER_LEVEL * FEWEST_LEVELS, STEPS_PER_LEVEL * (MOST_LEVELS + 1) - 1
+
+
+@dataclass(frozen=True)
+class LevelSetConfig:
+    """The latents of a surface.
+
+    ``step`` is the index of the quantisation step, which gives the number of levels, too.
+
+    Raises:
+        FileFormatError: if no surface can have them.
+    """
+
+    step: int
+
+    def __post_init__(self) -> None:
+        if type(self.step) is not int or not COARSEST <= self.step <= FINEST:
+            raise FileFormatError(
+                f"not levels this version can build: step {reprlib.repr(self.step)}"
+            )
+
+    @property
+    def levels(self) -> int:
+        """The number of levels, and of the finest one."""
+        return self.step // STEPS_PER_LEVEL
+
+    @property
+    def fine_step(self) -> int:
+        """The quantisation step of the finest level, in 1024ths of the side of its cells."""
+        return FINE_STEPS[self.step % STEPS_PER_LEVEL]
+
+    @property
+    def step_size(self) -> float:
+        """The quantisation step of the finest level, in coordinates."""
+        return self.fine_step / 1024 * self.cell(self.levels)
+
+    @property
+    def unit(self) -> float:
+        """What coefficients are whole multiples of, in coordinates: a 64th of the finest step."""
+        return self.step_size / 64
+
+    def cell(self, level: int) -> float:
+        """The side of a cell of a level, in coordinates."""
+        return float(2.0 ** (1 - level))
+
+    def side(self, level: int) -> int:
+        """The number of nodes along each side of a level's grid."""
+        return (1 << level) + 3
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the open profile."""
+        return {"coefficients": (self.side(self.levels),) * 3}
+
+    def count(self) -> int:
+        """Number of coefficients of the finest level, most of which follow from coarser ones."""
+        return self.side(self.levels) ** 3
+
+    def count_weights(self) -> int:
+        """Number of weights that were trained: none."""
+        return 0
+
+    def header_entries(self) -> dict[str, Any]:
+        """What a file's header says of the field."""
+        return {"step": self.step}
+
+    def describe(self) -> str:
+        """The field in a phrase."""
+        return f"latents on {self.levels} levels, the finest of {1 << self.levels} cells a side"
+
+
+def read_config(header: Header) -> LevelSetConfig:
+    """The latents that a header describes, whose facts are sound.
+
+    Raises:
+        FileFormatError, TypeError: if it describes none.
+    """
+    if header.facts.get("texture") is not None:
+        raise FileFormatError("damaged: its colours and its latents do not belong together")
+    return LevelSetConfig(**header.network)
