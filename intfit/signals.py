@@ -111,8 +111,10 @@ class DistanceSamples:
     ``surface_points`` ``[k, 3]`` lie on the surface: a field's mean absolute value there, times
     ``clamp``, estimates the distance between the field's surface and this one. ``clamp`` is in %
     of the box diagonal. ``measure_distance`` extracts a field's surface and gives its mean distance
-    from this one, both ways, in % of the diagonal. ``colours`` are there where the surface has
-    several. ``facts`` and ``notes`` are those of :class:`Grid`.
+    from this one, both ways, in % of the diagonal. ``sides`` ``[n, K]``, of a surface with creases,
+    tell on which side of them the points lie: signed distances, in clamps, in [-1, 1], as
+    :func:`.creases.measure_sides` has them. ``colours`` are there where the surface has several.
+    ``facts`` and ``notes`` are those of :class:`Grid`.
     """
 
     points: Floats
@@ -125,6 +127,7 @@ class DistanceSamples:
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     colours: ColourSamples | None = None
+    sides: Floats | None = None
     shape: tuple[()] = field(default=(), init=False)
     metric: Literal["iou"] = field(default="iou", init=False)
 

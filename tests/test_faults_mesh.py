@@ -20,6 +20,7 @@ from intfit.media.formats.writing import write_ply
 from intfit.media.isosurface import extract_surface
 from intfit.media.mesh import Target
 from intfit.media.sampling import CLAMP, measure_thin_part
+from intfit.media.surface import grid
 from intfit.media.surface.search import Surface
 from intfit.media.triangles import read_triangles
 
@@ -190,7 +191,7 @@ def test_what_passes_between_the_cells_is_seen_and_told():
     assert any(
         "thinner than a cell" in note for note in mesh.write(decoded, facts, Target(), ".ply")[1]
     )
-    counts, cell = mesh.choose_grid(facts, Target(resolution=64))
+    counts, cell = grid.choose_grid(facts, 64)
     *_, unseen = extract_surface(slab((0.5, 0.4, 0.3)), counts, cell, [1.0] * 3)
     assert unseen < 0.001
 

@@ -79,6 +79,11 @@ class Siren(nn.Module):
 
     def forward(self, coords: Tensor) -> Tensor:
         """Values ``[B, c]`` at coordinates ``[B, d]``, float32."""
+        values = self.last_layer(coords)
+        return add_creases(values) if self.config.creases else values
+
+    def last_layer(self, coords: Tensor) -> Tensor:
+        """The values ``[B, c + 2 * creases]`` of the last layer at coordinates ``[B, d]``."""
         omega, omega_first = self.config.omega, self.config.omega_first
         (weight, bias), *hidden, (last_weight, last_bias) = (
             (layer.get_parameter("weight"), layer.get_parameter("bias")) for layer in self.layers
@@ -93,6 +98,16 @@ class Siren(nn.Module):
         if self.skip is not None:
             values = torch.addmm(values, coords, self.skip.t())
         return values if self.gain == 1 else self.gain * values
+
+
+def add_creases(values: Tensor) -> Tensor:
+    """A field ``[B, 1]`` with creases, of the last layer's values ``[B, 1 + 2 * creases]``.
+
+    Of values u, v, w, ... it is u + v |w| + ...: smooth but where a w is 0, and there it bends by
+    v, inwards or outwards.
+    """
+    bends, sides = values[:, 1::2], values[:, 2::2]
+    return values[:, :1] + (bends * sides.abs()).sum(dim=1, keepdim=True)
 
 
 def set_parameters(network: nn.Module, parameters: Mapping[str, Tensor]) -> None:

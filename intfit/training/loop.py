@@ -42,6 +42,10 @@ CHECK_STEPS, FAILED_RATIO, FAILED_CHECKS = 500, 1.5, 2
 #: It goes on from where its error was least, with the learning rate divided by this.
 FAILED_LR_FACTOR = 2
 
+#: How strongly a network is told where creases are, relative to the distances, at first; and the
+#: share of a fit in which it is told.
+GUIDANCE, GUIDED = 0.5, 0.5
+
 #: The shares of a fit at which it is asked whether it is promising.
 PROMISE_AT = (0.1, 0.2)
 
@@ -142,6 +146,8 @@ class _Fit:
             network, batch=min(plan.batch, examples.n), loss=examples.loss
         )
         self._step = TrainingStep(examples, self._optimizer, gradient)
+        if network.config.creases:
+            self._step.guidance = torch.zeros((), device=self._device)
         self._score = Scorer(network, examples)
         self._step_function: TrainingStep | CudaGraphStep = self._step
         # where the teacher draws in place, its part of a step is recorded, too
@@ -208,6 +214,7 @@ class _Fit:
 
     def _train(self, step: int, fraction: float) -> None:
         """Make one step, at this fraction of the schedule."""
+        self._guide(fraction)
         lr_share = _lr_share(fraction, step)
         decay_share = _decay_share(fraction, step, self._plan.steps_without_decay)
         if self._drawn_step is not None and self._teacher.prepare(step, fraction):
@@ -222,6 +229,14 @@ class _Fit:
             lr_share=lr_share,
             decay_share=decay_share,
         )
+
+    def _guide(self, fraction: float) -> None:
+        """Tell the network where creases are, less and less: in the end it knows better."""
+        if self._step.guidance is not None:
+            if fraction < GUIDED:
+                self._step.guidance.fill_(GUIDANCE * (1 - fraction / GUIDED))
+            else:
+                self._step.guidance = None
 
     def _progress(self, step: int, fraction: float, seconds: float) -> Progress:
         coords, targets = self._subsample

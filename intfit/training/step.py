@@ -1,6 +1,7 @@
 """One training step: examples gathered, the gradient of their loss, and the optimizer's move."""
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,16 +19,19 @@ class TrainingStep:
 
     ``gradient`` and ``rounding`` may be replaced between two steps. ``rounding`` is entered while
     the gradient is computed, and rounds the parameters meanwhile; at first it does nothing.
+    ``guidance``, a tensor of one number, is how strongly a network is told where creases are;
+    None: not at all.
     """
 
     def __init__(self, examples: Examples, optimizer: Adam, gradient: GradientFunction) -> None:
         self._examples, self._optimizer = examples, optimizer
         self.gradient = gradient
         self.rounding: AbstractContextManager[None] = nullcontext()
+        self.guidance: Tensor | None = None
 
     @property
     def parts(self) -> tuple[object, ...]:
-        return self.gradient, self.rounding
+        return self.gradient, self.rounding, self.guidance
 
     def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
         errors = []
@@ -37,6 +41,9 @@ class TrainingStep:
                 coords, targets = self._examples.gather(indices[part])
                 part_weights = None if weights is None else weights[part]
                 batch = Batch(coords, targets, self._examples.loss, len(indices), part_weights)
+                if self.guidance is not None:
+                    sides = self._examples.gather_sides(indices[part])
+                    batch = replace(batch, sides=sides, guidance=self.guidance)
                 errors.append(self.gradient(batch))
         self._optimizer.step()
         return errors[0] if len(errors) == 1 else torch.cat(errors)

@@ -43,6 +43,8 @@ def supports(network: Siren) -> bool:
     config, device = network.config, next(network.parameters()).device
     if device.type != "cuda" or torch.version.hip is not None or not is_available():
         return False
+    if config.creases:
+        return False
     return (
         config.width <= (MAX_WIDTH if _has_tensor_cores(device) else MAX_WIDTH_WITHOUT)
         and config.in_features <= MAX_INPUTS
