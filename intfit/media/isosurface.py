@@ -89,7 +89,7 @@ def extract_surface(
 
     def differentiate_in_cells(points: Array) -> tuple[Array, Array]:
         found = differentiate(((points + first) * cell).astype(np.float32)).astype(np.float64)
-        return found[:, 0], found[:, 1:]
+        return found[:, 0], found[:, 1:] * cell
 
     vertices, faces = contour(values, differentiate_in_cells)
     return (vertices + first) * cell, faces, share

@@ -146,7 +146,7 @@ class _Fit:
             network, batch=min(plan.batch, examples.n), loss=examples.loss
         )
         self._step = TrainingStep(examples, self._optimizer, gradient)
-        if network.config.creases:
+        if examples.gather_sides(torch.zeros(1, dtype=torch.long, device=self._device)) is not None:
             self._step.guidance = torch.zeros((), device=self._device)
         self._score = Scorer(network, examples)
         self._step_function: TrainingStep | CudaGraphStep = self._step
