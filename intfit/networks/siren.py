@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -89,7 +90,7 @@ class Siren(nn.Module):
             (layer.get_parameter("weight"), layer.get_parameter("bias")) for layer in self.layers
         )
         # autograd needs the arguments of the sines, so they are overwritten without gradients only
-        sin = torch.sin if torch.is_grad_enabled() else torch.sin_
+        sin = torch.sin if torch.is_grad_enabled() else _replace_by_sine
         x = sin(omega_first * torch.addmm(bias, coords, weight.t()))
         for weight, bias in hidden:
             # omega is folded into the (small) weight rather than applied to the (large) activation
@@ -98,6 +99,15 @@ class Siren(nn.Module):
         if self.skip is not None:
             values = torch.addmm(values, coords, self.skip.t())
         return values if self.gain == 1 else self.gain * values
+
+
+def _replace_by_sine(x: Tensor) -> Tensor:
+    """The sine of ``x``, in its place; on the CPU by NumPy, which takes half of the time."""
+    if x.device.type != "cpu" or x.requires_grad:
+        return torch.sin_(x)
+    array = x.numpy()
+    np.sin(array, out=array)
+    return x
 
 
 def add_creases(values: Tensor) -> Tensor:
