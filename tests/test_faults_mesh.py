@@ -196,6 +196,31 @@ def test_what_passes_between_the_cells_is_seen_and_told():
     assert unseen < 0.001
 
 
+def test_a_rod_of_two_cells_is_decoded_in_finer_ones_as_far_as_its_fit_deserves():
+    def rod(points):
+        away = np.hypot(points[:, 1], points[:, 2]) - 0.008
+        distance = np.maximum(away, np.abs(points[:, 0]) - 0.9)
+        return (distance / CLAMP).clip(-1, 1)[:, None].astype(np.float32)
+
+    facts = {"centre": [0.0] * 3, "unit": 1.0, "extent": [1.0, 0.1, 0.1]}
+    coarse, fine = (
+        mesh.render(rod, facts | {"mean_distance": distance}, Target())
+        for distance in (0.05, 0.005)
+    )
+    volume = 1.8 * np.pi * 0.008**2
+    assert coarse.volume < 0.92 * volume
+    assert fine.volume == pytest.approx(volume, rel=0.05)
+
+
+@pytest.mark.usefixtures("small_pools")
+def test_a_fit_that_loses_thin_parts_says_so(intfit):
+    Path("plate.off").write_bytes(
+        trimesh.creation.box((1, 1, 0.01)).export(file_type="off").encode()
+    )
+    run = intfit("encode", "plate.off", "--width=6", "--steps=150")
+    assert "thin parts are" in run.err or "found no surface" in run.err
+
+
 @pytest.mark.parametrize("sides", [(10, 10, 1e-3), (10, 1e-3, 1e-3)], ids=["plate", "rod"])
 def test_what_is_too_thin_to_come_back_is_refused(sides):
     body = trimesh.creation.box(sides)

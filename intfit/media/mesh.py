@@ -21,7 +21,7 @@ from .sampling import CLAMP, PADDING, draw_colours, draw_pool, fit_box
 from .surface.comparison import compare_colours, compare_surfaces
 from .surface.creases import measure_sides
 from .surface.decoded import DecodedSurface, Palette
-from .surface.grid import UNSEEN, check_thickness, choose_grid, extract_native
+from .surface.grid import UNSEEN, check_thickness, choose_grid, extract_native, measure_diagonal
 from .surface.output import note_faces, write_decoded
 from .surface.search import Surface
 from .surface.sheet import HALF_THICKNESS, MOST_HOLES, measure_holes, move_to_middle
@@ -162,16 +162,17 @@ def render(
         MediaError: if the field has no surface, or one larger than allowed.
     """
     part = getattr(evaluate, "part", dict[str, Evaluate]().get)
+    distance = part("distance") or evaluate
     extract = partial(
         extract_surface,
-        part("distance") or evaluate,
+        distance,
         extent=facts["extent"],
         limits=limits,
         differentiate=part("gradient"),
     )
     asked = target.resolution, target.voxel
     vertices, faces, unseen = (
-        extract_native(extract, facts)
+        extract_native(extract, distance, facts)
         if asked == (None, None)
         else extract(*choose_grid(facts, *asked))
     )
@@ -183,7 +184,7 @@ def render(
     vertices = simplified.surface.vertices
     if (thickness := facts.get("thickness")) is not None:
         _, cell = choose_grid(facts, *asked)
-        vertices = move_to_middle(part("distance") or evaluate, vertices, thickness, cell)
+        vertices = move_to_middle(distance, vertices, thickness, cell)
     vertices = vertices * unit + centre
     result = DecodedSurface(vertices, simplified.surface.faces, process=False)
     result.metadata.update(
@@ -206,7 +207,7 @@ class _Simplified(NamedTuple):
 
 def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simplified:
     """A surface in the field's coordinates with as many faces as the target asks for."""
-    percent = 100 / _diagonal(facts)
+    percent = 100 / measure_diagonal(facts)
     if target.faces is not None:
         found = simplify(surface, target.faces)
         return _Simplified(found, percent * measure_deviation(found, surface))
@@ -219,12 +220,6 @@ def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simpl
     fewest = count_samples(facts) if facts.get("texture") == 0 else 0
     found, deviation = simplify_within(surface, tolerance / percent, fewest=fewest)
     return _Simplified(found, percent * deviation)
-
-
-def _diagonal(facts: dict[str, Any]) -> float:
-    """The diagonal of a surface's box without its padding, in the field's coordinates."""
-    padding = 1 - 1 / (1 + 2 * PADDING)
-    return float(2 * np.linalg.norm(np.maximum(np.array(facts["extent"]) - padding, 0)))
 
 
 def compare_with(

@@ -28,6 +28,8 @@ COLOUR_NOISE = 0.001
 UNIFORM_PART = 4
 #: Points held out for evaluation, and points on the surface.
 EVALUATION_POINTS, SURFACE_POINTS = 1 << 17, 1 << 14
+#: Points on the surface below which it is asked whether there is a body.
+THICKNESS_POINTS = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def draw_colours(
 def measure_thin_part(surface: Surface, depth: float) -> float:
     """The share of a surface's area with no body at ``depth`` below it, on neither side."""
     rng = np.random.default_rng(2)
-    chosen, points = surface.draw_points(SURFACE_POINTS, rng)
+    chosen, points = surface.draw_points(THICKNESS_POINTS, rng)
     normals = surface.normals[chosen]
     steps = depth * normals / np.linalg.norm(normals, axis=1, keepdims=True)
     below = surface.find_inside(np.concatenate([points - steps, points + steps]))

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MediaError, UsageError
+from ...signals import Evaluate
 from ..isosurface import COARSEST, NoSurfaceError
-from ..sampling import measure_thin_part
+from ..sampling import CLAMP, PADDING, SURFACE_POINTS, measure_thin_part
 from .search import Array, Faces, Surface
 
 #: Cells along the longest side: by default, and at the most.
@@ -16,10 +17,16 @@ RESOLUTION, MAX_RESOLUTION = 256, 1024
 #: With more of the surface than this too thin for its cells, the default grid is refined, as long
 #: as it has at most this many cells.
 UNSEEN, REFINED_CELLS = 0.05, 1 << 28
+#: The same where its triangles are farther from the field's surface than this share of the distance
+#: of that from the original.
+CUT_OFF = 0.5
 #: A surface is refused if more of it than this is thinner than a cell of the finest grid.
 MOST_THIN = 0.5
 #: A depth below a surface at which any body has an inside.
 NEXT_TO_SURFACE = 1e-6
+
+#: Vertices ``[V, 3]``, faces ``[F, 3]``, and about which share of the surface passed unseen.
+Extracted = tuple[Array, Faces, float]
 
 
 def choose_grid(
@@ -44,24 +51,33 @@ def choose_grid(
     return counts, cell
 
 
+def measure_diagonal(facts: dict[str, Any]) -> float:
+    """The diagonal of a surface's box without its padding, in the field's coordinates."""
+    padding = 1 - 1 / (1 + 2 * PADDING)
+    return float(2 * np.linalg.norm(np.maximum(np.array(facts["extent"]) - padding, 0)))
+
+
 def extract_native(
-    extract: Callable[[NDArray[np.int64], float], tuple[Array, Faces, float]],
+    extract: Callable[[NDArray[np.int64], float], Extracted],
+    evaluate: Evaluate,
     facts: dict[str, Any],
-) -> tuple[Array, Faces, float]:
+) -> Extracted:
     """What ``extract`` gives for a grid; for a finer one where the usual grid is too coarse.
 
     Plates, rods and shells thinner than a cell pass between the points at which a grid samples the
-    field.
+    field, and of thicker ones corners are cut off: a grid is too coarse where its triangles lie
+    farther from the zero level of the field, ``evaluate``, than :data:`CUT_OFF` of the distance
+    between that and the original.
     """
     resolution = RESOLUTION
     counts, cell = choose_grid(facts)
-    found: tuple[Array, Faces, float] | MediaError
+    found: Extracted | MediaError
     try:
         found = extract(counts, cell)
     except NoSurfaceError as error:
         found = error
     while resolution < MAX_RESOLUTION:
-        if isinstance(found, tuple) and found[2] <= UNSEEN:
+        if isinstance(found, tuple) and found[2] <= UNSEEN and _is_near(found, evaluate, facts):
             break
         resolution *= 2
         counts, cell = choose_grid(facts, resolution)
@@ -74,6 +90,15 @@ def extract_native(
     if isinstance(found, MediaError):
         raise found
     return found
+
+
+def _is_near(found: Extracted, evaluate: Evaluate, facts: dict[str, Any]) -> bool:
+    """Whether triangles lie near enough to the field's zero level."""
+    if not (allowed := CUT_OFF * facts.get("mean_distance", 0.0)):
+        return True
+    points = Surface(*found[:2]).draw_points(SURFACE_POINTS, np.random.default_rng(5))[1]
+    distances = CLAMP * np.abs(evaluate(points.astype(np.float32))[:, 0])
+    return bool(100 * distances.mean() <= allowed * measure_diagonal(facts))
 
 
 def check_thickness(surface: Surface) -> list[str]:
