@@ -5,7 +5,7 @@ crossings of its edges meet: on a crease, if there is one. Marching cubes puts v
 only, and cuts creases off. Lengths are those of the grid, in cells.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from .search import Array, Faces
 
 #: Evaluations that a crossing of an edge is found in.
 ROUNDS = 4
-#: Points that are evaluated at once.
+#: Points, cubes or edges that are worked on at once.
 CHUNK = 1 << 16
 #: Planes that meet at a smaller angle than this, as a share of the largest eigenvalue of their
 #: normals' second moments, do not tell where: the vertex stays at the mean of the crossings.
@@ -34,7 +34,17 @@ def contour(values: NDArray[np.float32], differentiate: Differentiate) -> tuple[
     points, normals = _find_crossings(values, starts, axes, differentiate)
     cubes, corners = _find_cubes(starts, axes, values.shape)
     vertices = _place_vertices(cubes, corners, points, normals)
-    return vertices, _make_faces(vertices, corners, points, axes, rising)
+    faces = [
+        _make_faces(vertices, corners[part], points[part], axes[part], rising[part])
+        for part in _split(len(starts))
+    ]
+    return vertices, np.concatenate(faces)
+
+
+def _split(count: int) -> Iterator[slice]:
+    """Parts of ``count`` rows, so that what is computed from them takes little memory."""
+    for first in range(0, count, CHUNK):
+        yield slice(first, first + CHUNK)
 
 
 def _find_crossed_edges(values: NDArray[np.float32]) -> tuple[Faces, Faces, NDArray[np.bool_]]:
@@ -63,8 +73,7 @@ def _find_crossings(
     kink of the field, and bisection gets past it.
     """
     points, normals = np.empty((len(starts), 3)), np.empty((len(starts), 3))
-    for first in range(0, len(starts), CHUNK):
-        part = slice(first, first + CHUNK)
+    for part in _split(len(starts)):
         start, axis = starts[part], axes[part]
         step = np.eye(3)[axis]
         at_low = values[tuple(start.T)].astype(np.float64)
@@ -122,12 +131,13 @@ def _place_vertices(cubes: Faces, corners: Faces, points: Array, normals: Array)
     along = (normals * points).sum(axis=1)
     wanted = np.stack([add_up(part * along) for part in normals.T], axis=1)
     wanted -= np.einsum("cij,cj->ci", moments, mean)
-    sizes, directions = np.linalg.eigh(moments)
-    told = sizes > FLAT * sizes[:, -1:]
-    shares = np.where(told, np.einsum("cji,cj->ci", directions, wanted), 0)
-    shares /= np.where(told, sizes, 1)
-    found = mean + np.einsum("cij,cj->ci", directions, shares)
-    return np.asarray(found.clip(cubes, cubes + 1))
+    for part in _split(count):
+        sizes, directions = np.linalg.eigh(moments[part])
+        told = sizes > FLAT * sizes[:, -1:]
+        shares = np.where(told, np.einsum("cji,cj->ci", directions, wanted[part]), 0)
+        shares /= np.where(told, sizes, 1)
+        mean[part] += np.einsum("cij,cj->ci", directions, shares)
+    return mean.clip(cubes, cubes + 1)
 
 
 def _make_faces(
