@@ -40,7 +40,7 @@ class Field:
     ``kind`` is the medium, ``facts`` are those of :func:`.info`; ``config`` is the architecture,
     ``device`` where the field is evaluated; ``metadata`` are those of the original that were kept.
     ``parts`` evaluate the ``distance`` and the ``colours`` of a surface that has both, each by
-    itself.
+    itself, and of one with creases the value and the ``gradient`` of the distance ``[..., 4]``.
     """
 
     kind: str

@@ -125,8 +125,10 @@ class DistanceSamples:
     ``clamp``, estimates the distance between the field's surface and this one. ``clamp`` is in %
     of the box diagonal. ``measure_distance`` extracts a field's surface and gives its mean distance
     from this one, both ways, in % of the diagonal. ``draw`` draws so many points on the surface and
-    at each scale around it. ``colours`` are there where the surface has
-    several. ``facts`` and ``notes`` are those of :class:`Grid`.
+    at each scale around it. ``sides`` ``[n, K]``, of a surface with creases, tell on which side of
+    them the points lie: signed distances, in clamps, in [-1, 1], as :func:`.creases.measure_sides`
+    has them. ``colours`` are there where the surface has several. ``facts`` and ``notes`` are those
+    of :class:`Grid`.
     """
 
     points: Floats
@@ -140,6 +142,7 @@ class DistanceSamples:
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     colours: ColourSamples | None = None
+    sides: Floats | None = None
     shape: tuple[()] = field(default=(), init=False)
     metric: Literal["iou"] = field(default="iou", init=False)
 

@@ -66,7 +66,7 @@ def test_rate_and_distortion_are_compared_and_a_second_run_is_taken_from_the_cac
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_pools")
 def test_draco_and_a_plot(intfit, ball, monkeypatch):
-    monkeypatch.setattr("intfit.media.mesh.RESOLUTION", 32)
+    monkeypatch.setattr("intfit.media.surface.grid.RESOLUTION", 32)
     monkeypatch.setitem(SECONDS, 1, 0.5)
     monkeypatch.setattr(rd_surface, "KEPT", (0.1, 0.5))
     monkeypatch.setattr(rd_surface, "BITS", (9,))

@@ -15,6 +15,7 @@ from intfit.codecs import read_config
 from intfit.coding import container
 from intfit.errors import FileFormatError
 from intfit.media import mesh
+from intfit.media.surface import grid
 from intfit.media.surface.search import Surface
 from intfit.media.surface.texture import bake
 from intfit.media.triangles import read_painted
@@ -169,7 +170,7 @@ def test_a_baked_texture_shows_the_colours_everywhere_also_at_seams():
 
 
 def test_colours_come_back_in_every_format_that_holds_them(intfit, monkeypatch):
-    monkeypatch.setattr(mesh, "RESOLUTION", 64)
+    monkeypatch.setattr(grid, "RESOLUTION", 64)
     Path("ball.ply").write_bytes(painted_ball(".ply"))
     run = intfit("encode", "ball.ply", "--steps", 400, *NETWORK)
     assert run.code == 0, run.err
@@ -203,7 +204,7 @@ def test_colours_come_back_in_every_format_that_holds_them(intfit, monkeypatch):
 def test_a_textured_original_decodes_to_a_texture_of_its_size_and_the_field_has_four_values(
     intfit, monkeypatch
 ):
-    monkeypatch.setattr(mesh, "RESOLUTION", 48)
+    monkeypatch.setattr(grid, "RESOLUTION", 48)
     Path("box.glb").write_bytes(textured_patches())
     run = intfit("encode", "box.glb", "--target-size", "2500", "--steps", 200)
     assert run.code == 0, run.err

@@ -207,12 +207,14 @@ def test_siren_vector_of_a_surface_with_colours():
     check_values(expected, np.hstack(values))
 
 
-@pytest.mark.parametrize("name", ["siren-image", "siren-open", "siren-mesh", "siren-metadata"])
+@pytest.mark.parametrize(
+    "name", ["siren-image", "siren-open", "siren-mesh", "siren-creases", "siren-metadata"]
+)
 def test_siren_vectors(name):
     expected, header, tensors = vector(name)
     width, depth, *_ = header["siren"]
     if "payload" in tensors:
-        inside, outside = (2, 3) if "image" in header else (3, 1)
+        inside, outside = (2, 3) if "image" in header else (3, 1 + 2 * sum(header["siren"][8:]))
         shapes = reference.siren_shapes(inside, outside, width, depth)
         integers, parameters = reference.packed_parameters(tensors["payload"][2], shapes)
         check_integers(expected["integers"], integers)

@@ -20,6 +20,7 @@ from intfit.media.formats.writing import write_ply
 from intfit.media.isosurface import extract_surface
 from intfit.media.mesh import Target
 from intfit.media.sampling import CLAMP, measure_thin_part
+from intfit.media.surface import grid
 from intfit.media.surface.search import Surface
 from intfit.media.triangles import read_triangles
 
@@ -190,9 +191,34 @@ def test_what_passes_between_the_cells_is_seen_and_told():
     assert any(
         "thinner than a cell" in note for note in mesh.write(decoded, facts, Target(), ".ply")[1]
     )
-    counts, cell = mesh.choose_grid(facts, Target(resolution=64))
+    counts, cell = grid.choose_grid(facts, 64)
     *_, unseen = extract_surface(slab((0.5, 0.4, 0.3)), counts, cell, [1.0] * 3)
     assert unseen < 0.001
+
+
+def test_a_rod_of_two_cells_is_decoded_in_finer_ones_as_far_as_its_fit_deserves():
+    def rod(points):
+        away = np.hypot(points[:, 1], points[:, 2]) - 0.008
+        distance = np.maximum(away, np.abs(points[:, 0]) - 0.9)
+        return (distance / CLAMP).clip(-1, 1)[:, None].astype(np.float32)
+
+    facts = {"centre": [0.0] * 3, "unit": 1.0, "extent": [1.0, 0.1, 0.1]}
+    coarse, fine = (
+        mesh.render(rod, facts | {"mean_distance": distance}, Target())
+        for distance in (0.05, 0.005)
+    )
+    volume = 1.8 * np.pi * 0.008**2
+    assert coarse.volume < 0.92 * volume
+    assert fine.volume == pytest.approx(volume, rel=0.05)
+
+
+@pytest.mark.usefixtures("small_pools")
+def test_a_fit_that_loses_thin_parts_says_so(intfit):
+    Path("plate.off").write_bytes(
+        trimesh.creation.box((1, 1, 0.01)).export(file_type="off").encode()
+    )
+    run = intfit("encode", "plate.off", "--width=6", "--steps=150")
+    assert "thin parts are" in run.err or "found no surface" in run.err
 
 
 @pytest.mark.parametrize("sides", [(10, 10, 1e-3), (10, 1e-3, 1e-3)], ids=["plate", "rod"])

@@ -18,6 +18,7 @@ from intfit.media import mesh
 from intfit.media.isosurface import sample_grid
 from intfit.media.mesh import Target
 from intfit.media.sampling import CLAMP, PADDING
+from intfit.media.surface import grid as extraction_grid
 from intfit.media.triangles import read_triangles
 from intfit.networks.architecture import SirenConfig
 from intfit.training.examples import examples_of
@@ -222,7 +223,7 @@ def test_a_decoded_surface_is_closed_and_faces_outward(distance, extent, volume)
     ids=["ball", "torus", "slab"],
 )
 def test_decoding_coarse_to_fine_misses_nothing(distance, extent, resolution):
-    counts, cell = mesh.choose_grid(facts_of(extent), Target(resolution=resolution))
+    counts, cell = extraction_grid.choose_grid(facts_of(extent), resolution)
     evaluated = 0
 
     def evaluate(points: torch.Tensor) -> torch.Tensor:
@@ -347,7 +348,7 @@ def test_a_field_without_a_surface_is_refused():
 
 @pytest.mark.usefixtures("small_pools")
 def test_a_fitted_ball_overlays_the_original(intfit, ball, monkeypatch):
-    monkeypatch.setattr(mesh, "RESOLUTION", 64)
+    monkeypatch.setattr(extraction_grid, "RESOLUTION", 64)
     network = ("--width", 32, "--depth", 3, "--omega-first", 10, "--omega", 10, "--batch", 1024)
     run = intfit("encode", ball, "--steps", 300, *network)
     assert run.code == 0, run.err
@@ -373,7 +374,7 @@ def test_a_fitted_ball_overlays_the_original(intfit, ball, monkeypatch):
 
 @pytest.mark.usefixtures("small_pools")
 def test_a_fitted_sheet_lies_where_the_original_does(intfit, monkeypatch):
-    monkeypatch.setattr(mesh, "RESOLUTION", 128)
+    monkeypatch.setattr(extraction_grid, "RESOLUTION", 128)
     grid = trimesh.creation.icosphere(subdivisions=3)
     grid.update_faces(grid.triangles_center[:, 2] > 0.3)
     grid.export("bowl.obj")

@@ -111,6 +111,14 @@ def painted_ball() -> bytes:
     return "\n".join([*header, *rows, ""]).encode()
 
 
+def cube() -> bytes:
+    """A cube as an OFF file."""
+    corners = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    lines = ["OFF", "8 6 0", *(" ".join(map(str, row)) for row in corners)]
+    return "\n".join([*lines, *(" ".join(map(str, (4, *side))) for side in sides)]).encode()
+
+
 MEDIA = {
     "siren-image": (
         photo((100, 60, 120, 75)), ".png",
@@ -128,6 +136,9 @@ MEDIA = {
     ),
     "siren-colours": (
         painted_ball(), ".ply", intfit.Settings(width=10, depth=2, steps=400, device="cpu"),
+    ),
+    "siren-creases": (
+        cube(), ".off", intfit.Settings(width=10, depth=2, steps=400, device="cpu"),
     ),
     "latent-mesh": (
         ball(), ".off", intfit.Settings(field="latent", quality=20, device="cpu"),

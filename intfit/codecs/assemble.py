@@ -9,6 +9,7 @@ from ..coding.container import Stored
 from ..coding.header import FIELDS, FIT, Header
 from ..coding.tensors import store_payload
 from ..defaults import COLOUR_WEIGHTS
+from ..networks.architecture import MAX_CREASES
 from ..signals import Signal
 from .protocol import Config, Prepared
 
@@ -50,6 +51,7 @@ def overhead_bytes(
     networks = 1 if facts.get("texture") is None else 2
     sizes = (8192, 64, 1e8 / 3, 1e8 / 3) * networks
     network = dict(zip(FIELDS["siren"], sizes, strict=False))
+    network |= {"creases": MAX_CREASES} if kind == "mesh" else {}
     fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
     measured = {"mean_distance": 12.345e-5} if kind == "mesh" else {}
     header = Header(kind, facts | measured, "siren", network, fit, dict(metadata or {}))

@@ -49,6 +49,7 @@ FIELDS = {
         "colour_depth",
         "colour_omega_first",
         "colour_omega",
+        "creases",
     ),
     "latent": ("step", "neurons", "common", "adapted", "bands", "contexts"),
 }

@@ -1,6 +1,7 @@
 """Extracting a surface: where a field of signed distances is zero.
 
-The field is sampled on a grid of cells, coarse to fine; marching cubes turns it into triangles.
+The field is sampled on a grid of cells, coarse to fine; marching cubes turns it into triangles, or
+where the field has creases, dual contouring.
 Lengths are in the field's coordinates, whose longest side spans [-1, 1].
 """
 
@@ -14,6 +15,7 @@ from ..errors import MediaError
 from ..limits import USUAL, Limits
 from ..signals import Evaluate
 from .sampling import CLAMP
+from .surface.contouring import contour
 from .triangles import Array, Faces
 
 #: Nearer than this share of a cell, the surface crosses an edge to a neighbour's centre.
@@ -47,11 +49,14 @@ def extract_surface(
     cell: float,
     extent: list[float],
     limits: Limits = USUAL,
+    *,
+    differentiate: Evaluate | None = None,
 ) -> tuple[Array, Faces, float]:
     """The field's zero level within a box of half sides ``extent``, closed at the box's border.
 
     ``counts`` ``[3]``, multiples of :data:`COARSEST`, are the cells of side ``cell`` along each
-    axis of a grid around the origin. Gives vertices ``[V, 3]``, faces ``[F, 3]``,
+    axis of a grid around the origin. ``differentiate`` gives the value and the gradient ``[B, 4]``
+    of a field with creases, which are then kept. Gives vertices ``[V, 3]``, faces ``[F, 3]``,
     and about which share of the surface passed unseen between the cells' centres.
 
     Raises:
@@ -74,10 +79,20 @@ def extract_surface(
     limits.check_cells(2 * crossings, "faces")
     unseen = _count_unseen(values, NEAR * cell / CLAMP)
     share = unseen / (unseen + crossings)
-    crossed = _find_crossed(values)
-    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="descent", mask=crossed)
-    vertices = (vertices.astype(np.float64) + 0.5 - counts / 2) * cell
-    return vertices, faces.astype(np.int64), share
+    first = 0.5 - counts / 2
+    if differentiate is None:
+        crossed = _find_crossed(values)
+        vertices, faces, _, _ = marching_cubes(
+            values, 0.0, gradient_direction="descent", mask=crossed
+        )
+        return (vertices.astype(np.float64) + first) * cell, faces.astype(np.int64), share
+
+    def differentiate_in_cells(points: Array) -> tuple[Array, Array]:
+        found = differentiate(((points + first) * cell).astype(np.float32)).astype(np.float64)
+        return found[:, 0], found[:, 1:] * cell
+
+    vertices, faces = contour(values, differentiate_in_cells)
+    return (vertices + first) * cell, faces, share
 
 
 def _count_crossings(values: NDArray[np.float32]) -> int:

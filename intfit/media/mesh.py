@@ -10,13 +10,13 @@ import trimesh
 from numpy.typing import NDArray
 
 from .. import metrics
-from ..errors import MediaError, UsageError
+from ..errors import MediaError
 from ..limits import USUAL, Limits
 from ..signals import DistanceSamples, Evaluate
 from .formats import detect_format
 from .formats.labels import read_labels, write_labels
 from .formats.writing import TOLERANCE, measure_loss, write_ply
-from .isosurface import COARSEST, NoSurfaceError, extract_surface, remove_fragments
+from .isosurface import extract_surface, remove_fragments
 from .protocol import NONE
 from .sampling import (
     CLAMP,
@@ -24,17 +24,23 @@ from .sampling import (
     draw_colours,
     draw_exact,
     draw_pool,
-    find_diagonal,
     fit_box,
-    measure_thin_part,
 )  # fmt: skip
 from .surface.comparison import compare_colours, compare_surfaces
+from .surface.creases import measure_sides
 from .surface.decoded import DecodedSurface, Palette
+from .surface.grid import (
+    UNSEEN,
+    check_thickness,
+    choose_grid,
+    extract_native,
+    measure_diagonal,
+)
 from .surface.output import note_faces, write_decoded
 from .surface.search import Surface
 from .surface.sheet import HALF_THICKNESS, MOST_HOLES, measure_holes, move_to_middle
 from .surface.simplification import measure_deviation, simplify, simplify_within
-from .triangles import Array, Faces, measure_box, read_painted
+from .triangles import measure_box, read_painted
 
 read_metadata = read_labels
 DEFAULT_SUFFIX = ".ply"
@@ -48,29 +54,21 @@ COLOURS_KEPT = "shape and colours: connectivity, UVs and other materials are not
 COMPARED_POINTS = 1 << 17
 #: Points of the pool that a surface is sampled at.
 POOL = 1 << 18
-#: Cells along the longest side: by default, and at the most.
-RESOLUTION, MAX_RESOLUTION = 256, 1024
-#: With more of the surface than this too thin for its cells, the default grid is refined, as long
-#: as it has at most this many cells.
-UNSEEN, REFINED_CELLS = 0.05, 1 << 28
 #: The share of a fit's distance from the original that simplifying may add.
 DESERVED = 0.25
-#: A surface is refused if more of it than this is thinner than a cell of the finest grid.
-MOST_THIN = 0.5
-#: A depth below a surface at which any body has an inside.
-NEXT_TO_SURFACE = 1e-6
 
 
 @dataclass(frozen=True)
 class Target:
     """What to decode: ``resolution`` cells along the longest side, or cells of side ``voxel``.
 
-    The latter in the mesh's own units. Without either, :data:`RESOLUTION` cells. ``faces`` are the
-    most that the result may have; with ``tolerance``, it has as few as are within that mean
-    distance, in % of the box diagonal, from the surface in all of the grid's faces. Without
-    ``resolution``, ``voxel`` and these, :data:`DESERVED` of the distance between the field and the
-    original is the tolerance, where the facts say that distance. ``texture`` is the longer side, in
-    pixels, of the texture of a GLB file.
+    The latter in the mesh's own units. Without either, :data:`.grid.RESOLUTION` cells, or more
+    where these are too coarse. ``faces`` are the most that the result may have; with
+    ``tolerance``, it has as few as are within that mean distance, in % of the box diagonal, from
+    the surface in all of the grid's faces. Without ``resolution``, ``voxel`` and these,
+    :data:`DESERVED` of the distance between the field and the original is the tolerance, where the
+    facts say that distance. ``texture`` is the longer side, in pixels, of the texture of a GLB
+    file.
     """
 
     resolution: int | None = None
@@ -101,9 +99,12 @@ def read(
         thickness = HALF_THICKNESS
         notes.append("open, and kept as a sheet: its two sides come back as two layers of faces")
     else:
-        notes += _check_thickness(surface)
+        notes += check_thickness(surface)
     rng = np.random.default_rng(seed)
     samples = draw_pool(surface, box.extent, count=pool, rng=rng, thickness=thickness)
+    sides = None
+    if thickness is None:
+        sides = measure_sides(surface, samples.points.astype(np.float64), most=CLAMP)
     colours = None if paint is None else draw_colours(surface, paint, count=pool, rng=rng)
     clamp = 100 * CLAMP * box.unit / box.diagonal
     facts = {
@@ -136,29 +137,8 @@ def read(
         facts=facts,
         notes=(*notes, NOT_KEPT if colours is None else COLOURS_KEPT),
         colours=colours,
+        sides=sides,
     )
-
-
-def _check_thickness(surface: Surface) -> list[str]:
-    """A note where much of a surface is thinner than the cells it will be decoded in.
-
-    Raises:
-        MediaError: if most of it is thinner than the finest ones.
-    """
-    thin = measure_thin_part(surface, 2 / MAX_RESOLUTION)
-    # an open surface has nothing below it at any depth: that is another fault
-    if thin > MOST_THIN and measure_thin_part(surface, NEXT_TO_SURFACE) <= MOST_THIN:
-        raise MediaError(
-            f"too thin to come back: {100 * thin:.0f} % of its surface belongs to parts thinner "
-            f"than 1/{MAX_RESOLUTION} of its size"
-        )
-    thin = measure_thin_part(surface, 2 / RESOLUTION)
-    if thin <= UNSEEN:
-        return []
-    return [
-        f"{100 * thin:.0f} % of its surface belongs to parts thinner than 1/{RESOLUTION} of its "
-        "size: decoding takes a finer grid, and may lose them"
-    ]
 
 
 def count_samples(facts: dict[str, Any]) -> int:
@@ -177,26 +157,6 @@ def rate(facts: dict[str, Any], size: int) -> tuple[str, float]:
     return "bytes_per_1000_faces", 1000 * size / max(1, count_samples(facts))
 
 
-def choose_grid(facts: dict[str, Any], target: Target) -> tuple[NDArray[np.int64], float]:
-    """Cells along each axis ``[3]``, multiples of the coarsest block, and the side of a cell.
-
-    The side is in the field's coordinates, whose longest side spans [-1, 1].
-
-    Raises:
-        UsageError: if the resolution is out of range.
-    """
-    extent = np.array(facts["extent"])
-    side = float(2 * extent.max())
-    cell = (
-        target.voxel / facts["unit"] if target.voxel else side / (target.resolution or RESOLUTION)
-    )
-    resolution = round(min(side / cell, 1e9))
-    if not 8 <= resolution <= MAX_RESOLUTION:
-        raise UsageError(f"a resolution of {resolution} is outside 8..{MAX_RESOLUTION}")
-    counts = COARSEST * np.ceil(2 * extent / cell / COARSEST).astype(np.int64)
-    return counts, cell
-
-
 def check_limits(facts: dict[str, Any], limits: Limits) -> None:
     """A surface's size follows from the resolution it is decoded at: see :func:`render`."""
 
@@ -204,8 +164,9 @@ def check_limits(facts: dict[str, Any], limits: Limits) -> None:
 def render(
     evaluate: Evaluate, facts: dict[str, Any], target: Target, *, limits: Limits = USUAL
 ) -> DecodedSurface:
-    """The field's zero level as triangles (marching cubes), in the original's place and scale.
+    """The field's zero level as triangles, in the original's place and scale.
 
+    By marching cubes, or where the field has creases, dual contouring.
     ``metadata["fragments"]`` counts small pieces that were removed; ``metadata["unseen"]`` is about
     the share of the surface that is too thin for the cells. Where that is large, the native
     resolution is refined. ``metadata["grid_faces"]`` are those before simplifying, and
@@ -216,7 +177,20 @@ def render(
         MediaError: if the field has no surface, or one larger than allowed.
     """
     part = getattr(evaluate, "part", dict[str, Evaluate]().get)
-    vertices, faces, unseen = _extract(part("distance") or evaluate, facts, target, limits)
+    distance = part("distance") or evaluate
+    extract = partial(
+        extract_surface,
+        distance,
+        extent=facts["extent"],
+        limits=limits,
+        differentiate=part("gradient"),
+    )
+    asked = target.resolution, target.voxel
+    vertices, faces, unseen = (
+        extract_native(extract, distance, facts)
+        if asked == (None, None)
+        else extract(*choose_grid(facts, *asked))
+    )
     mesh = remove_fragments(trimesh.Trimesh(vertices, faces, process=False))
     simplified = _simplify(
         Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces)), facts, target
@@ -224,8 +198,8 @@ def render(
     centre, unit = np.array(facts["centre"]), facts["unit"]
     vertices = simplified.surface.vertices
     if (thickness := facts.get("thickness")) is not None:
-        _, cell = choose_grid(facts, target)
-        vertices = move_to_middle(part("distance") or evaluate, vertices, thickness, cell)
+        _, cell = choose_grid(facts, *asked)
+        vertices = move_to_middle(distance, vertices, thickness, cell)
     vertices = vertices * unit + centre
     result = DecodedSurface(vertices, simplified.surface.faces, process=False)
     result.metadata.update(
@@ -248,7 +222,7 @@ class _Simplified(NamedTuple):
 
 def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simplified:
     """A surface in the field's coordinates with as many faces as the target asks for."""
-    percent = 100 / find_diagonal(np.array(facts["extent"]))
+    percent = 100 / measure_diagonal(facts)
     if target.faces is not None:
         found = simplify(surface, target.faces)
         return _Simplified(found, percent * measure_deviation(found, surface))
@@ -261,38 +235,6 @@ def _simplify(surface: Surface, facts: dict[str, Any], target: Target) -> _Simpl
     fewest = count_samples(facts) if facts.get("texture") == 0 else 0
     found, deviation = simplify_within(surface, tolerance / percent, fewest=fewest)
     return _Simplified(found, percent * deviation)
-
-
-def _extract(
-    evaluate: Evaluate, facts: dict[str, Any], target: Target, limits: Limits
-) -> tuple[Array, Faces, float]:
-    """What :func:`.extract_surface` gives; by default finer where the usual grid is too coarse.
-
-    Plates, rods and shells thinner than a cell pass between the points at which a grid samples the
-    field.
-    """
-    native = target.resolution is None and target.voxel is None
-    resolution = RESOLUTION
-    counts, cell = choose_grid(facts, target)
-    found: tuple[Array, Faces, float] | MediaError
-    try:
-        found = extract_surface(evaluate, counts, cell, facts["extent"], limits)
-    except NoSurfaceError as error:
-        found = error
-    while native and resolution < MAX_RESOLUTION:
-        if isinstance(found, tuple) and found[2] <= UNSEEN:
-            break
-        resolution *= 2
-        counts, cell = choose_grid(facts, Target(resolution))
-        if np.prod(counts) > REFINED_CELLS:
-            break
-        try:
-            found = extract_surface(evaluate, counts, cell, facts["extent"], limits)
-        except MediaError as error:
-            found = error if isinstance(found, MediaError) else found
-    if isinstance(found, MediaError):
-        raise found
-    return found
 
 
 def compare_with(

@@ -30,6 +30,8 @@ COLOUR_NOISE = 0.001
 UNIFORM_PART = 4
 #: Points held out for evaluation, and points on the surface.
 EVALUATION_POINTS, SURFACE_POINTS = 1 << 17, 1 << 14
+#: Points on the surface below which it is asked whether there is a body.
+THICKNESS_POINTS = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,6 @@ def fit_box(vertices: Array) -> Box:
     centre = np.array([_round_to(value, half) for value in (low + high) / 2])
     extent = np.round((high - low) / 2 / unit + (1 - 1 / (1 + 2 * PADDING)), 4)
     return Box(centre, unit, extent, half * float(np.linalg.norm((high - low) / half)))
-
-
-def find_diagonal(extent: Array) -> float:
-    """The diagonal of a surface's box without its padding, in its coordinates."""
-    padding = 1 - 1 / (1 + 2 * PADDING)
-    return float(2 * np.linalg.norm(np.maximum(extent - padding, 0)))
 
 
 def _round_to(value: float, size: float) -> float:
@@ -175,7 +171,7 @@ def draw_colours(
 def measure_thin_part(surface: Surface, depth: float) -> float:
     """The share of a surface's area with no body at ``depth`` below it, on neither side."""
     rng = np.random.default_rng(2)
-    chosen, points = surface.draw_points(SURFACE_POINTS, rng)
+    chosen, points = surface.draw_points(THICKNESS_POINTS, rng)
     normals = surface.normals[chosen]
     steps = depth * normals / np.linalg.norm(normals, axis=1, keepdims=True)
     below = surface.find_inside(np.concatenate([points - steps, points + steps]))

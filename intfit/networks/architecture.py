@@ -11,6 +11,8 @@ from ..settings import MAX_DEPTH, MAX_WIDTH
 
 #: The most inputs and outputs: a hostile header cannot ask for an absurd network.
 MAX_FEATURES = 1024
+#: The most creases of a field, in the sense of :func:`.siren.add_creases`.
+MAX_CREASES = 8
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class SirenConfig:
 
     ``depth`` counts the sine layers; one linear layer follows them. ``omega_first`` scales the
     argument of the first sine and so sets the highest frequency that the network starts from;
-    ``omega`` scales all others.
+    ``omega`` scales all others. A field of one output with ``creases`` has two more outputs of the
+    last layer for each: see :func:`.siren.add_creases`.
 
     Raises:
         FileFormatError: if a size or a frequency is out of range.
@@ -31,6 +34,7 @@ class SirenConfig:
     depth: int
     omega_first: float
     omega: float
+    creases: int = 0
 
     def __post_init__(self) -> None:
         def in_range(value: Any, limit: int) -> bool:
@@ -42,6 +46,10 @@ class SirenConfig:
             and in_range(self.out_features, MAX_FEATURES)
             and in_range(self.width, MAX_WIDTH)
             and in_range(self.depth, MAX_DEPTH)
+            and (
+                self.creases == 0
+                or (in_range(self.creases, MAX_CREASES) and self.out_features == 1)
+            )
             and all(type(f) in (int, float) and 1e-9 < f < 1e9 for f in frequencies)
         ):
             values = ", ".join(f"{key} {reprlib.repr(value)}" for key, value in vars(self).items())
@@ -49,7 +57,8 @@ class SirenConfig:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in order."""
-        sizes = [self.in_features, *[self.width] * self.depth, self.out_features]
+        last = self.out_features + 2 * self.creases
+        sizes = [self.in_features, *[self.width] * self.depth, last]
         shapes: dict[str, tuple[int, ...]] = {}
         for i, (n, m) in enumerate(itertools.pairwise(sizes)):
             shapes[f"layers.{i}.weight"] = (m, n)
@@ -71,8 +80,12 @@ class SirenConfig:
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the network."""
         names = ("width", "depth", "omega_first", "omega")
-        return {name: getattr(self, name) for name in names}
+        entries = {name: getattr(self, name) for name in names}
+        return entries | ({"creases": self.creases} if self.creases else {})
 
     def describe(self) -> str:
         """The network in a phrase."""
-        return f"SIREN {self.width} x {self.depth}, omega {self.omega_first} / {self.omega}"
+        creased = f", {self.creases} absolute values for creases" if self.creases else ""
+        return (
+            f"SIREN {self.width} x {self.depth}, omega {self.omega_first} / {self.omega}{creased}"
+        )

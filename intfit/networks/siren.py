@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -86,12 +87,17 @@ class Siren(nn.Module):
 
     def forward(self, coords: Tensor) -> Tensor:
         """Values ``[B, c]`` at coordinates ``[B, d]``, float32."""
+        values = self.last_layer(coords)
+        return add_creases(values) if self.config.creases else values
+
+    def last_layer(self, coords: Tensor) -> Tensor:
+        """The values ``[B, c + 2 * creases]`` of the last layer at coordinates ``[B, d]``."""
         omega, omega_first = self.config.omega, self.config.omega_first
         (weight, bias), *hidden, (last_weight, last_bias) = (
             (layer.get_parameter("weight"), layer.get_parameter("bias")) for layer in self.layers
         )
         # autograd needs the arguments of the sines, so they are overwritten without gradients only
-        sin = torch.sin if torch.is_grad_enabled() else torch.sin_
+        sin = torch.sin if torch.is_grad_enabled() else _replace_by_sine
         x = sin(omega_first * torch.addmm(bias, coords, weight.t()))
         for weight, bias in hidden:
             # omega is folded into the (small) weight rather than applied to the (large) activation
@@ -100,6 +106,25 @@ class Siren(nn.Module):
         if self.skip is not None:
             values = torch.addmm(values, coords, self.skip.t())
         return values if self.gain == 1 else self.gain * values
+
+
+def _replace_by_sine(x: Tensor) -> Tensor:
+    """The sine of ``x``, in its place; on the CPU by NumPy, which takes half of the time."""
+    if x.device.type != "cpu" or x.requires_grad:
+        return torch.sin_(x)
+    array = x.numpy()
+    np.sin(array, out=array)
+    return x
+
+
+def add_creases(values: Tensor) -> Tensor:
+    """A field ``[B, 1]`` with creases, of the last layer's values ``[B, 1 + 2 * creases]``.
+
+    Of values u, v, w, ... it is u + v |w| + ...: smooth but where a w is 0, and there it bends by
+    v, inwards or outwards.
+    """
+    bends, sides = values[:, 1::2], values[:, 2::2]
+    return values[:, :1] + (bends * sides.abs()).sum(dim=1, keepdim=True)
 
 
 def set_parameters(network: nn.Module, parameters: Mapping[str, Tensor]) -> None:

@@ -1,5 +1,6 @@
 """A network's values and distortion, without gradients and in bounded memory."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
@@ -17,9 +18,27 @@ MEASURE = 1 << 20
 
 def evaluate(network: nn.Module, coords: Tensor) -> Tensor:
     """The network's values ``[B, c]`` at ``[B, d]``, without gradients."""
-    with torch.no_grad():
-        size = CPU_CHUNK if coords.device.type == "cpu" else CHUNK
-        return torch.cat([network(part) for part in coords.split(size)])
+    if coords.device.type != "cpu":
+        with torch.no_grad():
+            return torch.cat([network(part) for part in coords.split(CHUNK)])
+
+    def evaluate_part(part: Tensor) -> Tensor:
+        with torch.no_grad():  # which each thread must say for itself
+            values: Tensor = network(part)
+        return values
+
+    parts = coords.split(CPU_CHUNK)
+    threads = min(torch.get_num_threads(), len(parts))
+    if threads < 2:
+        return torch.cat([evaluate_part(part) for part in parts])
+    # threads share no layer: waiting for each other in each of them costs more than the sines
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            values = list(pool.map(evaluate_part, parts))
+    finally:
+        torch.set_num_threads(before)
+    return torch.cat(values)
 
 
 def measure(

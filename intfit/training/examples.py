@@ -48,6 +48,9 @@ class Examples(Protocol):
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates ``[B, d]`` and targets ``[B, c]``, in [-1, 1], of indices ``[B]``."""
 
+    def gather_sides(self, indices: Tensor) -> Tensor | None:
+        """The ``sides`` ``[B, K]`` of :class:`.gradients.base.Batch`, where there are any."""
+
     def draw_evaluation_examples(
         self, count: int, *, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
@@ -69,7 +72,10 @@ class Examples(Protocol):
 
 
 class UniformEvaluation:
-    """A base of examples that are evaluated on a uniform draw of themselves."""
+    """A base of examples that are evaluated on a uniform draw of themselves, without creases."""
+
+    def gather_sides(self, indices: Tensor) -> Tensor | None:
+        return None
 
     def draw_evaluation_examples(
         self: Examples, count: int, *, generator: torch.Generator
@@ -171,9 +177,14 @@ class PointExamples(HeldOutEvaluation):
     surface_points: Tensor
     clamp: float
     measure_distance: Callable[[Evaluate], float]
+    sides: Tensor | None = None
     shape: tuple[()] = field(default=(), init=False)
     loss: Literal["l1"] = field(default="l1", init=False)
     metric: Literal["iou"] = field(default="iou", init=False)
+
+    def gather_sides(self, indices: Tensor) -> Tensor | None:
+        """The sides of creases ``[B, K]``, where the surface has any, as its signal has them."""
+        return None if self.sides is None else self.sides.index_select(0, indices)
 
     @property
     def importance(self) -> Tensor:
@@ -239,6 +250,7 @@ def _build_points(signal: DistanceSamples, device: torch.device) -> PointExample
         torch.from_numpy(signal.surface_points).to(device),
         signal.clamp,
         signal.measure_distance,
+        None if signal.sides is None else torch.from_numpy(signal.sides).to(device),
     )
 
 

@@ -3,7 +3,9 @@
 Of one network, or of several at once.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -21,6 +23,10 @@ from .optimizers.adam import Adam
 from .optimizers.preconditioned import make_optimizer
 from .quantisation import RoundedTensors
 from .scoring import Scorer
+
+#: How strongly a network is told where creases are, relative to the distances, at first; and the
+#: share of a fit in which it is told.
+GUIDANCE, GUIDED = 0.5, 0.5
 
 
 class Gatherer(Protocol):
@@ -47,6 +53,17 @@ class Draws(Protocol):
         """Take note of their discrepancies."""
 
 
+@dataclass(frozen=True)
+class Guidance:
+    """Where creases are, of the examples at indices ``[B]``, and how strongly that is told.
+
+    ``strength`` is a tensor of one number, so that it can change between recorded steps.
+    """
+
+    strength: Tensor
+    gather: Callable[[Tensor], Tensor | None]
+
+
 class TrainingStep:
     """The part of a training step that runs on the device; batches of any size.
 
@@ -54,16 +71,18 @@ class TrainingStep:
 
     ``gradient`` and ``rounding`` may be replaced between two steps. ``rounding`` is entered while
     the gradient is computed, and rounds the parameters meanwhile; at first it does nothing.
+    ``guidance`` tells a network where creases are; None: nothing does.
     """
 
     def __init__(self, examples: Gatherer, optimizer: Adam, gradient: GradientFunction) -> None:
         self._examples, self._optimizer = examples, optimizer
         self.gradient = gradient
         self.rounding: AbstractContextManager[None] = nullcontext()
+        self.guidance: Guidance | None = None
 
     @property
     def parts(self) -> tuple[object, ...]:
-        return self.gradient, self.rounding
+        return self.gradient, self.rounding, self.guidance
 
     def __call__(self, indices: Tensor, weights: Tensor | None) -> Tensor:
         errors, count = [], indices.shape[-1]
@@ -73,6 +92,9 @@ class TrainingStep:
                 coords, targets = self._examples.gather(indices[part])
                 part_weights = None if weights is None else weights[part]
                 batch = Batch(coords, targets, self._examples.loss, count, part_weights)
+                if self.guidance is not None:
+                    sides = self.guidance.gather(indices[part])
+                    batch = replace(batch, sides=sides, guidance=self.guidance.strength)
                 errors.append(self.gradient(batch))
         self._optimizer.step()
         return errors[0] if len(errors) == 1 else torch.cat(errors, dim=-1)
@@ -159,11 +181,14 @@ class OwnTrainer:
             [network], batch=min(plan.batch, examples.n), loss=examples.loss
         )
         self._step = TrainingStep(examples, self._optimizer, gradient)
+        device = next(network.parameters()).device
+        if network.config.creases:
+            strength = torch.zeros((), device=device)
+            self._step.guidance = Guidance(strength, examples.gather_sides)
         self._score = Scorer(network, examples)
         self._step_function: TrainingStep | CudaGraphStep = self._step
         # where the teacher draws in place, its part of a step is recorded, too
         self._drawn_step: CudaGraphStep | None = None
-        device = next(network.parameters()).device
         if (record := choose_recorder(device)) is not None:
             self._step_function = CudaGraphStep(self._step, record=record)
             self._drawn_step = CudaGraphStep(DrawnStep(self._step, teacher), record=record)
@@ -176,6 +201,7 @@ class OwnTrainer:
         self._optimizer.restart(lr)
 
     def make_step(self, step: int, fraction: float, *, lr_share: float, decay_share: float) -> None:
+        self._guide(fraction)
         if self._drawn_step is not None and self._teacher.prepare(step, fraction):
             self._optimizer.advance(lr_share, decay_share=decay_share)
             self._drawn_step()
@@ -188,6 +214,14 @@ class OwnTrainer:
             lr_share=lr_share,
             decay_share=decay_share,
         )
+
+    def _guide(self, fraction: float) -> None:
+        """Tell the network where creases are, less and less: in the end it knows better."""
+        if self._step.guidance is not None:
+            if fraction < GUIDED:
+                self._step.guidance.strength.fill_(GUIDANCE * (1 - fraction / GUIDED))
+            else:
+                self._step.guidance = None
 
     def use_exact_gradient(self) -> None:
         self._step.gradient = self._exact_gradient

@@ -52,10 +52,16 @@ def perceptron(parameters, x, bend):
 
 def siren(parameters, network, coordinates):
     """Values ``[n, c]`` at coordinates ``[n, d]``."""
-    _, _, omega_first, omega = network
-    return perceptron(
+    _, _, omega_first, omega = network[:4]
+    values = perceptron(
         parameters, coordinates, lambda layer, z: np.sin((omega if layer else omega_first) * z)
     )
+    return bend(values) if network[8:] else values
+
+
+def bend(values):
+    """A field with creases ``[n, 1]``, of the last layer's values."""
+    return values[:, :1] + (values[:, 1::2] * np.abs(values[:, 2::2])).sum(axis=1, keepdims=True)
 
 
 def open_parameters(tensors):

@@ -1,6 +1,6 @@
 """The architecture of SIRENs that are a whole field: of a plan, or from a file's header."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...coding.header import Header, count_features
@@ -86,6 +86,8 @@ def configure(signal: Any, plan: Plan, settings: Settings) -> AnyConfig:
     """
     check_sizes([flag(name) for name in settings.changed(SIZE_SETTINGS)])
     config = _make_config(signal.in_features, signal.out_features, plan)
+    if (sides := getattr(signal, "sides", None)) is not None:
+        config = replace(config, creases=sides.shape[1])
     if getattr(signal, "colours", None) is None:
         return config
     return PaintedConfig(config, _make_config(3, 3, plan_colours(plan, settings, signal.colours.n)))

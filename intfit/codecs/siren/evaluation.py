@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ...networks.architecture import SirenConfig
 from ...networks.siren import Siren, set_parameters
-from ...signals import Coordinates, Floats, check_coordinates
-from ...training.evaluation import evaluate
+from ...signals import Coordinates, Evaluate, Floats, check_coordinates
+from ...training.evaluation import CPU_CHUNK, evaluate
 from .config import COLOURS, AnyConfig, colours_of, distance_of
 
 
@@ -18,30 +18,50 @@ class SirenField:
     """The field of a ``network``: NumPy coordinates ``[B, d]`` to values ``[B, c]``.
 
     It is evaluated at float32 coordinates, as it was trained: at the samples of the original, these
-    are the same numbers.
+    are the same numbers. Of a field with creases, ``parts`` has the ``gradient``, with the value
+    before it.
     """
 
     def __init__(self, network: Siren, device: str) -> None:
         self.network = network.to(device).requires_grad_(False)
         self._device = device
+        self.parts: dict[str, Evaluate] = {}
+        if network.config.creases:
+            self.parts["gradient"] = self._differentiate
 
     def __call__(self, coords: Coordinates) -> Floats:
-        points = torch.from_numpy(coords.astype(np.float32, copy=False))
-        values: Floats = evaluate(self.network, points.to(self._device)).cpu().numpy()
+        values: Floats = evaluate(self.network, self._to_tensor(coords)).cpu().numpy()
         return values
+
+    def _to_tensor(self, coords: Coordinates) -> Tensor:
+        return torch.from_numpy(coords.astype(np.float32, copy=False)).to(self._device)
+
+    def _differentiate(self, coords: Coordinates) -> Floats:
+        """Value and gradient ``[B, 1 + d]`` of a field of one value, at ``[B, d]``."""
+        parts = []
+        for points in self._to_tensor(coords).split(CPU_CHUNK):
+            with torch.enable_grad():
+                points = points.detach().requires_grad_(True)
+                values = self.network(points)
+                (gradient,) = torch.autograd.grad(values.sum(), points)
+            parts.append(torch.cat([values.detach(), gradient], dim=1))
+        found: Floats = torch.cat(parts).cpu().numpy()
+        return found
 
 
 class PaintedField:
     """Two fields side by side: coordinates ``[B, 3]`` to distance, red, green and blue ``[B, 4]``.
 
-    ``parts`` are the two by name, so that one can be evaluated without the other.
+    ``parts`` are the two by name, so that one can be evaluated without the other, and those of the
+    distance.
     """
 
     def __init__(self, distance: SirenField, colours: SirenField) -> None:
-        self.parts = {"distance": distance, "colours": colours}
+        self.distance, self.colours = distance, colours
+        self.parts = {"distance": distance, "colours": colours, **distance.parts}
 
     def __call__(self, coords: Coordinates) -> Floats:
-        return np.concatenate([part(coords) for part in self.parts.values()], axis=1)
+        return np.concatenate([self.distance(coords), self.colours(coords)], axis=1)
 
 
 class SirenModule(Siren):
@@ -95,8 +115,8 @@ def copy_network(field: SirenField | PaintedField) -> nn.Module:
     """The network of a field once more, on the field's device, to be trained or differentiated."""
     if isinstance(field, SirenField):
         return _copy_one(field, SirenModule)
-    module = _copy_one(field.parts["distance"], PaintedModule)
-    module.colours = _copy_one(field.parts["colours"], SirenModule)
+    module = _copy_one(field.distance, PaintedModule)
+    module.colours = _copy_one(field.colours, SirenModule)
     return module
 
 

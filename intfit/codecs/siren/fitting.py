@@ -37,6 +37,8 @@ from .packing import unpack
 #: The share of the bytes allowed that parameters may take by their estimated bits, which may be a
 #: little too few.
 BIT_MARGIN = 0.995
+#: More of the examples inside that the field has outside than this are no matter of rounding.
+MOST_LOST = 0.25
 #: Points on a surface that a field's distance from it is estimated at.
 ESTIMATE = 1 << 14
 
@@ -103,13 +105,16 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     # measured after rounding: the distortion reported is that of the file
     network, examples, generator = session.network, session.examples, session.generator
     distortion = measure(network, examples, count=MEASURE, generator=generator)
-    if examples.metric == "iou" and not distortion and not _has_inside(network, examples):
+    if examples.metric == "iou" and not distortion and _measure_lost(network, examples) == 1:
         raise MediaError("the fit found no surface: a higher --effort may, unless it is too thin")
     reached = None
     if plan.goal is not None:
         metric = plan.goal.metric
         reached = measure(network, examples, count=MEASURE, generator=generator, metric=metric)
     notes = goal_notes(plan.goal, reached, advice=ADVICE)
+    if examples.metric == "iou" and (lost := _measure_lost(network, examples)) > MOST_LOST:
+        thin = f"{100 * lost:.0f} % of what lies inside near the surface is missing: thin parts are"
+        notes = (f"{thin} lost; a higher --quality or --effort may keep them", *notes)
     if painter is not None:
         psnr = measure(painter.network, painter.examples, count=MEASURE, generator=generator)
         notes = (f"colours: {psnr:.1f} dB", *notes)
@@ -214,10 +219,13 @@ def _start(
     return start_session(network, examples, plan, prepared.device)
 
 
-def _has_inside(network: Siren, examples: Examples) -> bool:
-    """Whether the field is negative at any example that lies inside the surface."""
+def _measure_lost(network: Siren, examples: Examples) -> float:
+    """The share of the examples inside the surface where the field has none; 1 where all are."""
     coords, targets = examples.gather(torch.arange(examples.n, device=_device_of(network)))
-    return bool((evaluate(network, coords[targets[:, 0] < 0]) < 0).any())
+    inside = targets[:, 0] < 0
+    if not bool(inside.any()):
+        return 1.0
+    return float((evaluate(network, coords[inside]) >= 0).float().mean())
 
 
 def _device_of(network: Siren) -> torch.device:

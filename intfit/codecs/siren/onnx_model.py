@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,9 @@ def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header
         raise UsageError("onnx is missing: pip install 'intfit[onnx]'") from None
     number = TensorProto.FLOAT
     colours = colours_of(config)
-    nodes, networks = [], {"": distance_of(config)}
+    nodes: list[Any] = []
+    constants: list[Any] = []
+    networks = {"": distance_of(config)}
     if colours is not None:
         networks[COLOURS] = colours
     for prefix, network in networks.items():
@@ -48,11 +51,15 @@ def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header
             inputs = [current, f"{name}.weight", f"{name}.bias"]
             output = before
             if last:
-                output = "values" if colours is None else f"{prefix}values.part"
+                whole = "values" if colours is None else f"{prefix}values.part"
+                output = f"{prefix}outputs" if network.creases else whole
             node = helper.make_node("Gemm", inputs, [output], alpha=omega, beta=omega, transB=1)
             nodes.append(node)
             if not last:
                 nodes.append(helper.make_node("Sin", [before], [after]))
+            elif network.creases:
+                own, places = _bend(network.creases, output, whole)
+                nodes, constants = nodes + own, constants + places
             current = after
     if colours is not None:
         parts = ["values.part", f"{COLOURS}values.part"]
@@ -63,7 +70,13 @@ def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header
         "siren",
         [helper.make_tensor_value_info("coordinates", number, ["B", inside])],
         [helper.make_tensor_value_info("values", number, ["B", outside])],
-        [numpy_helper.from_array(np.asarray(tensors[n], np.float32), n) for n in config.shapes()],
+        [
+            *(
+                numpy_helper.from_array(np.asarray(tensors[n], np.float32), n)
+                for n in config.shapes()
+            ),
+            *constants,
+        ],
     )
     model = helper.make_model(
         graph,
@@ -80,3 +93,28 @@ def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header
     helper.set_model_props(model, {"medium": header.medium, "facts": facts, "network": sizes})
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _bend(creases: int, outputs: str, values: str) -> tuple[list[Any], list[Any]]:
+    """Nodes and constants that take a last layer's ``outputs`` to ``values`` with creases.
+
+    As :func:`.siren.add_creases`: u + v |w| + ...
+    """
+    from onnx import helper, numpy_helper
+
+    last = 1 + 2 * creases
+    places = {"smooth": [0], "bends": range(1, last, 2), "sides": range(2, last, 2), "axis": [1]}
+    constants = [
+        numpy_helper.from_array(np.array(where, np.int64), f"{name}.places")
+        for name, where in places.items()
+    ]
+    return [
+        *(
+            helper.make_node("Gather", [outputs, f"{name}.places"], [name], axis=1)
+            for name in ("smooth", "bends", "sides")
+        ),
+        helper.make_node("Abs", ["sides"], ["distances"]),
+        helper.make_node("Mul", ["bends", "distances"], ["creases"]),
+        helper.make_node("ReduceSum", ["creases", "axis.places"], ["bent"]),
+        helper.make_node("Add", ["smooth", "bent"], [values]),
+    ], constants

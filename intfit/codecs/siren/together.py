@@ -6,7 +6,7 @@ from dataclasses import replace
 from ...signals import Grid
 from ...training.together import JointTraining, can_join, finish_together
 from ..protocol import Encoding, Hooks, Prepared
-from .config import colours_of
+from .config import colours_of, distance_of
 from .fitting import begin, fit_stepwise, start_training
 
 
@@ -18,6 +18,8 @@ def kin(prepared: Prepared) -> Hashable | None:
     """
     plan, signal = prepared.plan, prepared.signal
     if prepared.field != "siren" or colours_of(prepared.config) is not None:
+        return None
+    if distance_of(prepared.config).creases:
         return None
     if not can_join(plan, signal.n):
         return None

@@ -60,7 +60,7 @@ def orient_faces(vertices: Array, faces: Faces, places: Faces) -> tuple[Faces, i
     Raises:
         MediaError: if neighbours cannot agree, and what is inside is not clear.
     """
-    links, opposed, paired = _link_faces(places[faces])
+    links, opposed, paired = link_faces(places[faces])
     turned, label, one_sided = _agree(len(faces), links, opposed, _areas(vertices, faces))
     result = _turn(faces, turned)
     open_pieces = np.zeros(label.max() + 1, bool)
@@ -82,7 +82,7 @@ def _areas(vertices: Array, faces: Faces) -> Array:
     return np.asarray(np.linalg.norm(compute_normals(vertices[faces]), axis=1) / 2)
 
 
-def _link_faces(faces: Faces) -> tuple[Faces, Marks, Marks]:
+def link_faces(faces: Faces) -> tuple[Faces, Marks, Marks]:
     """Which faces are neighbours, ``[L, 2]``: they share an edge with no third one.
 
     Which of these are wound against each other ``[L]``; which faces ``[F]`` have such a neighbour

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ...networks.siren import Siren, add_creases
 from .base import Batch
 
 Float32Precision = Literal["ieee", "tf32"]
@@ -23,12 +24,25 @@ class AutogradGradient:
 
     def __call__(self, batch: Batch) -> Tensor:
         with nullcontext() if self._precision is None else float32_precision(self._precision):
-            difference: Tensor = self._network(batch.coords) - batch.targets
+            outputs, sides = self._evaluate(batch)
+            difference = outputs - batch.targets
             losses = difference.abs() if batch.loss == "l1" else difference.square()
             if batch.weights is not None:
                 losses = losses * batch.weights[:, None]
-            (losses.mean() * (len(difference) / batch.count)).backward()
+            loss = losses.mean()
+            if sides is not None and batch.sides is not None:
+                counted = (sides - batch.sides).abs() * batch.weigh_sides()
+                loss = loss + counted.sum() / len(difference)
+            (loss * (len(difference) / batch.count)).backward()
         return difference.detach().abs().sum(dim=1)
+
+    def _evaluate(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The network's values, and those of its outputs that the batch has ``sides`` for."""
+        if batch.sides is None:
+            return self._network(batch.coords), None
+        assert isinstance(self._network, Siren)
+        outputs = self._network.last_layer(batch.coords)
+        return add_creases(outputs), outputs[:, 2::2]
 
 
 @contextmanager

@@ -12,14 +12,19 @@ from ...networks.siren import Siren
 
 Loss = Literal["l2", "l1"]
 
+#: How much the side of a crease counts where it is farther off than distances are clamped to.
+FAR_FROM_CREASES = 0.05
+
 
 @dataclass(frozen=True)
 class Batch:
     """Examples to train on, as a part of a batch of ``count`` in all.
 
     ``coords`` ``[B, d]`` and ``targets`` ``[B, c]``. ``weights`` ``[B]`` say how much each example
-    counts in the loss; None: all alike. For ``n`` networks at once, there are as many of each,
-    ``[n, B, ...]``, and ``count`` is still that of one.
+    counts in the loss; None: all alike. ``sides`` ``[B, K]`` are wanted of those outputs of a
+    network whose absolute values are its creases, as strongly as ``guidance`` (a tensor of one
+    number) says; None: whatever they are. For ``n`` networks at once, which have no creases, there
+    are as many of each, ``[n, B, ...]``, and ``count`` is still that of one.
     """
 
     coords: Tensor
@@ -27,15 +32,33 @@ class Batch:
     loss: Loss
     count: int
     weights: Tensor | None = None
+    sides: Tensor | None = None
+    guidance: Tensor | None = None
 
     def split(self, size: int) -> Iterator["Batch"]:
         """In parts of ``size`` examples, the last of which may be smaller."""
         for first in range(0, len(self.coords), size):
             part = slice(first, first + size)
             weights = None if self.weights is None else self.weights[part]
+            sides = None if self.sides is None else self.sides[part]
             yield replace(
-                self, coords=self.coords[part], targets=self.targets[part], weights=weights
+                self,
+                coords=self.coords[part],
+                targets=self.targets[part],
+                weights=weights,
+                sides=sides,
             )
+
+    def weigh_sides(self) -> Tensor:
+        """How much an error of each of ``sides`` counts in the loss, ``[B, K]``: most at creases.
+
+        Raises:
+            ValueError: if the batch has none.
+        """
+        if self.sides is None or self.guidance is None:
+            raise ValueError("this batch has no sides")
+        counts = (1 - self.sides.abs()).clamp_min_(FAR_FROM_CREASES).mul_(self.guidance)
+        return counts if self.weights is None else counts.mul_(self.weights[:, None])
 
 
 class GradientFunction(Protocol):

@@ -15,7 +15,7 @@ import torch
 from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
-from ...networks.siren import Siren
+from ...networks.siren import Siren, add_creases
 from .base import Batch, gradient_of, scale_layers
 
 #: Activations of a layer that are worked on at once: few enough for the caches, and enough for a
@@ -110,7 +110,7 @@ class GradientByHand:
         self._skip = None
         if network.skip is not None:
             self._skip = network.skip.detach(), gradient_of(network.skip)
-        self._depth = config.depth
+        self._depth, self._creases = config.depth, config.creases
         self._max_rows = max(1, TILE // config.width)
         self._width, self._dtype = config.width, dtype
         self._reserve(0)
@@ -158,11 +158,17 @@ class GradientByHand:
                 sines[layer].copy_(sine)
                 slopes[layer].copy_(slope)
         weight, bias = self._scaled[-1]
-        difference = torch.addmm(bias, sines[-1], weight.t()).sub_(batch.targets)
+        outputs = torch.addmm(bias, sines[-1], weight.t())
         if self._skip is not None:
-            difference.addmm_(coords, self._skip[0].t(), alpha=self._scales[-1])
-        errors = difference.abs().sum(dim=1)
-        delta = _differentiate_loss(difference, batch)
+            outputs.addmm_(coords, self._skip[0].t(), alpha=self._scales[-1])
+        if self._creases:
+            difference = add_creases(outputs).sub_(batch.targets)
+            errors = difference[:, 0].abs()
+            delta = _differentiate_creases(_differentiate_loss(difference, batch), outputs, batch)
+        else:
+            difference = outputs.sub_(batch.targets)
+            errors = difference.abs().sum(dim=1)
+            delta = _differentiate_loss(difference, batch)
         if self._skip is not None:
             self._skip[1].addmm_(delta.t(), coords, alpha=self._scales[-1])
         for layer in range(self._depth, -1, -1):
@@ -198,3 +204,21 @@ def _differentiate_loss(difference: Tensor, batch: Batch) -> Tensor:
     if batch.weights is not None:
         delta.mul_(batch.weights[:, None])
     return delta
+
+
+def _differentiate_creases(delta: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
+    """The gradient by the last layer's ``outputs`` ``[B, 1 + 2 * K]``, from that by the field's.
+
+    And that of the sides of creases, where the batch has them.
+    """
+    bends, sides = outputs[:, 1::2], outputs[:, 2::2]
+    signs = sides.sign()
+    found = torch.empty_like(outputs)
+    found[:, :1] = delta
+    torch.mul(delta, sides.abs(), out=found[:, 1::2])
+    by_sides = delta * bends * signs
+    if batch.sides is not None:
+        wrong = torch.sub(sides, batch.sides).sign_().mul_(batch.weigh_sides())
+        by_sides.add_(wrong, alpha=1 / batch.count)
+    found[:, 2::2] = by_sides
+    return found

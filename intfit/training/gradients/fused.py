@@ -36,6 +36,8 @@ PROGRAMS_IN_TURN = 4
 def supports(network: Siren) -> bool:
     """Whether :class:`FusedGradient` can be used for ``network``, where it is now."""
     config, device = network.config, next(network.parameters()).device
+    if config.creases:
+        return False
     return (
         runs_triton(device)
         and config.width <= (MAX_WIDTH if has_tensor_cores(device) else MAX_WIDTH_WITHOUT)

@@ -38,6 +38,7 @@ def supports(network: Siren, *, batch: int) -> bool:
     return (
         runs_triton(device)
         and has_tensor_cores(device)
+        and not config.creases
         and batch <= MAX_BATCH
         and config.width <= MAX_WIDTH
         and config.in_features <= MAX_INPUTS

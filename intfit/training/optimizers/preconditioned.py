@@ -54,7 +54,7 @@ class Soap(_Preconditioned):
     def __init__(self, networks: Sequence[Siren], plan: Plan) -> None:
         super().__init__(networks, plan)
         layers, count, width, _ = self._shape
-        outputs = networks[0].config.out_features
+        outputs = len(networks[0].layers[-1].get_parameter("bias"))
         _, (_, gradient) = self._groups
         first = layers * width * (width + 1)
         last = slice(first, first + outputs * width)
