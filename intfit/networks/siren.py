@@ -113,7 +113,8 @@ def _replace_by_sine(x: Tensor) -> Tensor:
     if x.device.type != "cpu" or x.requires_grad:
         return torch.sin_(x)
     array = x.numpy()
-    np.sin(array, out=array)
+    with np.errstate(invalid="ignore"):  # of infinities, as PyTorch does
+        np.sin(array, out=array)
     return x
 
 

@@ -182,7 +182,7 @@ class OwnTrainer:
         )
         self._step = TrainingStep(examples, self._optimizer, gradient)
         device = next(network.parameters()).device
-        if network.config.creases:
+        if isinstance(network, Siren) and network.config.creases:
             strength = torch.zeros((), device=device)
             self._step.guidance = Guidance(strength, examples.gather_sides)
         self._score = Scorer(network, examples)

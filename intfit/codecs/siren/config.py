@@ -12,6 +12,8 @@ from ...settings import SIZE_SETTINGS, Settings, check_sizes, flag
 #: What the names of the colours' parameters, and of their sizes in a header, begin with.
 COLOURS = "colours."
 HEADER_PREFIX = "colour_"
+#: The least steps of a fit that creases are worth their outputs in: a shorter one finds no surface.
+STEPS_OF_CREASES = 400
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def configure(signal: Any, plan: Plan, settings: Settings) -> AnyConfig:
     """
     check_sizes([flag(name) for name in settings.changed(SIZE_SETTINGS)])
     config = _make_config(signal.in_features, signal.out_features, plan)
-    if (sides := getattr(signal, "sides", None)) is not None:
+    sides = getattr(signal, "sides", None)
+    if sides is not None and (plan.steps is None or plan.steps >= STEPS_OF_CREASES):
         config = replace(config, creases=sides.shape[1])
     if getattr(signal, "colours", None) is None:
         return config

@@ -10,7 +10,6 @@ from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
 from ...errors import FileFormatError
 from ...networks.architecture import SirenConfig
 from ..latent_steps import check_step
-from .smoothing import COUNT as SMOOTHINGS
 
 #: The bands of a level: detail across, down, and both ways.
 ORIENTATIONS = ("across", "down", "both")
@@ -30,8 +29,9 @@ OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
 SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 3, 32, 2
 #: The decoder network: its number of hidden layers, and their width.
 DECODER_LAYERS, DECODER_WIDTH = 2, 40
-#: From this version of the shared networks on, files modulate the last layer, by so many numbers.
-FIRST_MODULATED, MODULATION_SIZE = 3, 32
+#: From this version of the shared networks on, files modulate the last layer, by so many numbers;
+#: and it sees so many smoothed pictures: what :func:`.smoothing.smooth` gives for three channels.
+FIRST_MODULATED, MODULATION_SIZE, SMOOTHINGS = 3, 32, 17
 #: The steps of bands by the version of their table, in sixteenths of the file's step: those of the
 #: levels from the finest on; coarser levels and the coarsest picture are as the last. Without a
 #: table all are 16. In version 1, fine detail is rounded more coarsely, and coarse detail less: the

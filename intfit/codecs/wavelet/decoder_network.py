@@ -25,8 +25,9 @@ MAX_INPUT, MAX_LOW_PASS = 16.0, 8.0
 SLOPE = np.float32(0.1)
 #: How many blocks further the network sees.
 REACH = DECODER_LAYERS
-#: Blocks whose neighbourhoods are gathered at once, and whose activations are kept at once.
-GATHERED, KEPT = 1 << 12, 1 << 18
+#: Blocks whose neighbourhoods are gathered at once, and whose activations are computed at once; the
+#: most of a picture whose activations are kept for a second use.
+GATHERED, COMPUTED, KEPT = 1 << 12, 1 << 14, 1 << 18
 
 
 def reconstruct(tensors: Tensors, config: WaveletConfig) -> Floats:
@@ -88,8 +89,8 @@ class Inputs:
         filtered: Floats,
     ) -> None:
         self.config, self.filtered = config, filtered
-        #: What :func:`compute_activations` gives, where it is a single array.
-        self.kept: Floats | None = None
+        #: All that :func:`compute_activations` gave, where it was kept.
+        self.kept: list[tuple[int, Floats]] = []
         self._tensors, self._picture = tensors, picture
         self.blocks = -(-config.height // 2), -(-config.width // 2)
         self._low_pass = np.empty((config.channels, *self.blocks), np.float32)
@@ -121,9 +122,9 @@ class Inputs:
         return np.concatenate([inputs, low_pass.clip(-MAX_LOW_PASS, MAX_LOW_PASS), step])
 
     def smoothed(self, first: int, last: int) -> Floats:
-        """What filters would add to pixels, ``[4 COUNT, last - first, ceil(W / 2)]``, in steps.
+        """What filters would add to pixels, ``[4 SMOOTHINGS, last - first, ceil(W / 2)]``.
 
-        Of rows of blocks ``first`` to ``last``: as :func:`.smoothing.smooth`, for each pixel.
+        In steps, of rows of blocks ``first`` to ``last``: as :func:`.smoothing.smooth`.
         """
         top = max(0, 2 * first - HALO)
         rows = self.filtered[top : 2 * last + HALO] / np.float32(self.config.step_size)
@@ -181,17 +182,21 @@ def correct_blocks(inputs: Inputs, tensors: Tensors) -> Floats:
     return picture
 
 
-def compute_activations(inputs: Inputs, tensors: Tensors) -> Iterator[tuple[int, Floats]]:
+def compute_activations(
+    inputs: Inputs, tensors: Tensors, *, keep: bool = False
+) -> Iterator[tuple[int, Floats]]:
     """What the last layer sees at all blocks: the first row of some, and ``[D + 1, n, w]``.
 
     These are the hidden layer's values, the network's inputs, where the file modulates the layer
-    what filters would add, and 1.
+    what filters would add, and 1. Those of a picture that is not too large are kept for the next
+    call, if ``keep`` says so.
     """
     rows, columns = inputs.blocks
-    if inputs.kept is not None:
-        yield 0, inputs.kept
+    if inputs.kept:
+        yield from inputs.kept
         return
-    height = max(1, KEPT // columns)
+    found_all = list[tuple[int, Floats]]()
+    height = max(1, COMPUTED // columns)
     for first in range(0, rows, height):
         last = min(first + height, rows)
         seen = inputs.at(first - REACH, last + REACH)
@@ -201,9 +206,10 @@ def compute_activations(inputs: Inputs, tensors: Tensors) -> Iterator[tuple[int,
         if inputs.config.is_modulated():
             found.append(inputs.smoothed(first, last))
         activations = np.concatenate([*found, ones])
-        if height >= rows:
-            inputs.kept = activations
+        if keep and rows * columns <= KEPT:
+            found_all.append((first, activations))
         yield first, activations
+    inputs.kept = found_all
 
 
 def compute_hidden(tensors: Mapping[str, Floats], inputs: Floats) -> Floats:

@@ -23,15 +23,13 @@ GUIDED: tuple[tuple[int, tuple[int, ...], int, float], ...] = (
 #: Non-local means: how far pixels are compared, and the mean squared differences, in squared steps,
 #: of 3 x 3 pixels from which they are taken to have nothing in common.
 SEARCHED, DIFFERENCES = 3, (1.0, 0.3)
-#: The number of results, of a picture of three channels; how far a result sees, in pixels; the
-#: magnitude that results are clipped to, in steps.
-COUNT = sum(len(filtered) for _, filtered, _, _ in GUIDED) + 3 * len(DIFFERENCES)
+#: How far a result sees, in pixels; the magnitude that results are clipped to, in steps.
 HALO = 10
 MAX_SMOOTHING = 8.0
 
 
 def smooth(picture: Floats) -> Floats:
-    """What filters would add to a picture ``[H, W, 3]`` in steps: ``[H, W, COUNT]``, in steps."""
+    """What filters would add to a picture ``[H, W, 3]`` in steps: ``[H, W, SMOOTHINGS]``."""
     planes: Floats = np.ascontiguousarray(np.moveaxis(picture, -1, 0))
     found: list[Floats] = []
     for guide, filtered, radius, flat in GUIDED:

@@ -89,7 +89,7 @@ def accumulate(inputs: Inputs, tensors: Tensors, error: Floats) -> tuple[Matrix,
     last, step = last_layer(tensors), np.float32(inputs.config.step_size)
     size = last.shape[1]
     gram, moments = np.zeros((size, size)), np.zeros((size, len(last)))
-    for first, activations in compute_activations(inputs, tensors):
+    for first, activations in compute_activations(inputs, tensors, keep=True):
         index = np.arange(first, first + activations.shape[1])
         seen = activations.reshape(size, -1)
         left = split_blocks(error, index).reshape(len(last), -1) / step - last @ seen
