@@ -62,6 +62,14 @@ def test_a_surface_of_latents_is_small_close_and_as_the_command_line_says(intfit
     assert abs(back.volume / original.volume - 1) < 0.01
 
 
+def test_a_dry_run_promises_no_goal_where_none_was_given(intfit, knot):
+    run = intfit("encode", knot, "--field", "latent", "--dry-run")
+    assert run.code == 0, run.err
+    assert "known once it is encoded" in run.err
+    run = intfit("encode", knot, "--field", "latent", "--target-size", 900, "--dry-run")
+    assert "about 900 B, in as long as a search takes" in run.err
+
+
 def test_the_same_surface_gives_the_same_bytes(knot, file):
     assert api.encode(str(knot), Settings(field="latent", quality=24)).data == file
 
