@@ -1,5 +1,6 @@
 """Surfaces on sparse latents: how close they come, what they take, and what is refused."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import trimesh
 
 from intfit import api
 from intfit.codecs import choose_field, read_config
-from intfit.codecs.levelset import codec, payload
+from intfit.codecs.levelset import codec, contexts, payload, pyramid
 from intfit.codecs.levelset.config import COARSEST, FINEST, LevelSetConfig
 from intfit.codecs.levelset.mixing import Decisions, Decoder, Encoder
 from intfit.codecs.levelset.pyramid import Pyramid, subdivide
@@ -59,6 +60,14 @@ def test_a_surface_of_latents_is_small_close_and_as_the_command_line_says(intfit
     original = trimesh.load_mesh(knot)
     back = trimesh.load_mesh(decoded)
     assert abs(back.volume / original.volume - 1) < 0.01
+
+
+def test_a_dry_run_promises_no_goal_where_none_was_given(intfit, knot):
+    run = intfit("encode", knot, "--field", "latent", "--dry-run")
+    assert run.code == 0, run.err
+    assert "known once it is encoded" in run.err
+    run = intfit("encode", knot, "--field", "latent", "--target-size", 900, "--dry-run")
+    assert "about 900 B, in as long as a search takes" in run.err
 
 
 def test_the_same_surface_gives_the_same_bytes(knot, file):
@@ -150,16 +159,16 @@ def test_decisions_come_back_and_take_the_fewer_bits_the_more_certain_they_are()
 
 def test_any_whole_numbers_come_back():
     config = LevelSetConfig(16 * 3 + 5)
-    pyramid = Pyramid(config, 5)
+    found = Pyramid(config, 5)
     rng = np.random.default_rng(1)
-    coefficients, levels = pyramid.start(), []
+    coefficients, levels = found.start(), []
     for level in range(1, config.levels + 1):
         coefficients = subdivide(coefficients) if level > 1 else coefficients
-        core = pyramid.find_core(level, coefficients)
+        core = found.find_core(level, coefficients)
         latents = np.rint(rng.laplace(size=len(core)) * 30).astype(np.int64)
         latents[::50] *= 900  # magnitudes beyond the usual ones
-        active = pyramid.find_active(level, coefficients, core)
-        coefficients = pyramid.correct(level, coefficients, active, latents)
+        active = found.find_active(level, coefficients, core)
+        coefficients = found.correct(level, coefficients, active, latents)
         levels.append(latents)
     data = payload.pack(payload.Quantised(5, levels), config)
     np.testing.assert_array_equal(payload.unpack(data, config), coefficients)
@@ -185,6 +194,32 @@ def test_damaged_latents_are_refused_before_they_take_memory(file):
         except FileFormatError:
             continue
         assert found.shape == (19, 19, 19)
+
+
+def _measure_memory(work) -> int:
+    """The most bytes that ``work`` holds."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_whose_whole_grid_has_latents_takes_little_memory_for_each(monkeypatch):
+    monkeypatch.setattr(contexts, "CHUNK", 1 << 8)
+    config = LevelSetConfig(16 * 4)
+    data = bytes([payload.FARTHEST]) + b"\xff" * 50  # zeros, so that the surface is everywhere
+    assert _measure_memory(lambda: payload.unpack(data, config)) < 300 * config.count()
+
+
+def test_a_band_that_fills_the_grid_takes_little_memory_for_each_node(monkeypatch):
+    monkeypatch.setattr(pyramid, "CHUNK", 1 << 14)
+    levels = Pyramid(LevelSetConfig(16 * 6), 1)
+    predicted = np.full((67,) * 3, levels.threshold(6, 8), np.int32)
+    core = levels.find_core(6, predicted)
+    assert not len(core)
+    assert _measure_memory(lambda: levels.find_active(6, predicted, core)) < 150 * predicted.size
 
 
 def test_the_open_profile_holds_the_coefficients(file, tmp_path):

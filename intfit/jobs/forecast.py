@@ -29,7 +29,8 @@ POSTFILTER_WIDTH, POSTFILTER_DEPTH = 16, 2
 class Forecast:
     """About how many bytes a file will have, and how many seconds its encoding will take.
 
-    None where that is not known before it is tried: where a network is searched for.
+    None where that is not known before it is tried: where a network is searched for, and of latents
+    of surfaces.
     """
 
     size: int | None
@@ -40,12 +41,12 @@ def forecast(prepared: "Prepared") -> Forecast:
     """About what a file will take.
 
     Of a SIREN it follows from its sizes. Latents of a part from the middle are made on trial, with
-    no network beside them. A surface's latents are made in seconds, and have no forecast.
+    no network beside them. Of a surface's latents nothing is known but a size that is asked for.
     """
     if prepared.field == "siren":
         return _forecast_siren(prepared)
     if prepared.kind == "mesh":
-        return Forecast(None, None)
+        return Forecast(prepared.plan.target_size, None)
     return _forecast_latents(prepared)
 
 

@@ -107,8 +107,10 @@ def describe_plan(prepared: "Prepared") -> str:
     return f"  {prepared.kind}, {prepared.signal.n} examples; {field}"
 
 
-def describe_forecast(size: int | None, seconds: float | None) -> str:
-    """About what a file will take; None where that is not known."""
+def describe_forecast(size: int | None, seconds: float | None, *, searched: bool) -> str:
+    """About what a file will take; None where that is not known before, or is ``searched`` for."""
+    if size is None and not searched:
+        return "its bytes and time are known once it is encoded"
     taken = "bytes as the goal needs" if size is None else f"about {format_size(size)}"
     if seconds is None:
         return f"{taken}, in as long as a search takes"

@@ -115,7 +115,9 @@ def encode(
             "bytes_out": found.size,
             "seconds": found.seconds and round(found.seconds, 3),
         }
-        plan = f"{describe_plan(prepared)}\n  {describe_forecast(found.size, found.seconds)}"
+        searched = prepared.plan.goal is not None or prepared.plan.target_size is not None
+        about = describe_forecast(found.size, found.seconds, searched=searched)
+        plan = f"{describe_plan(prepared)}\n  {about}"
         return Product(None, values, plan=plan)
     hooks = make_hooks(tell, settings, maps=maps)
     return describe(len(data), api.encode(data, settings, suffix=suffix, kind=kind, hooks=hooks))

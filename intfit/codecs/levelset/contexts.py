@@ -5,6 +5,7 @@ those of the nodes around that come before.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .mixing import Coder, Decisions
 from .pyramid import (
@@ -39,6 +40,8 @@ BENDING = np.array([1, 3, 6, 12, 24])
 DISTANCES, LONGEST = 15, 20
 #: Latents are taken for no larger than this where they are contexts.
 LARGEST_CONTEXT = 1 << 12
+#: Latents whose surroundings are listed at once, which bounds memory.
+CHUNK = 1 << 14
 #: The greatest number of binary digits of what is left of a magnitude.
 MOST_DIGITS = 20
 
@@ -63,17 +66,23 @@ class ContextModel:
         """
         features = self._describe(level, predicted, core)
         side = len(predicted)
-        beside = find_numbers(core, side)[pad_indices(core, side)[:, None] + offsets(BEFORE, side)]
-        given = [0] * len(core) if latents is None else latents.tolist()
-        values = self._code_values(coder, level, features, beside.tolist(), given)
-        found = np.array(values, np.int64)
+        numbers, steps = find_numbers(core, side), offsets(BEFORE, side)
+        values = [0] * (len(core) + 1)  # the last is for nodes that are not there
+        for first in range(0, len(core), CHUNK):
+            part = slice(first, first + CHUNK)
+            beside = numbers[pad_indices(core[part], side)[:, None] + steps].tolist()
+            given = None if latents is None else latents[part].tolist()
+            self._code_values(
+                coder, level, features[:, part].tolist(), beside, given, values, first
+            )
+        found = np.array(values[:-1], np.int64)
         known = np.zeros(predicted.size, np.int32)
         known[core] = found.clip(-LARGEST_CONTEXT, LARGEST_CONTEXT)
         self._coarser = known.reshape(predicted.shape)
         return found
 
-    def _describe(self, level: int, predicted: Grid, core: Integers) -> list[list[int]]:
-        """What is known of each node of the core before its level: five lists of classes."""
+    def _describe(self, level: int, predicted: Grid, core: Integers) -> NDArray[np.uint8]:
+        """What is known of each node of the core before its level: five classes ``[5, k]``."""
         pyramid = self._pyramid
         here = predicted.reshape(-1)[core].astype(np.int64)
         shift = 13 + pyramid.config.levels - level
@@ -90,7 +99,8 @@ class ContextModel:
             activity = np.searchsorted(ACTIVITY, size, "right")
             coarser = np.sign(value) * np.searchsorted(COARSER, np.abs(value), "right")
         inside = (here < 0).astype(np.int64)
-        return [part.tolist() for part in (distance, inside, bend + 5, activity, coarser + 4)]
+        classes = distance, inside, bend + 5, activity, coarser + 4
+        return np.stack(classes, dtype=np.uint8, casting="unsafe")
 
     def _code_values(
         self,
@@ -98,11 +108,16 @@ class ContextModel:
         level: int,
         features: list[list[int]],
         beside: list[list[int]],
-        given: list[int],
-    ) -> list[int]:
+        given: list[int] | None,
+        values: list[int],
+        first_index: int,
+    ) -> None:
+        """Code a part of a level's latents, the ``given`` ones or those found, into ``values``.
+
+        Of each there are its ``features``, and the places in ``values`` of those ``beside`` it.
+        """
         stage = min(level, 5)
         zero, sign, size, code = self._zero, self._sign, self._size, coder.code
-        values = [0] * (len(given) + 1)  # the last is for nodes that are not there
         for index, (distance, inside, bend, activity, coarser) in enumerate(
             zip(*features, strict=True)
         ):
@@ -118,7 +133,7 @@ class ContextModel:
             first = 0
             for number in around[:3]:
                 first = 3 * first + min(abs(values[number]), 2)
-            value = given[index]
+            value = 0 if given is None else given[index]
             if not code(
                 zero,
                 (
@@ -165,8 +180,7 @@ class ContextModel:
                 found += 1
             else:
                 found += _code_rest(coder, left - LONGEST)
-            values[index] = -found if negative else found
-        return values[:-1]
+            values[first_index + index] = -found if negative else found
 
 
 def _classify(magnitude: int) -> int:

@@ -28,6 +28,8 @@ COARSE_REACH = {2: 12, 3: 7}
 BAND_REACH = 16
 #: Corrections are taken over from neighbours, and once more from those that have taken them over.
 ROUNDS = 2
+#: Nodes whose neighbours are looked at at once, which bounds memory.
+CHUNK = 1 << 18
 #: The 26 neighbours of a node, and what their corrections weigh: by edge, by face, by corner.
 NEIGHBOURS = np.array(
     [
@@ -38,7 +40,7 @@ NEIGHBOURS = np.array(
         if (x, y, z) != (0, 0, 0)
     ]
 )
-NEIGHBOUR_WEIGHTS = np.array([0, 4, 2, 1])[np.abs(NEIGHBOURS).sum(axis=1)]
+NEIGHBOUR_WEIGHTS = np.array([0, 4, 2, 1], np.int8)[np.abs(NEIGHBOURS).sum(axis=1)]
 
 Integers = NDArray[np.int64]
 Grid = NDArray[np.int32]
@@ -85,14 +87,14 @@ class Active:
     """The nodes of a level that its corrections act on, as flat indices in ascending order.
 
     ``core`` ``[k]`` are those with corrections of their own, ``band`` ``[m]`` all of them.
-    ``rounds`` say how the others take over: of each round, which of the band they are ``[r]``,
-    which of the band is beside them ``[r, 26]``, and with what weight, 0 for none.
+    ``rounds`` say how the others take over, part after part of each round: which of the band they
+    are ``[r]``, which of the band is beside them ``[r, 26]``, and with what weight, 0 for none.
     """
 
     core: Integers
     band: Integers
     core_in_band: Integers
-    rounds: tuple[tuple[Integers, Integers, Integers], ...]
+    rounds: tuple[tuple[Integers, Grid, NDArray[np.int8]], ...]
 
     def spread(self, corrections: Integers) -> Integers:
         """The corrections of the whole band, of those ``[k]`` of the core, rounded to nearest."""
@@ -149,12 +151,16 @@ class Pyramid:
         rounds = []
         for _ in range(ROUNDS):
             todo = np.flatnonzero(~known[:-1])
-            beside = numbers[padded[todo][:, None] + steps]
-            weights = np.where(known[beside], NEIGHBOUR_WEIGHTS, 0)
-            some = weights.any(axis=1)
-            todo, beside, weights = todo[some], beside[some], weights[some]
-            rounds.append((todo, np.maximum(beside, 0).astype(np.int64), weights))
-            known[todo] = True
+            parts = []
+            for first in range(0, len(todo), CHUNK):
+                part = todo[first : first + CHUNK]
+                beside = numbers[padded[part][:, None] + steps]
+                weights = np.where(known[beside], NEIGHBOUR_WEIGHTS, np.int8(0))
+                some = weights.any(axis=1)
+                parts.append((part[some], np.maximum(beside[some], 0), weights[some]))
+            for part, _, _ in parts:
+                known[part] = True
+            rounds += parts
         return Active(core, band, core_in_band, tuple(rounds))
 
     def correct(self, level: int, predicted: Grid, active: Active, latents: Integers) -> Grid:

@@ -146,9 +146,7 @@ def _cut(
         np.ascontiguousarray(tensors["colours"][:count, :count]),
         np.ascontiguousarray(pixels[area][..., :count]),
         np.ascontiguousarray(decoded[area][..., :count]),
-        None
-        if count == config.channels
-        else (decoded[area][..., count:] + np.float32(1)) / np.float32(2),
+        _opacity(decoded[area], count),
         (down.before, down.after, across.before, across.after),
     )
 
