@@ -95,12 +95,19 @@ def test_the_search_finds_the_finest_step_that_is_not_too_much(wanted):
 
 
 def test_latents_are_for_high_quality_and_need_no_training():
-    def chosen(*, painted: bool = False, **settings: object) -> str:
-        return choose_field(Settings(**settings), "mesh", 1, painted=painted)
+    def chosen(*, smooth: bool = True, **settings: object) -> str:
+        return choose_field(Settings(**settings), "mesh", 1, smooth=smooth)
 
-    assert chosen() == chosen(quality=50.0) == chosen(quality=60.0, painted=True) == "siren"
+    assert chosen() == chosen(quality=50.0) == chosen(quality=60.0, smooth=False) == "siren"
     assert chosen(quality=60.0) == chosen(target_distance=0.01) == "latent"
     assert chosen(quality=60.0, steps=100) == chosen(target_distance=0.05) == "siren"
+
+
+def test_a_body_with_sharp_edges_is_a_siren_at_any_quality(intfit, tmp_path):
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / "cube.obj")
+    run = intfit("encode", tmp_path / "cube.obj", "-q", 70, "--dry-run")
+    assert run.code == 0
+    assert "SIREN" in run.err + run.out
 
 
 def test_settings_of_training_and_colours_are_refused(intfit, knot, tmp_path):

@@ -177,8 +177,9 @@ def encode(
             panel=NETWORK,
             text="latent: quantised latents, far smaller at equal quality and made in seconds. "
             "siren: a plain SIREN, fitted step by step. auto: latent for images, recordings, and "
-            "meshes without colours above -q 50; siren for other meshes. Options of the network "
-            "and the fit act on the SIREN of the field.",
+            "smooth meshes without colours above -q 50 or for a --target-distance below 0.02; "
+            "siren for other meshes. Options of the network and the fit act on the SIREN of the "
+            "field.",
         ),
     ] = options.FieldChoice.auto,
     width: options.Width = None,

@@ -73,15 +73,16 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
 HIGH_QUALITY, CLOSE = 50.0, 0.02
 
 
-def choose_field(settings: Settings, kind: str, channels: int, *, painted: bool) -> FieldName:
+def choose_field(settings: Settings, kind: str, channels: int, *, smooth: bool) -> FieldName:
     """The field that ``settings`` ask for, or the default of a medium with so many ``channels``.
 
-    ``painted`` surfaces have colours.
+    ``smooth`` surfaces have neither creases, which take latents many bytes, nor colours, which they
+    do not keep.
     """
     if settings.field is not None:
         return settings.field
     if kind == "mesh":
-        return "latent" if not painted and _asks_for_latents(settings) else "siren"
+        return "latent" if smooth and _asks_for_latents(settings) else "siren"
     return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"
 
 

@@ -113,8 +113,8 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         reached = measure(network, examples, count=MEASURE, generator=generator, metric=metric)
     notes = goal_notes(plan.goal, reached, advice=ADVICE)
     if examples.metric == "iou" and (lost := _measure_lost(network, examples)) > MOST_LOST:
-        thin = f"{100 * lost:.0f} % of what lies inside near the surface is missing: thin parts are"
-        notes = (f"{thin} lost; a higher --quality or --effort may keep them", *notes)
+        what = f"{100 * lost:.0f} % of what lies inside near the surface is missing"
+        notes = (f"{what}: a higher --effort or --quality may keep it", *notes)
     if painter is not None:
         psnr = measure(painter.network, painter.examples, count=MEASURE, generator=generator)
         notes = (f"colours: {psnr:.1f} dB", *notes)
