@@ -21,7 +21,14 @@ from ...signals import Evaluate, Grid
 from ..latent_steps import step_index
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
-from .config import MAX_OWN_WIDTH, NEWEST_BANDS, NEWEST_CONTEXTS, NEWEST_SHARED, WaveletConfig
+from .config import (
+    MAX_OWN_WIDTH,
+    NEWEST_BANDS,
+    NEWEST_CONTEXTS,
+    NEWEST_SHARED,
+    SHARED_FOR_EYES,
+    WaveletConfig,
+)
 from .decoder_network import reconstruct
 from .encoding.encoder import Encoder
 from .encoding.refined import Refined, can_refine, count_steps
@@ -53,7 +60,9 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
     config = WaveletConfig(signal.out_features, height, width, step, contexts=NEWEST_CONTEXTS)
     if plan.tune == "visual" and signal.facts["mode"] not in NOT_FOR_EYES:
         config = replace(config, bands=NEWEST_BANDS)
-    return replace(config, common=NEWEST_SHARED) if config.can_share_network() else config
+    if not config.can_share_network():
+        return config
+    return replace(config, common=NEWEST_SHARED if config.bands is None else SHARED_FOR_EYES)
 
 
 def trains(plan: Plan) -> bool:

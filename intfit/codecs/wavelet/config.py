@@ -27,6 +27,8 @@ OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
 #: a post-filter of this width and depth; version 2 has the decoder network behind it; in version 3,
 #: the last layer of that sees smoothed pictures, too, and is modulated by every file.
 SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 3, 32, 2
+#: The version for pictures tuned for the eye: what smooths gains squared error, and costs the eye.
+SHARED_FOR_EYES = 2
 #: The decoder network: its number of hidden layers, and their width.
 DECODER_LAYERS, DECODER_WIDTH = 2, 40
 #: From this version of the shared networks on, files modulate the last layer, by so many numbers;
