@@ -150,7 +150,7 @@ class JointDraws:
         """None of ``teachers`` has more than :data:`POOL` examples."""
         device = teachers[0]._discrepancies.device
         sizes = [teacher._n for teacher in teachers]
-        self._firsts = torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)[:, None]
+        self._firsts = find_firsts(sizes, device)
         self._discrepancies = torch.cat([teacher._discrepancies for teacher in teachers])
         self._oversampling = torch.cat([teacher._oversampling for teacher in teachers])
         self._batches = torch.stack([teacher._batches for teacher in teachers])
@@ -184,3 +184,8 @@ class JointDraws:
         """Take note of the discrepancies ``[n, B]`` at ``indices``, from before the step."""
         places = (indices + self._firsts).flatten()
         self._discrepancies.scatter_(0, places, errors.flatten())
+
+
+def find_firsts(sizes: Sequence[int], device: torch.device) -> Tensor:
+    """Where each of several parts begins, ``[n, 1]``, once they are put one after another."""
+    return torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)[:, None]

@@ -1,6 +1,6 @@
 """Examples: what a field is trained on and measured on, as tensors on a device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -133,16 +133,23 @@ class GridExamples(UniformEvaluation):
         return signal.quality(evaluate(coords).cpu().numpy(), signal.targets())
 
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        longest = max(self.shape)
-        axes: list[Tensor] = []
-        rest = indices
-        for size in reversed(self.shape):
-            above = rest // size  # always 0 on the first axis
-            position = (rest - above * size).to(precise(indices.device))
-            rest = above
-            axes.append(((2 * position + (1 - size)) / longest).float())
         targets = self.values.index_select(0, indices).float().mul_(self.scale).add_(self.offset)
-        return torch.stack(axes[::-1], dim=-1), targets
+        return locate(indices, self.shape, max(self.shape)), targets
+
+
+def locate(indices: Tensor, shape: Sequence[int | Tensor], longest: int | Tensor) -> Tensor:
+    """The coordinates ``[..., d]`` of samples ``[...]`` of a grid of a ``shape``, row by row.
+
+    Sizes, and the ``longest`` of them, may be tensors: of rows of indices in grids of their own.
+    """
+    axes: list[Tensor] = []
+    rest = indices
+    for size in reversed(shape):
+        above = rest // size  # always 0 on the first axis
+        position = (rest - above * size).to(precise(indices.device))
+        rest = above
+        axes.append(((2 * position + (1 - size)) / longest).float())
+    return torch.stack(axes[::-1], dim=-1)
 
 
 @dataclass(frozen=True)

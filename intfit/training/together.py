@@ -15,8 +15,9 @@ from torch import Tensor
 from ..devices import precise
 from ..plan import POOL, Plan
 from ..teachers import JointDraws, ProportionalInt, Teacher
+from ..teachers.proportional import find_firsts
 from .cuda_graph import CudaGraphStep, choose_recorder
-from .examples import GridExamples, PointExamples
+from .examples import GridExamples, PointExamples, locate
 from .gradients.choice import choose_gradients
 from .optimizers.preconditioned import make_optimizer
 from .quantisation import RoundedTensors, join
@@ -38,23 +39,16 @@ class _JointGrids:
             return torch.tensor(numbers, device=device, **options)[:, None]
 
         self._values = torch.cat([grid.values for grid in grids])
-        self._firsts = _firsts([grid.n for grid in grids], device)
+        self._firsts = find_firsts([grid.n for grid in grids], device)
         self._sizes = [column(sizes) for sizes in zip(*(grid.shape for grid in grids), strict=True)]
         self._longest = column([max(grid.shape) for grid in grids], dtype=precise(device))
         self._scales = column([grid.scale for grid in grids])[:, :, None]
         self._offsets = column([grid.offset for grid in grids])[:, :, None]
 
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        axes: list[Tensor] = []
-        rest = indices
-        for size in reversed(self._sizes):
-            above = rest // size
-            position = (rest - above * size).to(self._longest.dtype)
-            rest = above
-            axes.append(((2 * position + (1 - size)) / self._longest).float())
         values = self._values.index_select(0, (indices + self._firsts).flatten()).float()
         targets = values.unflatten(0, indices.shape).mul_(self._scales).add_(self._offsets)
-        return torch.stack(axes[::-1], dim=-1), targets
+        return locate(indices, self._sizes, self._longest), targets
 
 
 class _JointPoints:
@@ -65,17 +59,12 @@ class _JointPoints:
     def __init__(self, surfaces: Sequence[PointExamples]) -> None:
         self._points = torch.cat([surface.points for surface in surfaces])
         self._targets = torch.cat([surface.targets for surface in surfaces])
-        self._firsts = _firsts([surface.n for surface in surfaces], self._points.device)
+        self._firsts = find_firsts([surface.n for surface in surfaces], self._points.device)
 
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         places = (indices + self._firsts).flatten()
         points, targets = self._points[places], self._targets[places]
         return points.unflatten(0, indices.shape), targets.unflatten(0, indices.shape)
-
-
-def _firsts(sizes: Sequence[int], device: torch.device) -> Tensor:
-    """Where each of several parts begins, ``[n, 1]``, once they are put one after another."""
-    return torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)[:, None]
 
 
 #: The kinds of examples that can be gathered together.

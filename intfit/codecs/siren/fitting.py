@@ -105,14 +105,15 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     # measured after rounding: the distortion reported is that of the file
     network, examples, generator = session.network, session.examples, session.generator
     distortion = measure(network, examples, count=MEASURE, generator=generator)
-    if examples.metric == "iou" and not distortion and _measure_lost(network, examples) == 1:
+    lost = _measure_lost(network, examples) if examples.metric == "iou" else 0.0
+    if not distortion and lost == 1:
         raise MediaError("the fit found no surface: a higher --effort may, unless it is too thin")
     reached = None
     if plan.goal is not None:
         metric = plan.goal.metric
         reached = measure(network, examples, count=MEASURE, generator=generator, metric=metric)
     notes = goal_notes(plan.goal, reached, advice=ADVICE)
-    if examples.metric == "iou" and (lost := _measure_lost(network, examples)) > MOST_LOST:
+    if lost > MOST_LOST:
         what = f"{100 * lost:.0f} % of what lies inside near the surface is missing"
         notes = (f"{what}: a higher --effort or --quality may keep it", *notes)
     if painter is not None:
