@@ -189,14 +189,16 @@ def test_range_coder_vector():
         assert found == part["symbols"]
 
 
-def test_siren_vector_of_a_surface_with_colours():
-    expected, header, tensors = vector("siren-colours")
-    networks = {"": (1, header["siren"][:4]), "colours.": (3, header["siren"][4:])}
-    shapes = {
-        prefix + name: shape
-        for prefix, (outside, (width, depth, *_)) in networks.items()
-        for name, shape in reference.siren_shapes(3, outside, width, depth).items()
-    }
+@pytest.mark.parametrize("name", ["siren-colours", "siren-neurons"])
+def test_siren_vectors_of_surfaces_with_colours(name):
+    expected, header, tensors = vector(name)
+    networks = {"": (1, header["siren"][:4]), "colours.": (3, header["siren"][4:8])}
+    own_steps, shapes = bool(header["siren"][9:]), {}
+    for prefix, (outside, (width, depth, *_)) in networks.items():
+        if own_steps:
+            shapes[f"{prefix}steps"] = depth - 1, width
+        for key, shape in reference.siren_shapes(3, outside, width, depth).items():
+            shapes[prefix + key] = shape
     integers, parameters = reference.packed_parameters(tensors["payload"][2], shapes)
     check_integers(expected["integers"], integers)
     coordinates = np.array(expected["coordinates"])

@@ -18,7 +18,7 @@ from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.by_hand import GradientByHand
 from intfit.training.gradients.choice import choose_gradients
 from intfit.training.optimizers.preconditioned import make_optimizer
-from intfit.training.quantisation import Rounding
+from intfit.training.quantisation import Rounding, Steps
 from intfit.training.step import DrawnStep, TrainingStep, train_step
 
 #: What makes the host wait for a GPU, or a shape depend on values: neither can be recorded.
@@ -93,7 +93,7 @@ def train(
     for step in range(steps):
         if step == rounded_from:
             indices = dict.fromkeys(dict(network.named_parameters()), 110)
-            training_step.rounding = Rounding(network, indices)
+            training_step.rounding = Rounding(network, Steps(indices))
         if drawn_step is not None:
             assert teacher.prepare(step, step / steps)
             optimizer.advance(1 - step / steps)

@@ -24,7 +24,7 @@ from intfit.coding.magnitudes import Decoder, Encoder
 from intfit.errors import FileFormatError, UsageError
 from intfit.networks.siren import Siren, set_parameters
 from intfit.settings import Settings
-from intfit.training.quantisation import dequantise, quantise
+from intfit.training.quantisation import Steps, dequantise, quantise
 
 CONFIG = MdctConfig(channels=2, frames=40_000, step=0, rate=RATE, neurons=7)
 
@@ -44,8 +44,9 @@ def test_whole_numbers_give_the_envelope_of_the_network():
     network_config = CONFIG.envelope_network()
     network = Siren(network_config, generator=torch.Generator().manual_seed(3))
     parameters = dict(network.named_parameters())
-    quantised = quantise(parameters, {name: 84 + 5 * i for i, name in enumerate(parameters)})
-    set_parameters(network, dequantise(quantised))
+    steps = Steps({name: 84 + 5 * i for i, name in enumerate(parameters)})
+    quantised = quantise(parameters, steps)
+    set_parameters(network, dequantise(quantised, steps))
     coordinates = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (500, 2))
     with torch.no_grad():
         values = network(torch.from_numpy(coordinates / (1 << 14)).float()).numpy()
@@ -193,7 +194,7 @@ def test_a_long_recording_has_a_network_for_each_piece():
     ranges = list(envelope.pieces(config.padded_frames(), RATE))
     assert len(ranges) == 5
     network = config.envelope_network()
-    steps = dict.fromkeys(network.shapes(), 80)
+    steps = Steps(dict.fromkeys(network.shapes(), 80))
     packed = []
     for seed in range(5):
         siren = Siren(network, generator=torch.Generator().manual_seed(seed))

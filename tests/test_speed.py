@@ -23,7 +23,7 @@ from intfit.training.gradients.base import Batch
 from intfit.training.gradients.by_hand import GradientByHand
 from intfit.training.loop import fit
 from intfit.training.optimizers.adam import BETA1, Adam
-from intfit.training.quantisation import Rounding
+from intfit.training.quantisation import Rounding, Steps
 from intfit.training.step import TrainingStep
 
 SMALL = ("--shapes", "8x2x64", "--seconds", 0.1, "--threads", 1)
@@ -101,7 +101,7 @@ def test_gradients_of_parts_add_up_to_those_of_the_whole():
 def test_gradients_go_straight_through_the_rounding():
     one, other = twins()
     optimizer = Adam([one.groups(1.0)], 1e-3, beta2=0.99)
-    rounding = Rounding(one, dict.fromkeys(dict(one.named_parameters()), 110))
+    rounding = Rounding(one, Steps(dict.fromkeys(dict(one.named_parameters()), 110)))
     exact = {name: tensor.clone() for name, tensor in one.state_dict().items()}
     coords, targets = examples(2, 3, 64)
     gradient = GradientByHand(one)

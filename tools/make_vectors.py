@@ -25,6 +25,7 @@ from safetensors.numpy import load as load_tensors
 import intfit
 from intfit.codecs import read_config
 from intfit.codecs.mdct.hearing import payload as hearing_payload
+from intfit.codecs.siren import packing
 from intfit.codecs.wavelet import payload
 from intfit.coding import container, weights
 
@@ -137,6 +138,9 @@ MEDIA = {
     "siren-colours": (
         painted_ball(), ".ply", intfit.Settings(width=10, depth=2, steps=400, device="cpu"),
     ),
+    "siren-neurons": (
+        painted_ball(), ".ply", intfit.Settings(width=10, depth=3, steps=600, device="cpu"),
+    ),
     "siren-creases": (
         cube(), ".off", intfit.Settings(width=10, depth=2, steps=400, device="cpu"),
     ),
@@ -241,6 +245,10 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
     """The integers of the tensors, by what the open profile and the steps say."""
     if name == "latent-envelope":
         return envelope_integers(name)
+    if header.get("siren", [])[9:]:
+        layout, stored = container.load((VECTORS / f"{name}.safetensors").read_bytes())
+        found = packing.unpack_integers(stored["payload"].data, read_config(layout.header))
+        return {key: described(tensor.integers) for key, tensor in found.items()}
     if "latent" in header and "mesh" in header:
         layout, _ = container.load((VECTORS / f"{name}.safetensors").read_bytes())
         return {

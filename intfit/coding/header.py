@@ -50,6 +50,7 @@ FIELDS = {
         "colour_omega_first",
         "colour_omega",
         "creases",
+        "neuron_steps",
     ),
     "latent": ("step", "neurons", "common", "adapted", "bands", "contexts"),
 }

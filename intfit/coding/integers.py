@@ -9,8 +9,8 @@ from the machine's floating-point library, and the decoder must have the encoder
 
 import decimal
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -35,8 +35,8 @@ LARGEST = 1 << 24
 _RECURSION_BITS, _WEIGHT_BITS = 62, 40
 #: The coder gives every symbol a probability of 2^-24 at least.
 _LEAST_PROBABILITY_BITS = 24
-#: Bytes of a model.
-MODEL_SIZE = 3
+#: Bytes of a model; its largest spread.
+MODEL_SIZE, WIDEST = 3, 127
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,38 @@ def make_table(model: Model) -> NDArray[np.float64]:
     return np.array([*half[::-1], 1 << _WEIGHT_BITS, *half], np.float64)
 
 
-def count_bits(symbols: Integers, model: Model) -> float:
-    """The bits that ``symbols`` take under ``model``."""
+def split(
+    values: Integers, model: Model, wider: Integers | None
+) -> Iterator[tuple[NDArray[np.bool_] | slice, Model]]:
+    """Which of ``values`` share a model, and that model, in the order in which they are coded.
+
+    It is ``model`` for all; or where spreads are ``wider`` by an array that can be broadcast to the
+    shape of ``values``, the model with that spread for each number in it, in ascending order.
+    """
+    if wider is None:
+        yield slice(None), model
+        return
+    everywhere = np.broadcast_to(wider, values.shape)
+    for by in np.unique(wider).tolist():
+        yield everywhere == by, replace(model, spread=min(model.spread + by, WIDEST))
+
+
+def count_bits(symbols: Integers, model: Model, wider: Integers | None = None) -> float:
+    """The bits that ``symbols`` take under ``model``, or wider ones: see :func:`split`."""
+    return sum(_count_bits(symbols[which], own) for which, own in split(symbols, model, wider))
+
+
+def _count_bits(symbols: Integers, model: Model) -> float:
     weights = np.maximum(make_table(model), 2.0 ** (_WEIGHT_BITS - _LEAST_PROBABILITY_BITS))
     counts = np.bincount((symbols.ravel() >> model.shift) + model.reach, minlength=len(weights))
     information = -(counts * np.log2(weights / weights.sum())).sum()
     return float(information) + model.shift * symbols.size
 
 
-def fit_model(symbols: Integers) -> tuple[Model, float]:
+def fit_model(symbols: Integers, wider: Integers | None = None) -> tuple[Model, float]:
     """The model under which ``symbols`` take the fewest bits, and an estimate of these bits.
+
+    With spreads that are ``wider`` as in :func:`split`.
 
     Raises:
         ValueError: if a magnitude is beyond LARGEST.
@@ -118,24 +140,40 @@ def fit_model(symbols: Integers) -> tuple[Model, float]:
     high = np.abs(symbols.ravel() >> shift)
     if int(high.max(initial=0)) > MAX_REACH:  # a right shift rounds down: to -1024, too
         shift, high = shift + 1, np.abs(symbols.ravel() >> (shift + 1))
-    counts = np.bincount(high, minlength=1)
-    magnitudes = np.arange(float(len(counts)))
-    deviation = max(math.sqrt(float(counts @ magnitudes**2) / high.size), 1e-9)
+    magnitudes = np.arange(float(int(high.max(initial=0)) + 1))
+    groups = [] if wider is None else np.unique(wider).tolist()
+    everywhere = np.broadcast_to(0 if wider is None else wider, symbols.shape).ravel()
+    counts = {by: np.bincount(high[everywhere == by], minlength=len(magnitudes)) for by in groups}
+    counts = counts or {0: np.bincount(high, minlength=1)}
+    squares = sum(
+        float(each @ magnitudes**2) / 4.0 ** (by / SPREADS_PER_OCTAVE)
+        for by, each in counts.items()
+    )
+    deviation = max(math.sqrt(squares / high.size), 1e-9)
     near = round(SPREADS_PER_OCTAVE * math.log2(deviation / float(NARROWEST)))
     spreads = np.unique(
-        np.arange(near - SPREADS_PER_OCTAVE, near + 3 * SPREADS_PER_OCTAVE).clip(0, 127)
+        np.arange(near - SPREADS_PER_OCTAVE, near + 3 * SPREADS_PER_OCTAVE).clip(0, WIDEST)
     )
+    nats = np.zeros((len(spreads), SHAPES + 1))
+    for by, each in counts.items():
+        nats += _count_nats(each, magnitudes, (spreads + by).clip(0, WIDEST))
+    best = np.unravel_index(int(np.argmin(nats)), nats.shape)
+    model = Model(int(spreads[best[0]]), int(best[1]), shift, len(magnitudes) - 1)
+    return model, float(nats[best]) / math.log(2) + shift * high.size
+
+
+def _count_nats(
+    counts: NDArray[np.int64], magnitudes: NDArray[np.float64], spreads: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What so many of each magnitude cost under each spread and shape ``[spreads, shapes]``."""
     scales = float(NARROWEST) * 2.0 ** (spreads[:, None] / SPREADS_PER_OCTAVE)
     shares = np.arange(SHAPES + 1)[None] / SHAPES
     linear, square = math.sqrt(2) * shares / scales, (1 - shares) / (2 * scales**2)
     energy = linear[..., None] * magnitudes + square[..., None] * magnitudes**2
     normaliser = np.log(2 * np.exp(-energy).sum(axis=-1) - 1)
-    nats = (
-        np.minimum(energy + normaliser[..., None], _LEAST_PROBABILITY_BITS * math.log(2)) @ counts
-    )
-    best = np.unravel_index(int(np.argmin(nats)), nats.shape)
-    model = Model(int(spreads[best[0]]), int(best[1]), shift, len(counts) - 1)
-    return model, float(nats[best]) / math.log(2) + shift * high.size
+    costs = np.minimum(energy + normaliser[..., None], _LEAST_PROBABILITY_BITS * math.log(2))
+    nats: NDArray[np.float64] = costs @ counts
+    return nats
 
 
 def finish(encoder: "constriction.stream.queue.RangeEncoder") -> bytes:
@@ -161,23 +199,37 @@ def encode(runs: Sequence[tuple[Integers, Model]]) -> bytes:
     return finish(encoder)
 
 
+class RunDecoder:
+    """Reads runs of integers, one after the other, from the bytes that :func:`encode` wrote."""
+
+    def __init__(self, data: bytes) -> None:
+        self._stream = start_decoding(data)
+
+    def read(self, count: int, model: Model) -> Integers:
+        """The next run ``[count]``, of this model.
+
+        Raises:
+            FileFormatError: if these bytes are no such run.
+        """
+        try:
+            high = self._stream.decode(_make_coder_model(model), count) - model.reach
+            values = high << model.shift
+            if model.shift:
+                values |= self._stream.decode(_make_uniform_model(model.shift), count)
+        except (AssertionError, ValueError):
+            raise FileFormatError("damaged: its integers cannot be decoded") from None
+        integers: Integers = values.astype(np.int32)
+        return integers
+
+
 def decode(data: bytes, runs: Sequence[tuple[int, Model]]) -> list[Integers]:
     """The runs of integers in ``data``, each flat, of a known length and model.
 
     Raises:
         FileFormatError: if these bytes are not such runs.
     """
-    decoder = start_decoding(data)
-    decoded = []
-    try:
-        for count, model in runs:
-            values = (decoder.decode(_make_coder_model(model), count) - model.reach) << model.shift
-            if model.shift:
-                values |= decoder.decode(_make_uniform_model(model.shift), count)
-            decoded.append(values.astype(np.int32))
-    except (AssertionError, ValueError):
-        raise FileFormatError("damaged: its integers cannot be decoded") from None
-    return decoded
+    decoder = RunDecoder(data)
+    return [decoder.read(count, model) for count, model in runs]
 
 
 def _make_uniform_model(shift: int) -> "constriction.stream.model.Uniform":

@@ -6,7 +6,7 @@ range coder for all their integers.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,17 +45,28 @@ class Part:
     size: float
 
 
-def pack(tensors: Mapping[str, QuantisedTensor]) -> bytes:
+#: By how much wider the spread of each integer of a tensor is than its model's, by the tensor's
+#: name and the tensors before it: an array that can be broadcast to its shape; None: nowhere.
+Wider = Callable[[str, Mapping[str, QuantisedTensor]], Integers | None]
+
+
+def _nowhere(name: str, before: Mapping[str, QuantisedTensor]) -> Integers | None:
+    return None
+
+
+def pack(tensors: Mapping[str, QuantisedTensor], wider: Wider = _nowhere) -> bytes:
     """The payload of a network's parameters, in the order of ``tensors``.
 
     Padded with zeros, which the decoder reads past the end anyhow, to the size that
     :data:`MAX_INTEGERS_PER_BYTE` asks for.
     """
     head, runs = bytearray(), []
-    for tensor in tensors.values():
-        model, _ = integers.fit_model(tensor.integers)
+    for name, tensor in tensors.items():
+        spreads = wider(name, tensors)
+        model, _ = integers.fit_model(tensor.integers, spreads)
         head += bytes([tensor.step]) + model.to_bytes()
-        runs.append((tensor.integers, model))
+        for which, own in integers.split(tensor.integers, model, spreads):
+            runs.append((tensor.integers[which], own))
     data = bytes(head) + integers.encode(runs)
     count = sum(tensor.integers.size for tensor in tensors.values())
     return data.ljust(-(-count // MAX_INTEGERS_PER_BYTE), b"\0")
@@ -75,37 +86,43 @@ def _read_models(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[
     ]
 
 
-def unpack(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, QuantisedTensor]:
+def unpack(
+    payload: bytes, shapes: Mapping[str, tuple[int, ...]], wider: Wider = _nowhere
+) -> dict[str, QuantisedTensor]:
     """The parameters of these ``shapes`` in a payload.
 
     Raises:
         FileFormatError: if it does not hold them.
     """
-    counts = [math.prod(shape) for shape in shapes.values()]
     models = _read_models(payload, shapes)
-    if sum(counts) > MAX_INTEGERS_PER_BYTE * len(payload):
+    if sum(map(math.prod, shapes.values())) > MAX_INTEGERS_PER_BYTE * len(payload):
         raise FileFormatError("damaged: its payload is too small for its network")
-    runs = [(count, model) for count, (_, model) in zip(counts, models, strict=True)]
-    decoded = integers.decode(payload[OVERHEAD * len(shapes) :], runs)
-    return {
-        name: QuantisedTensor(step, values.reshape(shape))
-        for (name, shape), (step, _), values in zip(shapes.items(), models, decoded, strict=True)
-    }
+    decoder = integers.RunDecoder(payload[OVERHEAD * len(shapes) :])
+    tensors: dict[str, QuantisedTensor] = {}
+    for (name, shape), (step, model) in zip(shapes.items(), models, strict=True):
+        values = np.empty(shape, np.int32)
+        for which, own in integers.split(values, model, wider(name, tensors)):
+            part = values[which]
+            values[which] = decoder.read(part.size, own).reshape(part.shape)
+        tensors[name] = QuantisedTensor(step, values)
+    return tensors
 
 
-def parts(payload: bytes, shapes: Mapping[str, tuple[int, ...]]) -> list[Part]:
+def parts(
+    payload: bytes, shapes: Mapping[str, tuple[int, ...]], wider: Wider = _nowhere
+) -> list[Part]:
     """The size of each tensor in a payload, in bytes.
 
     Raises:
         FileFormatError: if it does not hold them.
     """
-    tensors = unpack(payload, shapes)
+    tensors = unpack(payload, shapes, wider)
     models = _read_models(payload, shapes)
     return [
         Part(
             name,
             tensor.integers.size,
-            OVERHEAD + integers.count_bits(tensor.integers, model) / 8,
+            OVERHEAD + integers.count_bits(tensor.integers, model, wider(name, tensors)) / 8,
         )
         for (name, tensor), (_, model) in zip(tensors.items(), models, strict=True)
     ]

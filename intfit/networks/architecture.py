@@ -22,7 +22,8 @@ class SirenConfig:
     ``depth`` counts the sine layers; one linear layer follows them. ``omega_first`` scales the
     argument of the first sine and so sets the highest frequency that the network starts from;
     ``omega`` scales all others. A field of one output with ``creases`` has two more outputs of the
-    last layer for each: see :func:`.siren.add_creases`.
+    last layer for each: see :func:`.siren.add_creases`. ``neuron_steps`` is 1 where the neurons of
+    packed hidden layers have quantisation steps that differ, 0 where they do not.
 
     Raises:
         FileFormatError: if a size or a frequency is out of range.
@@ -35,6 +36,7 @@ class SirenConfig:
     omega_first: float
     omega: float
     creases: int = 0
+    neuron_steps: int = 0
 
     def __post_init__(self) -> None:
         def in_range(value: Any, limit: int) -> bool:
@@ -50,6 +52,7 @@ class SirenConfig:
                 self.creases == 0
                 or (in_range(self.creases, MAX_CREASES) and self.out_features == 1)
             )
+            and self.neuron_steps in (0, 1)
             and all(type(f) in (int, float) and 1e-9 < f < 1e9 for f in frequencies)
         ):
             values = ", ".join(f"{key} {reprlib.repr(value)}" for key, value in vars(self).items())
@@ -81,7 +84,9 @@ class SirenConfig:
         """What a file's header says of the network."""
         names = ("width", "depth", "omega_first", "omega")
         entries = {name: getattr(self, name) for name in names}
-        return entries | ({"creases": self.creases} if self.creases else {})
+        return entries | {
+            name: getattr(self, name) for name in ("creases", "neuron_steps") if getattr(self, name)
+        }
 
     def describe(self) -> str:
         """The network in a phrase."""

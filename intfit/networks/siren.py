@@ -90,8 +90,11 @@ class Siren(nn.Module):
         values = self.last_layer(coords)
         return add_creases(values) if self.config.creases else values
 
-    def last_layer(self, coords: Tensor) -> Tensor:
-        """The values ``[B, c + 2 * creases]`` of the last layer at coordinates ``[B, d]``."""
+    def last_layer(self, coords: Tensor, arguments: list[Tensor] | None = None) -> Tensor:
+        """The values ``[B, c + 2 * creases]`` of the last layer at coordinates ``[B, d]``.
+
+        The arguments of the hidden layers' sines, ``[B, w]`` each, are appended to ``arguments``.
+        """
         omega, omega_first = self.config.omega, self.config.omega_first
         (weight, bias), *hidden, (last_weight, last_bias) = (
             (layer.get_parameter("weight"), layer.get_parameter("bias")) for layer in self.layers
@@ -101,7 +104,10 @@ class Siren(nn.Module):
         x = sin(omega_first * torch.addmm(bias, coords, weight.t()))
         for weight, bias in hidden:
             # omega is folded into the (small) weight rather than applied to the (large) activation
-            x = sin(torch.addmm(omega * bias, x, (omega * weight).t()))
+            x = torch.addmm(omega * bias, x, (omega * weight).t())
+            if arguments is not None:
+                arguments.append(x)
+            x = sin(x)
         values = torch.addmm(last_bias, x, last_weight.t())
         if self.skip is not None:
             values = torch.addmm(values, coords, self.skip.t())

@@ -111,6 +111,7 @@ def train_quantised(
     *,
     rd_lambda: float,
     max_bits: float | None = None,
+    by_neuron: bool = False,
     restarts: bool = True,
     is_promising: IsPromising | None = None,
     on_progress: OnProgress | None = None,
@@ -119,7 +120,8 @@ def train_quantised(
 
     Returns the quantisation steps and the last report of progress. The steps trade distortion for
     rate at ``rd_lambda`` nepers for a bit a parameter, or are the finest with which all parameters
-    take ``max_bits``. A fit that stalls starts over if it ``restarts``.
+    take ``max_bits``; they may differ ``by_neuron``. A fit that stalls starts over if it
+    ``restarts``.
 
     Raises:
         DivergedError: if a parameter is no longer a finite number.
@@ -131,6 +133,7 @@ def train_quantised(
             plan,
             rd_lambda=rd_lambda,
             max_bits=max_bits,
+            by_neuron=by_neuron,
             restarts=restarts,
             is_promising=is_promising,
             on_progress=on_progress,
@@ -144,6 +147,7 @@ def train_quantised_stepwise(
     *,
     rd_lambda: float,
     max_bits: float | None = None,
+    by_neuron: bool = False,
     restarts: bool = True,
     is_promising: IsPromising | None = None,
     on_progress: OnProgress | None = None,
@@ -162,6 +166,7 @@ def train_quantised_stepwise(
             rd_lambda=rd_lambda,
             generator=session.generator,
             max_bits=max_bits,
+            by_neuron=by_neuron,
         )
         rounding = Rounding(network, steps)
         return rounding

@@ -98,10 +98,10 @@ def precise():
 class RunModel:
     """Three bytes: a distribution between Laplace and Gauss."""
 
-    def __init__(self, data):
+    def __init__(self, data, wider=0):
         packed = int.from_bytes(data, "little")
         self.reach, self.shift = packed & 1023, packed >> 10 & 15
-        shape, spread = packed >> 14 & 7, packed >> 17
+        shape, spread = packed >> 14 & 7, min((packed >> 17) + wider, 127)
         with precise():
             one, two = decimal.Decimal(1), decimal.Decimal(2)
             scale = two ** (decimal.Decimal(spread) / 6) / 16

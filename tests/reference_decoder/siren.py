@@ -17,14 +17,37 @@ def siren_shapes(inside, outside, width, depth, *, skip=False):
 
 
 def packed_parameters(payload, shapes):
-    """Integers and parameters of a packed network."""
+    """Integers and parameters of packed networks.
+
+    Where neurons have steps of their own, ``shapes`` has ``steps`` at the beginning of each.
+    """
     head = 4 * len(shapes)
     decoder = RangeDecoder(payload[head:])
-    integers, parameters = {}, {}
+    integers, parameters, halves = {}, {}, {}
     for index, (name, shape) in enumerate(shapes.items()):
         entry = payload[4 * index : 4 * index + 4]
-        run = RunModel(entry[1:]).read(decoder, math.prod(shape)).reshape(shape)
-        integers[name], parameters[name] = run, run * np.float32(2.0 ** (-entry[0] / 12))
+        prefix, _, place = name.rpartition("layers.")
+        if name.endswith("steps"):
+            run = RunModel(entry[1:]).read(decoder, math.prod(shape)).reshape(shape)
+            for row, numbers in enumerate(run):
+                growth = [2 * z if z >= 0 else -2 * z - 1 for z in numbers.tolist()]
+                total = np.cumsum([min(number, 255) for number in growth])
+                halves[name.removesuffix("steps"), row + 1] = np.minimum(total, 255)
+            integers[name] = run
+            continue
+        run, step = np.zeros(shape, np.int64), np.float32(2.0 ** (-entry[0] / 12))
+        layer = int(place.split(".")[0]) if halves else -1
+        rows = halves.get((prefix, layer), np.zeros(shape[0], int))
+        sums = np.zeros(shape, int) + (rows[:, None] if len(shape) == 2 else rows)
+        if len(shape) == 2:
+            sums = sums + halves.get((prefix, layer - 1), np.zeros(shape[1], int))
+        wider = 3 * sums // 2
+        for more in np.unique(wider):
+            part = RunModel(entry[1:], int(more)).read(decoder, int((wider == more).sum()))
+            run[wider == more] = part
+        finer = np.float32(2.0 ** (-rows / 2)) * step
+        integers[name] = run
+        parameters[name] = run * (finer[:, None] if len(shape) == 2 else finer)
     return integers, parameters
 
 

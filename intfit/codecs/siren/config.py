@@ -61,6 +61,13 @@ def colours_of(config: AnyConfig) -> SirenConfig | None:
     return config.colours if isinstance(config, PaintedConfig) else None
 
 
+def with_neuron_steps(config: AnyConfig) -> AnyConfig:
+    """The same networks, whose packed neurons have quantisation steps that differ."""
+    if isinstance(config, PaintedConfig):
+        return replace(config, distance=replace(config.distance, neuron_steps=1))
+    return replace(config, neuron_steps=1)
+
+
 def read_config(header: Header) -> AnyConfig:
     """The SIREN that a header describes, whose facts are sound.
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ...coding import weights
 from ...coding.container import PAYLOAD, Stored
 from ...coding.tensors import Tensors, store_open, store_payload
 from ...defaults import COLOUR_SECONDS
@@ -31,8 +30,8 @@ from ...training.session import (
 from ...training.spectrum import draw_waves
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
-from .config import COLOURS, colours_of, distance_of
-from .packing import unpack
+from .config import COLOURS, AnyConfig, colours_of, distance_of, with_neuron_steps
+from .packing import pack, unpack
 
 #: The share of the bytes allowed that parameters may take by their estimated bits, which may be a
 #: little too few.
@@ -76,13 +75,14 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     bits = None if size is None else 8 * BIT_MARGIN * (size - overhead) * plan.size_share
     reports = _Reports(hooks.progress, colours=painter is not None)
     trained = yield from _train(session, plan, bits, reports.of_distance)
-    networks, finest = {"": session.network}, dict(trained.finest)
+    networks, finest = {"": session.network}, trained.finest
     if painter is not None and colour_plan is not None:
         bits = None if bits is None else bits / plan.size_share * colour_plan.size_share
         painted = yield from _train(painter, colour_plan, bits, reports.of_colours)
         networks[COLOURS] = painter.network
-        finest |= {f"{COLOURS}{name}": index for name, index in painted.finest.items()}
+        finest = _join(finest, painted.finest)
         trained = replace(trained, seconds=trained.seconds + painted.seconds)
+    config = prepared.config
     parameters = {
         f"{prefix}{name}": parameter
         for prefix, network in networks.items()
@@ -90,11 +90,11 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     }
     if plan.profile == "packed":
         hooks.enter("coding")
-        stored = _pack(parameters, finest, size, overhead)
+        config, stored = _pack(parameters, finest, config, size, overhead)
     else:
         stored = store_open(_copy_arrays(parameters), plan.precision)
     try:
-        restored = unpack(stored, prepared.config)
+        restored = unpack(stored, config)
     except FileFormatError:
         raise MediaError(
             f"the fit diverged, or left what {plan.precision} can hold: try a lower --lr"
@@ -127,7 +127,7 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         measured["mean_distance"] = min(float(f"{near:.4g}"), 100.0)
     data = assemble(
         prepared,
-        prepared.config,
+        config,
         stored,
         steps=trained.steps,
         distortion=distortion,
@@ -136,7 +136,7 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     beside = "" if colour_plan is None else f" and {colour_plan.width} x {colour_plan.depth}"
     return Encoding(
         data=data,
-        config=prepared.config,
+        config=config,
         network=f"SIREN {plan.width} x {plan.depth}{beside}, {trained.steps} steps",
         distortion=distortion,
         reached=reached,
@@ -185,10 +185,15 @@ def _train(
     session: Session, plan: Plan, bits: float | None, on_progress: OnProgress
 ) -> Stepwise[_Trained]:
     """Train a network, rounded at the end where the plan packs it, into at most ``bits``."""
-    finest: Steps = {}
+    finest = Steps({})
     if plan.profile == "packed":
         finest, progress = yield from train_quantised_stepwise(
-            session, plan, rd_lambda=plan.rd_lambda, max_bits=bits, on_progress=on_progress
+            session,
+            plan,
+            rd_lambda=plan.rd_lambda,
+            max_bits=bits,
+            by_neuron=True,
+            on_progress=on_progress,
         )
     else:
         progress = yield from train_stepwise(session, plan, on_progress=on_progress)
@@ -237,14 +242,30 @@ def _copy_arrays(parameters: Mapping[str, torch.Tensor]) -> Tensors:
     return {name: tensor.detach().cpu().numpy() for name, tensor in parameters.items()}
 
 
+def _join(steps: Steps, of_colours: Steps) -> Steps:
+    """The steps of a surface's two networks, under the names that a file has."""
+    indices = {f"{COLOURS}{name}": index for name, index in of_colours.indices.items()}
+    finer = {f"{COLOURS}{layer}": halves for layer, halves in of_colours.finer.items()}
+    return Steps(steps.indices | indices, steps.finer | finer)
+
+
 def _pack(
-    parameters: Mapping[str, torch.Tensor], steps: Steps, size: int | None, overhead: int
-) -> dict[str, Stored]:
-    """The payload of networks; coarser than ``steps`` where the file would exceed ``size``."""
+    parameters: Mapping[str, torch.Tensor],
+    steps: Steps,
+    config: AnyConfig,
+    size: int | None,
+    overhead: int,
+) -> tuple[AnyConfig, dict[str, Stored]]:
+    """The payload of networks, and their architecture as the file has it.
+
+    Coarser than ``steps`` where the file would exceed ``size``.
+    """
+    if any(halves.any() for halves in steps.finer.values()):
+        config = with_neuron_steps(config)
     while True:
-        stored = store_payload(weights.pack(quantise(parameters, steps)))
+        stored = store_payload(pack(quantise(parameters, steps), steps.finer, config))
         if size is None or overhead + len(stored[PAYLOAD].data) <= size:
-            return stored
-        if not any(steps.values()):
+            return config, stored
+        if not any(steps.indices.values()):
             raise UsageError(f"{size} bytes are too few for this network: give a smaller --depth")
-        steps = {name: max(index - 1, 0) for name, index in steps.items()}
+        steps = steps.coarser()

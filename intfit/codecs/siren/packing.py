@@ -1,11 +1,50 @@
-"""A SIREN's parameters in a file, packed or open."""
+"""A SIREN's parameters in a file, packed or open.
+
+Where the quantisation steps of neurons differ, a packed network begins with a run of integers of
+its own: by how many halves of an octave the steps of each neuron of the hidden layers are finer
+than the coarsest of its layer. The neurons of a layer may stand in any order: they are sorted by
+that number, and only its growth from each to the next is stored.
+
+In units of their steps, the weights of neurons with finer steps are larger, as are those that lead
+on from them: the spread of their model is wider.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...coding import weights
 from ...coding.container import Stored
+from ...coding.integers import Integers
+from ...coding.steps import WEIGHT_STEPS_PER_OCTAVE, finer_steps, step_size
 from ...coding.tensors import Tensors, payload_of, read_open
-from .config import AnyConfig
+from ...coding.weights import QuantisedTensor
+from .config import COLOURS, AnyConfig, colours_of, distance_of
+
+#: What the name of that run ends with, and the most halves of an octave that are read from it.
+STEPS, MOST_HALVES = "steps", 255
+
+
+def pack(
+    tensors: Mapping[str, QuantisedTensor], finer: Mapping[str, Integers], config: AnyConfig
+) -> bytes:
+    """The payload of networks of ``config``.
+
+    ``finer`` has by how many halves of an octave steps are finer, for each hidden layer, named as
+    in ``tensors`` (``colours.layers.1``): ``[w]`` each.
+    """
+    packed = dict(tensors)
+    order = _packed_shapes(config)
+    for name in order.keys() - tensors.keys():
+        growth = np.zeros(order[name], np.int32)
+        for row in range(len(growth)):
+            layer = f"{name.removesuffix(STEPS)}layers.{row + 1}"
+            growth[row] = np.diff(np.sort(finer[layer]), prepend=0)
+            _sort_neurons(packed, layer, np.argsort(finer[layer], kind="stable"))
+        packed[name] = QuantisedTensor(0, _fold(growth))
+    return weights.pack({name: packed[name] for name in order}, _find_wider)
 
 
 def unpack(stored: Mapping[str, Stored], config: AnyConfig) -> Tensors:
@@ -17,10 +56,86 @@ def unpack(stored: Mapping[str, Stored], config: AnyConfig) -> Tensors:
     payload = payload_of(stored)
     if payload is None:
         return read_open(stored, config.shapes())
-    tensors = weights.unpack(payload, config.shapes())
-    return {name: tensor.dequantise() for name, tensor in tensors.items()}
+    tensors = unpack_integers(payload, config)
+    parameters = {}
+    for name in config.shapes():
+        layer, _, kind = name.rpartition(".")
+        size = step_size(tensors[name].step, WEIGHT_STEPS_PER_OCTAVE)
+        sizes = finer_steps(size, _find_halves(layer, tensors))
+        parameters[name] = tensors[name].integers * (sizes[:, None] if kind == "weight" else sizes)
+    return parameters
+
+
+def unpack_integers(payload: bytes, config: AnyConfig) -> dict[str, QuantisedTensor]:
+    """All runs of integers of a packed payload.
+
+    Raises:
+        FileFormatError: if it does not hold them.
+    """
+    return weights.unpack(payload, _packed_shapes(config), _find_wider)
 
 
 def parts(payload: bytes, config: AnyConfig) -> dict[str, float]:
     """The bytes that each tensor of a packed payload takes."""
-    return {part.name: round(part.size, 1) for part in weights.parts(payload, config.shapes())}
+    found = weights.parts(payload, _packed_shapes(config), _find_wider)
+    return {part.name: round(part.size, 1) for part in found}
+
+
+def _packed_shapes(config: AnyConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every run of integers of a packed file, in order."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for prefix, network in (("", distance_of(config)), (COLOURS, colours_of(config))):
+        if network is None:
+            continue
+        if distance_of(config).neuron_steps and network.depth > 1:
+            shapes[f"{prefix}{STEPS}"] = (network.depth - 1, network.width)
+        shapes |= {f"{prefix}{name}": shape for name, shape in network.shapes().items()}
+    return shapes
+
+
+def _sort_neurons(tensors: dict[str, QuantisedTensor], layer: str, order: NDArray[np.intp]) -> None:
+    """Bring the neurons of a layer into another order, which changes nothing of the network."""
+    prefix, _, number = layer.rpartition(".")
+    rows = [f"{layer}.weight", f"{layer}.bias"]
+    for name in rows:
+        tensors[name] = replace(tensors[name], integers=tensors[name].integers[order])
+    after = f"{prefix}.{int(number) + 1}.weight"
+    tensors[after] = replace(tensors[after], integers=tensors[after].integers[:, order])
+
+
+def _find_halves(layer: str, tensors: Mapping[str, QuantisedTensor]) -> Integers:
+    """By how many halves of an octave the steps of a layer's neurons are finer: ``[w]``, or a 0."""
+    prefix, _, number = layer.rpartition("layers.")
+    growth = tensors.get(f"{prefix}{STEPS}")
+    row = int(number) - 1
+    if growth is None or not 0 <= row < len(growth.integers):
+        return np.zeros(1, np.int32)
+    halves = _unfold(growth.integers[row]).clip(0, MOST_HALVES).cumsum().clip(0, MOST_HALVES)
+    return halves.astype(np.int32)
+
+
+def _find_wider(name: str, tensors: Mapping[str, QuantisedTensor]) -> Integers | None:
+    """By how much the spread of a tensor's integers is wider: see :data:`.weights.Wider`.
+
+    It grows by half an octave for each octave that the steps of a neuron are finer.
+    """
+    prefix, layers, place = name.rpartition("layers.")
+    if not layers or f"{prefix}{STEPS}" not in tensors:
+        return None
+    number, _, kind = place.partition(".")
+    halves = _find_halves(f"{prefix}layers.{number}", tensors)
+    if kind == "weight":
+        before = _find_halves(f"{prefix}layers.{int(number) - 1}", tensors)
+        halves = halves[:, None] + before
+    return 3 * halves >> 1
+
+
+def _fold(numbers: Integers) -> Integers:
+    """Numbers of 0 and above as integers around 0: 0, 1, 2, 3, 4 as 0, -1, 1, -2, 2."""
+    half = (numbers + 1) // 2
+    return np.where(numbers % 2, -half, half).astype(np.int32)
+
+
+def _unfold(integers: Integers) -> Integers:
+    """The numbers that :func:`_fold` made these of."""
+    return np.where(integers < 0, -2 * integers - 1, 2 * integers)
