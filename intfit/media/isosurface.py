@@ -128,20 +128,28 @@ def _find_crossed(values: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _count_unseen(values: NDArray[np.float32], near: float) -> int:
-    """Outer cells so near to the surface (below ``near``) that it must cross one, and does not.
+    """Outer cells so near to the surface that it must cross one of their neighbours, and does not.
 
-    None of their six neighbours is inside: there the body is thinner than a cell.
+    None of the six is inside: there the body is thinner than a cell. Near is below ``near`` where
+    the field is a distance, and less where it rises more slowly: a rough fit comes close to zero
+    in many places without a surface.
     """
     flat = values.reshape(-1)
     unseen = 0
+    slope = near / NEAR
     strides = [values.shape[1] * values.shape[2], values.shape[2], 1]
     for first in range(0, len(flat), LAYER):
         part = flat[first : first + LAYER]
         places = first + np.flatnonzero((part >= 0) & (part < near))
-        outer = np.ones(len(places), bool)
+        here = flat[places]
+        outer, rise = np.ones(len(places), bool), np.zeros(len(places), np.float32)
         for stride in strides:  # cells at the grid's border are outside, and so is what is beyond
-            for step in (-stride, stride):
-                outer &= flat[np.clip(places + step, 0, len(flat) - 1)] >= 0
+            before, after = (
+                flat[np.clip(places + step, 0, len(flat) - 1)] for step in (-stride, stride)
+            )
+            outer &= (before >= 0) & (after >= 0)
+            rise += np.square(np.maximum(np.abs(before - here), np.abs(after - here)))
+        outer &= here < NEAR * np.minimum(np.sqrt(rise), slope)
         unseen += int(np.count_nonzero(outer))
     return unseen
 
