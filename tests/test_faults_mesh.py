@@ -538,7 +538,7 @@ def test_a_surface_is_bounded_before_it_is_made():
         with pytest.raises(MediaError, match=f"{what} are more than"):
             mesh.render(noise, facts, Target(resolution=64), limits=Limits(factor))
     with pytest.raises(MediaError, match="bytes of memory are more than"):
-        mesh.render(noise, facts, Target(resolution=1000), limits=Limits(0.5))
+        mesh.render(noise, facts, Target(resolution=1000), limits=Limits(0.05))
 
 
 SEEDS = [(data, name[name.rfind(".") :]) for name, data in SOUND.items()] + [(box_glb(), ".glb")]

@@ -1,11 +1,13 @@
-"""Dual contouring (Ju et al. 2002): triangles of a field's zero level that keep its creases.
+"""Triangles of a field's zero level, by marching cubes or by dual contouring.
 
-A cube between eight samples that the surface crosses gets one vertex, where the planes through the
-crossings of its edges meet: on a crease, if there is one. Marching cubes puts vertices on edges
-only, and cuts creases off. Lengths are those of the grid, in cells.
+Dual contouring (Ju et al. 2002) keeps creases. A cube between eight samples that the surface
+crosses gets one vertex, where the planes through the crossings of its edges meet: on a crease, if
+there is one. Marching cubes (Lewiner et al. 2003) puts vertices on edges only, and cuts creases
+off. Lengths are those of the grid, in cells.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +26,103 @@ FLAT = 0.05
 Differentiate = Callable[[Array], tuple[Array, Array]]
 
 
-def contour(values: NDArray[np.float32], differentiate: Differentiate) -> tuple[Array, Faces]:
-    """Vertices ``[V, 3]`` and faces ``[F, 3]`` of the zero level of ``values`` ``[X, Y, Z]``.
+class MarchingCubes:
+    """Triangles of marching cubes, some layers of cubes after the other."""
 
-    Samples at the grid's border are positive. Sample (i, j, k) lies at that point. Faces look to
-    where the field is positive.
+    def __init__(self) -> None:
+        self._vertices: list[Array] = []
+        self._faces: list[Faces] = []
+        self._count = 0
+        #: Vertices on the last layer's samples: their places in it, ascending, and numbers.
+        self._last = np.empty(0, np.int64), np.empty(0, np.int64)
+
+    def break_off(self) -> None:
+        """Go on behind layers that the surface does not cross."""
+        self._last = np.empty(0, np.int64), np.empty(0, np.int64)
+
+    def add(self, values: NDArray[np.float32], first: int) -> None:
+        """Add the triangles between samples ``[X, Y, Z]``; the first lie at x = ``first``.
+
+        Where these are the last ones of those before, triangles share their vertices.
+        """
+        from skimage.measure import marching_cubes
+
+        vertices, faces, _, _ = marching_cubes(
+            values, 0.0, gradient_direction="descent", mask=_find_crossed(values)
+        )
+        # vertices between samples of one layer are exactly there, and the same from either side
+        keys = _number_in_layer(vertices)
+        known = vertices[:, 0] == 0
+        before, numbers_before = self._last
+        places = np.minimum(np.searchsorted(before, keys), max(len(before) - 1, 0))
+        known &= before[places] == keys if len(before) else False
+        numbers = self._count + np.cumsum(~known) - 1
+        if known.any():
+            numbers[known] = numbers_before[places[known]]
+        moved = vertices[~known].astype(np.float64)
+        moved[:, 0] += first
+        self._vertices.append(moved)
+        self._faces.append(numbers[faces])
+        self._count += len(moved)
+        last = np.flatnonzero(vertices[:, 0] == len(values) - 1)
+        last = last[np.argsort(keys[last], kind="stable")]
+        self._last = keys[last], numbers[last]
+
+    def join(self) -> tuple[Array, Faces]:
+        """All vertices ``[V, 3]`` and faces ``[F, 3]``."""
+        return np.concatenate(self._vertices), np.concatenate(self._faces)
+
+
+def _number_in_layer(vertices: NDArray[np.float32]) -> NDArray[np.int64]:
+    """A number for each of ``vertices`` ``[V, 3]`` by its y and z, ``[V]``."""
+    bits = np.ascontiguousarray(vertices).view(np.uint32).astype(np.int64)
+    return np.asarray((bits[:, 1] << 32) | bits[:, 2])
+
+
+def _find_crossed(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The cubes between eight cells that the surface crosses, as marching cubes takes a mask.
+
+    True at the first and the last of a cube's cells: whichever of them is asked for it.
     """
-    starts, axes, rising = _find_crossed_edges(values)
-    points, normals = _find_crossings(values, starts, axes, differentiate)
-    cubes, corners = _find_cubes(starts, axes, values.shape)
+    crossed = np.zeros(values.shape, bool)
+    first = values[0] < 0
+    for layer in range(len(values) - 1):  # layer by layer, in the caches
+        second = values[layer + 1] < 0
+        some, every = first | second, first & second
+        some, every = some[1:] | some[:-1], every[1:] & every[:-1]
+        differs = (some[:, 1:] | some[:, :-1]) & ~(every[:, 1:] & every[:, :-1])
+        crossed[layer, :-1, :-1] |= differs
+        crossed[layer + 1, 1:, 1:] |= differs
+        first = second
+    return crossed
+
+
+class Edges(NamedTuple):
+    """Edges of a grid along which the sign changes.
+
+    Their first samples ``[E, 3]`` and their axes ``[E]``; the values at both ends ``[E, 2]``.
+    """
+
+    starts: Faces
+    axes: Faces
+    ends: NDArray[np.float32]
+
+
+def contour(
+    edges: Edges, shape: tuple[int, ...], differentiate: Differentiate
+) -> tuple[Array, Faces]:
+    """Vertices ``[V, 3]`` and faces ``[F, 3]`` of the zero level that crosses a grid's ``edges``.
+
+    The grid has a ``shape`` of samples; those at its border are positive. Sample (i, j, k) lies at
+    that point. Faces look to where the field is positive.
+    """
+    points, normals = _find_crossings(edges, differentiate)
+    cubes, corners = _find_cubes(edges.starts, edges.axes, shape)
     vertices = _place_vertices(cubes, corners, points, normals)
+    rising = edges.ends[:, 0] < 0
     faces = [
-        _make_faces(vertices, corners[part], points[part], axes[part], rising[part])
-        for part in _split(len(starts))
+        _make_faces(vertices, corners[part], points[part], edges.axes[part], rising[part])
+        for part in _split(len(points))
     ]
     return vertices, np.concatenate(faces)
 
@@ -47,37 +133,44 @@ def _split(count: int) -> Iterator[slice]:
         yield slice(first, first + CHUNK)
 
 
-def _find_crossed_edges(values: NDArray[np.float32]) -> tuple[Faces, Faces, NDArray[np.bool_]]:
-    """Edges along which the sign changes: their first samples ``[E, 3]``, their axes ``[E]``.
+def find_crossed_edges(values: NDArray[np.float32], first: int = 0) -> Edges:
+    """The edges of samples ``[X, Y, Z]`` that are crossed, without those within the first layer.
 
-    And whether the field rises along them.
+    The first layer lies at x = ``first``.
     """
     inside = values < 0
-    starts, axes = [], []
+    parts = []
     for axis in range(3):
-        before = inside[tuple(slice(0, -1 if other == axis else None) for other in range(3))]
-        after = inside[tuple(slice(1 if other == axis else 0, None) for other in range(3))]
-        found = np.stack(np.nonzero(before != after), axis=1)
-        starts.append(found)
-        axes.append(np.full(len(found), axis))
-    start = np.concatenate(starts)
-    return start, np.concatenate(axes), inside[tuple(start.T)]
+        own = slice(None) if axis == 0 else slice(1, None)  # its layers
+        before = tuple(slice(0, -1) if other == axis else slice(None) for other in range(3))
+        after = tuple(slice(1, None) if other == axis else slice(None) for other in range(3))
+        changes = inside[own][before] != inside[own][after]
+        start = np.stack(np.nonzero(changes), axis=1)
+        start[:, 0] += axis != 0
+        end = start + np.eye(3, dtype=np.int64)[axis]
+        ends = np.stack([values[tuple(start.T)], values[tuple(end.T)]], axis=1)
+        start[:, 0] += first
+        parts.append(Edges(start, np.full(len(start), axis), ends))
+    return join_edges(parts)
 
 
-def _find_crossings(
-    values: NDArray[np.float32], starts: Faces, axes: Faces, differentiate: Differentiate
-) -> tuple[Array, Array]:
+def join_edges(parts: Sequence[Edges]) -> Edges:
+    """All edges of some parts of a grid."""
+    return Edges(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _find_crossings(edges: Edges, differentiate: Differentiate) -> tuple[Array, Array]:
     """Where edges cross the surface ``[E, 3]``, and its unit normals there, ``[E, 3]``.
 
     By Newton's method, within bounds that each evaluation narrows. A step that leaves them is at a
     kink of the field, and bisection gets past it.
     """
-    points, normals = np.empty((len(starts), 3)), np.empty((len(starts), 3))
-    for part in _split(len(starts)):
-        start, axis = starts[part], axes[part]
-        step = np.eye(3)[axis]
-        at_low = values[tuple(start.T)].astype(np.float64)
-        at_high = values[tuple((start + step.astype(np.int64)).T)].astype(np.float64)
+    count = len(edges.starts)
+    points, normals = np.empty((count, 3)), np.empty((count, 3))
+    for part in _split(count):
+        start = edges.starts[part]
+        step = np.eye(3)[edges.axes[part]]
+        at_low, at_high = edges.ends[part].astype(np.float64).T
         share = at_low / (at_low - at_high)
         low, high = np.zeros(len(start)), np.ones(len(start))
         for _ in range(ROUNDS):
