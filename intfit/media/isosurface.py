@@ -28,7 +28,7 @@ LAYERS = 32
 #: Blocks whose cells are evaluated at once.
 CHUNK = 1 << 13
 #: Bytes that a block of 2 x 2 x 2 cells of the grid takes, and to spare.
-BYTES_PER_BLOCK = 6
+BYTES_PER_BLOCK = 4
 #: Values are at least this far from zero: no two vertices of marching cubes fall into one place.
 LEAST = 2e-5
 #: The six directions; the places ``[8, 3]`` of a block's halves along its axes.
@@ -113,11 +113,11 @@ def extract_surface(
 def _each_layers(grid: "Grid", beyond: list[NDArray[np.int64]]) -> Iterator[tuple[int, Values]]:
     """The grid's layers along x, ``[k + 2, Y, Z]``, some with the two before them; and their place.
 
-    Before the first come layers that are outside, as are the indices ``beyond`` of each axis. The
+    The indices ``beyond`` of each axis are outside. Before the first come layers like that. The
     array is the same each time.
     """
     _, across, along = grid.counts
-    layers = np.ones((LAYERS + 2, across, along), np.float32)
+    layers = np.empty((LAYERS + 2, across, along), np.float32)
     for first in range(0, int(grid.counts[0]), LAYERS):
         count = min(LAYERS, int(grid.counts[0]) - first)
         part = layers[: count + 2]
@@ -126,6 +126,8 @@ def _each_layers(grid: "Grid", beyond: list[NDArray[np.int64]]) -> Iterator[tupl
         ends = beyond[0][(beyond[0] >= first) & (beyond[0] < first + count)] - first
         for places in (ends, (slice(None), beyond[1]), (slice(None), slice(None), beyond[2])):
             own[places] = np.maximum(own[places], 1e-3)
+        if first == 0:
+            layers[:2] = own[0]
         yield first, part
         layers[:2] = part[-2:]
 

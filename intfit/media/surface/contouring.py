@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from .search import Array, Faces
 
-#: Evaluations that a crossing of an edge is found in.
-ROUNDS = 4
+#: Evaluations that a crossing of an edge is found in at most, and the step, in cells, after which
+#: it is.
+ROUNDS, SETTLED = 4, 0.005
 #: Points, cubes or edges that are worked on at once.
 CHUNK = 1 << 16
 #: Planes that meet at a smaller angle than this, as a share of the largest eigenvalue of their
@@ -162,26 +163,39 @@ def join_edges(parts: Sequence[Edges]) -> Edges:
 def _find_crossings(edges: Edges, differentiate: Differentiate) -> tuple[Array, Array]:
     """Where edges cross the surface ``[E, 3]``, and its unit normals there, ``[E, 3]``.
 
-    By Newton's method, within bounds that each evaluation narrows. A step that leaves them is at a
-    kink of the field, and bisection gets past it.
+    By Newton's method, within bounds that each evaluation narrows, until it moves a crossing by
+    less than :data:`SETTLED`. A step that leaves them is at a kink of the field, and bisection gets
+    past it.
     """
     count = len(edges.starts)
     points, normals = np.empty((count, 3)), np.empty((count, 3))
     for part in _split(count):
-        start = edges.starts[part]
-        step = np.eye(3)[edges.axes[part]]
+        start, axis = edges.starts[part], edges.axes[part]
         at_low, at_high = edges.ends[part].astype(np.float64).T
         share = at_low / (at_low - at_high)
         low, high = np.zeros(len(start)), np.ones(len(start))
+        gradient = np.empty((len(start), 3))
+        left = np.arange(len(start))
         for _ in range(ROUNDS):
-            value, gradient = differentiate(start + share[:, None] * step)
-            same = (value < 0) == (at_low < 0)
-            low, high = np.where(same, share, low), np.where(same, high, share)
-            slope = (gradient * step).sum(axis=1)
-            found = share - value / np.where(slope == 0, 1e-12, slope)
-            share = np.where((found >= low) & (found <= high), found, (low + high) / 2)
+            before = share[left]
+            place = start[left].astype(np.float64)
+            place[np.arange(len(left)), axis[left]] += before
+            value, gradient[left] = differentiate(place)
+            same = (value < 0) == (at_low[left] < 0)
+            low[left], high[left] = (
+                np.where(same, before, low[left]),
+                np.where(same, high[left], before),
+            )
+            slope = gradient[left, axis[left]]
+            found = before - value / np.where(slope == 0, 1e-12, slope)
+            within = (found >= low[left]) & (found <= high[left])
+            share[left] = np.where(within, found, (low[left] + high[left]) / 2)
+            left = left[np.abs(share[left] - before) > SETTLED]
+            if not len(left):
+                break
+        points[part] = start
+        points[np.arange(len(start)) + part.start, axis] += share
         length = np.linalg.norm(gradient, axis=1, keepdims=True)
-        points[part] = start + share[:, None] * step
         normals[part] = gradient / np.maximum(length, 1e-12)
     return points, normals
 
@@ -198,8 +212,8 @@ def _find_cubes(
         one, other = (axis + 1) % 3, (axis + 2) % 3
         around[axis, :, one] = [-1, 0, 0, -1]
         around[axis, :, other] = [-1, -1, 0, 0]
-    places = starts[:, None] + around[axes]
-    flat = np.ravel_multi_index(tuple(np.moveaxis(places, 2, 0)), shape)
+    strides = np.array([shape[1] * shape[2], shape[2], 1])
+    flat = (starts @ strides)[:, None] + (around @ strides)[axes]
     cubes, corners = np.unique(flat, return_inverse=True)
     return np.stack(np.unravel_index(cubes, shape), axis=1), corners.reshape(-1, 4)
 
