@@ -13,7 +13,7 @@ import intfit as library
 from intfit.media.isosurface import extract_surface
 from intfit.media.surface import grid
 from intfit.media.surface.comparison import compare_surfaces
-from intfit.media.surface.contouring import contour
+from intfit.media.surface.contouring import contour, find_crossed_edges
 from intfit.media.surface.creases import colour_faces, measure_sides
 from intfit.media.surface.search import Surface
 from intfit.networks.architecture import SirenConfig
@@ -91,7 +91,7 @@ def test_dual_contouring_looks_outwards_and_is_round_where_the_field_is():
 
     places = np.moveaxis(np.mgrid[:32, :32, :32], 0, -1).reshape(-1, 3).astype(float)
     values = ball(places)[0].reshape(32, 32, 32).astype(np.float32)
-    body = trimesh.Trimesh(*contour(values, ball), process=False)
+    body = trimesh.Trimesh(*contour(find_crossed_edges(values), values.shape, ball), process=False)
     assert body.is_watertight
     assert body.volume == pytest.approx(4 / 3 * np.pi * 11**3, rel=0.01)
     assert np.abs(ball(body.vertices)[0]).max() < 0.04

@@ -196,6 +196,26 @@ def test_what_passes_between_the_cells_is_seen_and_told():
     assert unseen < 0.001
 
 
+def test_a_field_that_rises_slowly_is_not_taken_for_a_thin_body():
+    counts, cell = grid.choose_grid({"extent": [1.0] * 3}, 64)
+    body = slab((0.5, 0.4, 0.3))
+    *_, unseen = extract_surface(lambda points: body(points) / 10, counts, cell, [1.0] * 3)
+    assert unseen < 0.01
+
+
+def test_a_grid_that_would_have_too_many_faces_is_not_refined_and_told(monkeypatch):
+    facts = {"centre": [0.0] * 3, "unit": 1.0, "extent": [1.0] * 3, "mean_distance": 1e-6}
+
+    def ball(points: np.ndarray) -> np.ndarray:
+        return ((np.linalg.norm(points, axis=1) - 0.4) / CLAMP).clip(-1, 1)[:, None]
+
+    monkeypatch.setattr(grid, "REFINED_FACES", 1 << 16)
+    decoded = mesh.render(ball, facts, Target(tolerance=0))
+    assert len(decoded.faces) < 1 << 18
+    notes = mesh.write(decoded, facts, Target(), ".ply")[1]
+    assert any("a grid of 256 cells" in note and "--resolution 512" in note for note in notes)
+
+
 def test_a_rod_of_two_cells_is_decoded_in_finer_ones_as_far_as_its_fit_deserves():
     def rod(points):
         away = np.hypot(points[:, 1], points[:, 2]) - 0.008
@@ -538,7 +558,7 @@ def test_a_surface_is_bounded_before_it_is_made():
         with pytest.raises(MediaError, match=f"{what} are more than"):
             mesh.render(noise, facts, Target(resolution=64), limits=Limits(factor))
     with pytest.raises(MediaError, match="bytes of memory are more than"):
-        mesh.render(noise, facts, Target(resolution=1000), limits=Limits(0.5))
+        mesh.render(noise, facts, Target(resolution=1000), limits=Limits(0.05))
 
 
 SEEDS = [(data, name[name.rfind(".") :]) for name, data in SOUND.items()] + [(box_glb(), ".glb")]

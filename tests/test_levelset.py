@@ -226,7 +226,7 @@ def test_a_band_that_fills_the_grid_takes_little_memory_for_each_node(monkeypatc
     predicted = np.full((67,) * 3, levels.threshold(6, 8), np.int32)
     core = levels.find_core(6, predicted)
     assert not len(core)
-    assert _measure_memory(lambda: levels.find_active(6, predicted, core)) < 150 * predicted.size
+    assert _measure_memory(lambda: levels.find_active(6, predicted, core)) < 60 * predicted.size
 
 
 def test_the_open_profile_holds_the_coefficients(file, tmp_path):

@@ -231,7 +231,8 @@ def test_decoding_coarse_to_fine_misses_nothing(distance, extent, resolution):
         evaluated += len(points)
         return field(distance)(points)
 
-    values = sample_grid(on_arrays(evaluate), counts, cell)
+    values = np.empty(counts, np.float32)
+    sample_grid(on_arrays(evaluate), counts, cell).fill(values, 0)
     axes = [(torch.arange(count) + 0.5 - count / 2) * cell for count in counts.tolist()]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
     dense = field(distance)(grid).numpy().reshape(counts)
@@ -252,7 +253,8 @@ def test_a_field_that_grows_faster_than_distance_is_followed_where_it_goes():
         return (steep * distance / CLAMP).clamp(-1, 1)
 
     counts = np.array([64, 64, 64])
-    values = sample_grid(on_arrays(slope), counts, 2 / 64)
+    values = np.empty(counts, np.float32)
+    sample_grid(on_arrays(slope), counts, 2 / 64).fill(values, 0)
     centres = (np.stack(np.indices(counts), axis=-1).reshape(-1, 3) + 0.5 - 32) / 32
     exact = slope(torch.from_numpy(centres.astype(np.float32))).numpy().reshape(counts)
     assert np.array_equal(values < 0, exact < 0)

@@ -1,11 +1,14 @@
 """Extracting a surface: where a field of signed distances is zero.
 
 The field is sampled on a grid of cells, coarse to fine; marching cubes turns it into triangles, or
-where the field has creases, dual contouring.
+where the field has creases, dual contouring. The grid is never held as a whole: layers of it are
+made of the blocks that were sampled, some at a time.
 Lengths are in the field's coordinates, whose longest side spans [-1, 1].
 """
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import trimesh
@@ -15,20 +18,24 @@ from ..errors import MediaError
 from ..limits import USUAL, Limits
 from ..signals import Evaluate
 from .sampling import CLAMP
-from .surface.contouring import contour
+from .surface.contouring import Edges, MarchingCubes, contour, find_crossed_edges, join_edges
 from .triangles import Array, Faces
 
 #: Nearer than this share of a cell, the surface crosses an edge to a neighbour's centre.
 NEAR = 0.4
-#: Cells that are looked at at once.
-LAYER = 1 << 22
-#: Points that are evaluated at once.
-CHUNK = 1 << 16
-#: Bytes that a cell of the finest grid takes: its value, and some to spare.
-BYTES_PER_CELL = 6
+#: Layers of cells that are looked at at once; a multiple of :data:`COARSEST`.
+LAYERS = 32
+#: Blocks whose cells are evaluated at once.
+CHUNK = 1 << 13
+#: Bytes that a block of 2 x 2 x 2 cells of the grid takes, and to spare.
+BYTES_PER_BLOCK = 4
+#: Values are at least this far from zero: no two vertices of marching cubes fall into one place.
+LEAST = 2e-5
 #: The six directions; the places ``[8, 3]`` of a block's halves along its axes.
 AXES_AND_STEPS = tuple((axis, step) for axis in range(3) for step in (-1, 1))
-CORNERS = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), axis=1)
+CORNERS = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), axis=1).astype(np.int32)
+#: The bit of each of a block's cells, in that order.
+BITS = (1 << np.arange(8)).astype(np.uint8)
 #: Cells along the side of the blocks that sampling begins with; a power of two.
 COARSEST = 8
 #: A block is searched if the field at its centre is below this many times the distance from there
@@ -37,6 +44,9 @@ SLACK = 1.1
 #: Pieces of a surface whose box diagonal is below this share of the whole's are taken for artefacts
 #: of the fit and removed.
 SMALLEST_PIECE = 0.02
+
+Values = NDArray[np.float32]
+Blocks = NDArray[np.int32]
 
 
 class NoSurfaceError(MediaError):
@@ -62,94 +72,107 @@ def extract_surface(
     Raises:
         MediaError: if the field has no zero level there, or one larger than allowed.
     """
-    from skimage.measure import marching_cubes
-
-    values = sample_grid(evaluate, counts, cell, limits)
+    grid = sample_grid(evaluate, counts, cell, limits)
     # Outside the padded box is outside the body: the field was not fitted there, and a surface
     # that reaches the box's border must be closed.
+    beyond = []
     for axis, reach in enumerate(extent):
-        count = values.shape[axis]
-        beyond = np.abs((np.arange(count) + 0.5 - count / 2) * cell) > reach
-        beyond[[0, -1]] = True
-        part = np.moveaxis(values, axis, 0)
-        part[beyond] = np.maximum(part[beyond], 1e-3)
-    if values.min() >= 0:
+        count = int(counts[axis])
+        border = np.abs((np.arange(count) + 0.5 - count / 2) * cell) > reach
+        border[[0, -1]] = True
+        beyond.append(np.flatnonzero(border))
+    crossings = unseen = 0
+    cubes, edges = MarchingCubes(), list[Edges]()
+    for first, layers in _each_layers(grid, beyond):
+        unseen += _count_unseen(layers, NEAR * cell / CLAMP)
+        found = _count_crossings(layers[1:])
+        crossings += found
+        limits.check_cells(2 * crossings, "faces")
+        if not found:
+            cubes.break_off()
+        elif differentiate is None:
+            cubes.add(layers[1:], first - 1)
+        else:
+            edges.append(find_crossed_edges(layers[1:], first - 1))
+    if not crossings:
         raise NoSurfaceError("the network holds no surface")
-    crossings = _count_crossings(values)
-    limits.check_cells(2 * crossings, "faces")
-    unseen = _count_unseen(values, NEAR * cell / CLAMP)
     share = unseen / (unseen + crossings)
-    first = 0.5 - counts / 2
+    origin = 0.5 - counts / 2
     if differentiate is None:
-        crossed = _find_crossed(values)
-        vertices, faces, _, _ = marching_cubes(
-            values, 0.0, gradient_direction="descent", mask=crossed
-        )
-        return (vertices.astype(np.float64) + first) * cell, faces.astype(np.int64), share
+        vertices, faces = cubes.join()
+        return (vertices + origin) * cell, faces, share
 
     def differentiate_in_cells(points: Array) -> tuple[Array, Array]:
-        found = differentiate(((points + first) * cell).astype(np.float32)).astype(np.float64)
+        found = differentiate(((points + origin) * cell).astype(np.float32)).astype(np.float64)
         return found[:, 0], found[:, 1:] * cell
 
-    vertices, faces = contour(values, differentiate_in_cells)
-    return (vertices + first) * cell, faces, share
+    vertices, faces = contour(join_edges(edges), tuple(counts.tolist()), differentiate_in_cells)
+    return (vertices + origin) * cell, faces, share
 
 
-def _count_crossings(values: NDArray[np.float32]) -> int:
-    """Edges of a grid along which the sign changes: each is a vertex of marching cubes.
+def _each_layers(grid: "Grid", beyond: list[NDArray[np.int64]]) -> Iterator[tuple[int, Values]]:
+    """The grid's layers along x, ``[k + 2, Y, Z]``, some with the two before them; and their place.
 
-    A closed surface has twice as many faces as vertices.
+    The indices ``beyond`` of each axis are outside. Before the first come layers like that. The
+    array is the same each time.
+    """
+    _, across, along = grid.counts
+    layers = np.empty((LAYERS + 2, across, along), np.float32)
+    for first in range(0, int(grid.counts[0]), LAYERS):
+        count = min(LAYERS, int(grid.counts[0]) - first)
+        part = layers[: count + 2]
+        own = part[2:]
+        grid.fill(own, first)
+        ends = beyond[0][(beyond[0] >= first) & (beyond[0] < first + count)] - first
+        for places in (ends, (slice(None), beyond[1]), (slice(None), slice(None), beyond[2])):
+            own[places] = np.maximum(own[places], 1e-3)
+        if first == 0:
+            layers[:2] = own[0]
+        yield first, part
+        layers[:2] = part[-2:]
+
+
+def _count_crossings(values: Values) -> int:
+    """Edges of a grid along which the sign changes, the first layer's own left out.
+
+    Each is a vertex of marching cubes. A closed surface has twice as many faces as vertices.
     """
     count = 0
-    for first in range(len(values)):  # layer by layer, to hold little at once
-        inside = values[first : first + 2] < 0
-        count += int(np.count_nonzero(inside[0, 1:] != inside[0, :-1]))
-        count += int(np.count_nonzero(inside[0, :, 1:] != inside[0, :, :-1]))
+    before = values[0] < 0
+    for layer in values[1:]:  # layer by layer, in the caches
+        inside = layer < 0
         count += int(np.count_nonzero(inside[1:] != inside[:-1]))
+        count += int(np.count_nonzero(inside[:, 1:] != inside[:, :-1]))
+        count += int(np.count_nonzero(inside != before))
+        before = inside
     return count
 
 
-def _find_crossed(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The cubes between eight cells that the surface crosses, as marching cubes takes a mask.
+def _count_unseen(values: Values, near: float) -> int:
+    """Outer cells so near to the surface that it must cross one of their neighbours, and does not.
 
-    True at the first and the last of a cube's cells: whichever of them is asked for it.
+    None of the six is inside: there the body is thinner than a cell. Near is below ``near`` where
+    the field is a distance, and less where it rises more slowly: a rough fit comes close to zero
+    in many places without a surface. Cells at the ends of ``values`` are not counted.
     """
-    crossed = np.zeros(values.shape, bool)
-    first = values[0] < 0
-    for layer in range(len(values) - 1):  # layer by layer, in the caches
-        second = values[layer + 1] < 0
-        some, every = first | second, first & second
-        some, every = some[1:] | some[:-1], every[1:] & every[:-1]
-        differs = (some[:, 1:] | some[:, :-1]) & ~(every[:, 1:] & every[:, :-1])
-        crossed[layer, :-1, :-1] |= differs
-        crossed[layer + 1, 1:, 1:] |= differs
-        first = second
-    return crossed
-
-
-def _count_unseen(values: NDArray[np.float32], near: float) -> int:
-    """Outer cells so near to the surface (below ``near``) that it must cross one, and does not.
-
-    None of their six neighbours is inside: there the body is thinner than a cell.
-    """
+    inner = values[1:-1].reshape(-1)
     flat = values.reshape(-1)
-    unseen = 0
     strides = [values.shape[1] * values.shape[2], values.shape[2], 1]
-    for first in range(0, len(flat), LAYER):
-        part = flat[first : first + LAYER]
-        places = first + np.flatnonzero((part >= 0) & (part < near))
-        outer = np.ones(len(places), bool)
-        for stride in strides:  # cells at the grid's border are outside, and so is what is beyond
-            for step in (-stride, stride):
-                outer &= flat[np.clip(places + step, 0, len(flat) - 1)] >= 0
-        unseen += int(np.count_nonzero(outer))
-    return unseen
+    places = np.flatnonzero((inner >= 0) & (inner < near)) + strides[0]
+    here = flat[places]
+    outer, rise = np.ones(len(places), bool), np.zeros(len(places), np.float32)
+    for stride in strides:
+        before, after = flat[places - stride], flat[places + stride]
+        outer &= (before >= 0) & (after >= 0)
+        rise += np.square(np.maximum(np.abs(before - here), np.abs(after - here)))
+    outer &= here < NEAR * np.minimum(np.sqrt(rise), near / NEAR)
+    return int(np.count_nonzero(outer))
 
 
 def sample_grid(
     evaluate: Evaluate, counts: NDArray[np.int64], cell: float, limits: Limits = USUAL
-) -> NDArray[np.float32]:
-    """The field at the centres of a grid of cells ``[X, Y, Z]`` around the origin, coarse to fine.
+) -> "Grid":
+    """The field at the centres of a grid of cells around the origin, coarse to fine.
 
     Starts from blocks of :data:`COARSEST` cells a side and halves only those near the surface. The
     other cells keep the value of their block, whose sign is right and which is far from 0. Where a
@@ -159,106 +182,172 @@ def sample_grid(
     Raises:
         MediaError: if the grid needs more memory, or has more cells near the surface, than allowed.
     """
-    limits.check_bytes(BYTES_PER_CELL * math.prod(counts.tolist()))
+    limits.check_bytes(BYTES_PER_BLOCK * math.prod((counts // 2).tolist()))
     side = COARSEST
     # A block must be small enough for the clamped distance at its centre to tell whether the
     # surface crosses it.
     while side > 1 and ((side - 1) * 3**0.5 / 2 + 1) * cell > 0.9 * CLAMP:
         side //= 2
-    coarsest, grid = side, _Grid(evaluate, counts, cell, limits)
-    blocks = np.stack(np.unravel_index(np.arange(np.prod(counts // side)), counts // side), axis=1)
-    values = grid.sample(blocks, side)
-    grid.fill(values, side)
+    sampler = _Sampler(evaluate, counts, cell, limits)
+    shape = counts // side
+    blocks = np.stack(np.unravel_index(np.arange(np.prod(shape)), shape), axis=1).astype(np.int32)
+    values = sampler.sample(blocks, side)
+    levels = [_Level(side, blocks, values)]
+    coarsest = side
     while side > 1:
         reach = SLACK * side * cell * np.sqrt(3) / 2 / CLAMP
         # near the clamp the fitted field does not tell how far away the surface is
         near = np.abs(values) < max(min(reach, 0.9), 0.05)
         if side < coarsest:
-            grid.set_blocks(blocks[~near], values[~near], side)
+            levels.append(_Level(side, blocks[~near], values[~near]))
         blocks = blocks[near]
         side //= 2
         if side == 1:
-            grid.follow_surface(blocks)
-        else:
-            blocks = _halve(blocks)
-            values = grid.sample(blocks, side)
-    return grid.values
+            blocks, cells = sampler.follow_surface(blocks, levels)
+            return Grid(counts, (*levels, _Level(2, blocks, cells)))
+        blocks = _halve(blocks)
+        values = sampler.sample(blocks, side)
+    return Grid(counts, tuple(levels))
 
 
-class _Grid:
-    """The values of a field on a grid of cells, block by block."""
+@dataclass(frozen=True)
+class _Level:
+    """Blocks ``[N, 3]`` of cells, in units of their ``side``, and their values.
+
+    ``[N]``; or ``[N, 8]``, one for each cell of a block of side 2.
+    """
+
+    side: int
+    blocks: Blocks
+    values: Values
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values of a field on a grid of cells, as those of blocks: finer ones come later."""
+
+    counts: NDArray[np.int64]
+    levels: tuple[_Level, ...]
+
+    def __post_init__(self) -> None:
+        """Put the blocks of each level in the order of x, so that layers are parts of them."""
+        ordered = []
+        for level in self.levels:
+            order = np.argsort(level.blocks[:, 0], kind="stable")
+            ordered.append(_Level(level.side, level.blocks[order], level.values[order]))
+        object.__setattr__(self, "levels", tuple(ordered))
+
+    def fill(self, layers: Values, first: int) -> None:
+        """Write the values of the layers ``[k, Y, Z]`` from x = ``first`` on.
+
+        Both numbers are multiples of :data:`COARSEST`.
+        """
+        coarsest, *finer = self.levels
+        x, y, z = (np.array(layers.shape) // coarsest.side).tolist()
+        start = first // coarsest.side * y * z
+        rows = coarsest.values[start : start + x * y * z].reshape(x, 1, y, 1, z)
+        layers.reshape(x, coarsest.side, y, coarsest.side, -1)[:] = np.repeat(
+            rows, coarsest.side, axis=4
+        )
+        for level in finer:
+            side = level.side
+            ends = np.searchsorted(
+                level.blocks[:, 0], [first // side, (first + len(layers)) // side]
+            )
+            blocks, values = level.blocks[slice(*ends)], level.values[slice(*ends)]
+            x, y, z = (np.array(layers.shape) // side).tolist()
+            cells = layers.reshape(x, side, y, side, z, side)
+            places = blocks[:, 0] - first // side, blocks[:, 1], blocks[:, 2]
+            if values.ndim == 1:
+                cells[places[0], :, places[1], :, places[2]] = values[:, None, None, None]
+            else:
+                cells[places[0], :, places[1], :, places[2]] = values.reshape(-1, 2, 2, 2)
+
+
+class _Sampler:
+    """Evaluates a field on a grid of cells, block by block."""
 
     def __init__(
         self, evaluate: Evaluate, counts: NDArray[np.int64], cell: float, limits: Limits
     ) -> None:
         self._evaluate, self._counts, self._cell, self._limits = evaluate, counts, cell, limits
-        self.values = np.empty(counts, np.float32)
 
-    def sample(self, blocks: NDArray[np.int64], side: int) -> NDArray[np.float32]:
+    def sample(self, blocks: Blocks, side: int) -> Values:
         """The field's values ``[N]`` at the centres of ``blocks`` ``[N, 3]`` of this side."""
         self._limits.check_cells(len(blocks), "cells near the surface")
         values = np.empty(len(blocks), np.float32)
-        for first in range(0, len(blocks), CHUNK):
-            part = blocks[first : first + CHUNK]
+        for first in range(0, len(blocks), 8 * CHUNK):
+            part = blocks[first : first + 8 * CHUNK]
             centres = (part + 0.5 - self._counts / side / 2) * (side * self._cell)
-            values[first : first + CHUNK] = self._evaluate(centres.astype(np.float32))[:, 0]
+            values[first : first + 8 * CHUNK] = self._evaluate(centres.astype(np.float32))[:, 0]
+        small = np.abs(values) < LEAST
+        values[small] = np.where(values[small] < 0, -LEAST, LEAST)
         return values
 
-    def fill(self, values: NDArray[np.float32], side: int) -> None:
-        """Give all cells of the grid their blocks' values ``[N]``, in order."""
-        x, y, z = self._counts // side
-        lines = np.repeat(values.reshape(x, 1, y, 1, z), side, axis=4)
-        self.values.reshape(x, side, y, side, -1)[:] = lines
-
-    def set_blocks(self, blocks: NDArray[np.int64], values: NDArray[np.float32], side: int) -> None:
-        """Give all cells of ``blocks`` ``[N, 3]`` their values ``[N]``."""
-        x, y, z = self._counts // side
-        cells = self.values.reshape(x, side, y, side, z, side)
-        cells[blocks[:, 0], :, blocks[:, 1], :, blocks[:, 2]] = values[:, None, None, None]
-
-    def follow_surface(self, blocks: NDArray[np.int64]) -> None:
-        """Sample the cells of ``blocks`` ``[N, 3]`` of side 2, and of all that the surface enters.
+    def follow_surface(self, blocks: Blocks, levels: list[_Level]) -> tuple[Blocks, Values]:
+        """The cells ``[M, 8]`` of ``blocks`` of side 2, and of all that the surface enters.
 
         It enters a block beside a known one whose sign differs from that of a cell next to it.
+        ``levels`` are those of the other blocks.
         """
-        known = np.zeros(self._counts // 2, bool)
+        shape = tuple((self._counts // 2).tolist())
+        inside = np.zeros(shape, np.uint8)  # a bit for each cell of a block
+        for level in levels:
+            half = level.side // 2
+            x, y, z = (count // half for count in shape)
+            cells = inside.reshape(x, half, y, half, z, half)
+            signs = np.where(level.values < 0, 255, 0).astype(np.uint8)
+            places = tuple(level.blocks.T)
+            cells[places[0], :, places[1], :, places[2]] = signs[:, None, None, None]
+        known = np.zeros(shape, bool)
+        found, values = [], []
         sampled = 0
         while len(blocks):
             sampled += 8 * len(blocks)
             self._limits.check_cells(sampled, "cells near the surface")
             known[tuple(blocks.T)] = True
-            cells = _halve(blocks)
-            self.values[tuple(cells.T)] = self.sample(cells, 1)
-            blocks = self._find_entered(blocks, known)
-
-    def _find_entered(
-        self, blocks: NDArray[np.int64], known: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        """The blocks ``[M, 3]`` beside these, of side 2 and not ``known``, that it enters."""
-        places = []
-        for axis, step in AXES_AND_STEPS:
-            beside = blocks.copy()
-            beside[:, axis] += step
-            inside = (beside[:, axis] >= 0) & (beside[:, axis] < known.shape[axis])
-            beside = beside[inside]
-            beside = beside[~known[tuple(beside.T)]]
-            places.append(np.ravel_multi_index(tuple(beside.T), known.shape))
-        found = np.unravel_index(np.unique(np.concatenate(places)), known.shape)
-        beside = np.stack(found, axis=1)
-        own = self.values[tuple(2 * beside.T)] < 0  # that of all eight cells
-        entered = np.zeros(len(beside), bool)
-        for axis, step in AXES_AND_STEPS:
-            for corner in CORNERS[CORNERS[:, axis] == 0]:
-                across = 2 * beside + corner
-                across[:, axis] += 2 if step > 0 else -1
-                np.clip(across[:, axis], 0, self._counts[axis] - 1, out=across[:, axis])
-                entered |= (self.values[tuple(across.T)] < 0) != own
-        return beside[entered]
+            cells = np.concatenate(
+                [
+                    self.sample(_halve(blocks[first : first + CHUNK]), 1).reshape(-1, 8)
+                    for first in range(0, len(blocks), CHUNK)
+                ]
+            )
+            inside[tuple(blocks.T)] = (cells < 0) @ BITS
+            found.append(blocks)
+            values.append(cells)
+            blocks = _find_entered(blocks, inside, known)
+        if not found:
+            return blocks, np.empty((0, 8), np.float32)
+        return np.concatenate(found), np.concatenate(values)
 
 
-def _halve(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+def _find_entered(blocks: Blocks, inside: NDArray[np.uint8], known: NDArray[np.bool_]) -> Blocks:
+    """The blocks ``[M, 3]`` beside these, of side 2 and not ``known``, that the surface enters.
+
+    ``inside`` has a bit for each of a block's cells.
+    """
+    places = []
+    for axis, step in AXES_AND_STEPS:
+        beside = blocks.copy()
+        beside[:, axis] += step
+        beside = beside[(beside[:, axis] >= 0) & (beside[:, axis] < known.shape[axis])]
+        flat = np.ravel_multi_index(tuple(beside.T), known.shape)
+        places.append(flat[~known.reshape(-1)[flat]])
+    found = np.unravel_index(np.unique(np.concatenate(places)), known.shape)
+    beside = np.stack(found, axis=1).astype(np.int32)
+    own = inside[found]  # all eight cells have the same sign
+    entered = np.zeros(len(beside), bool)
+    for axis, step in AXES_AND_STEPS:
+        across = beside.copy()
+        across[:, axis] = np.clip(across[:, axis] + step, 0, known.shape[axis] - 1)
+        face = np.uint8(BITS[CORNERS[:, axis] == (0 if step > 0 else 1)].sum())
+        entered |= ((inside[tuple(across.T)] ^ own) & face) != 0
+    return beside[entered]
+
+
+def _halve(blocks: Blocks) -> Blocks:
     """The eight blocks ``[8 * N, 3]`` of half the side that each of ``[N, 3]`` consists of."""
-    return (2 * blocks[:, None] + CORNERS).reshape(-1, 3)
+    return np.asarray((2 * blocks[:, None] + CORNERS).reshape(-1, 3))
 
 
 def remove_fragments(mesh: trimesh.Trimesh) -> trimesh.Trimesh:

@@ -169,8 +169,10 @@ def render(
     By marching cubes, or where the field has creases, dual contouring.
     ``metadata["fragments"]`` counts small pieces that were removed; ``metadata["unseen"]`` is about
     the share of the surface that is too thin for the cells. Where that is large, the native
-    resolution is refined. ``metadata["grid_faces"]`` are those before simplifying, and
-    ``metadata["deviation"]`` is the mean distance from them, in % of the box diagonal.
+    resolution is refined; where it should be finer still but that takes too many cells,
+    ``metadata["too_coarse"]`` is that resolution, and 0 elsewhere. ``metadata["grid_faces"]`` are
+    those before simplifying, and ``metadata["deviation"]`` is the mean distance from them, in % of
+    the box diagonal.
 
     Raises:
         UsageError: if the resolution is out of range.
@@ -186,11 +188,11 @@ def render(
         differentiate=part("gradient"),
     )
     asked = target.resolution, target.voxel
-    vertices, faces, unseen = (
-        extract_native(extract, distance, facts)
-        if asked == (None, None)
-        else extract(*choose_grid(facts, *asked))
-    )
+    if asked == (None, None):
+        vertices, faces, unseen, cell, too_coarse = extract_native(extract, distance, facts)
+    else:
+        counts, cell = choose_grid(facts, *asked)
+        (vertices, faces, unseen), too_coarse = extract(counts, cell), 0
     mesh = remove_fragments(trimesh.Trimesh(vertices, faces, process=False))
     simplified = _simplify(
         Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces)), facts, target
@@ -198,13 +200,13 @@ def render(
     centre, unit = np.array(facts["centre"]), facts["unit"]
     vertices = simplified.surface.vertices
     if (thickness := facts.get("thickness")) is not None:
-        _, cell = choose_grid(facts, *asked)
         vertices = move_to_middle(distance, vertices, thickness, cell)
     vertices = vertices * unit + centre
     result = DecodedSurface(vertices, simplified.surface.faces, process=False)
     result.metadata.update(
         fragments=mesh.metadata["fragments"],
         unseen=unseen,
+        too_coarse=too_coarse,
         grid_faces=len(mesh.faces),
         deviation=simplified.deviation,
     )
@@ -329,6 +331,11 @@ def write(
     if unseen > UNSEEN:
         thin = f"about {100 * unseen:.0f} % of the surface is thinner than a cell and missing"
         notes = (*notes, f"{thin}: try a higher --resolution")
+    elif resolution := mesh.metadata.get("too_coarse"):
+        finer = (
+            f"the field deserves a finer one, with many more faces: --resolution {2 * resolution}"
+        )
+        notes = (*notes, f"a grid of {resolution} cells, where {finer}")
     return data, (*notes, *lost, *note_faces(mesh, facts, count_samples(facts)))
 
 

@@ -195,7 +195,7 @@ def _make_spreading(active: Active) -> sparse.csr_array:
     spreading = sparse.csr_array(
         (np.ones(count), (active.core_in_band, np.arange(count))), shape=(size, count)
     )
-    for places, beside, weights in active.rounds:
+    for places, beside, weights in active.rounds():
         lines, columns = np.nonzero(weights)
         shares = weights[lines, columns] / weights.sum(axis=1)[lines]
         taken = sparse.csr_array(

@@ -10,6 +10,7 @@ numbers, so that every machine finds the same nodes.
 Hierarchical B-splines: Forsey and Bartels 1988.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,24 +88,51 @@ class Active:
     """The nodes of a level that its corrections act on, as flat indices in ascending order.
 
     ``core`` ``[k]`` are those with corrections of their own, ``band`` ``[m]`` all of them.
-    ``rounds`` say how the others take over, part after part of each round: which of the band they
-    are ``[r]``, which of the band is beside them ``[r, 26]``, and with what weight, 0 for none.
+    ``turns`` ``[m + 1]`` say in which round each of the band takes over those of its neighbours: 0
+    for the core, and more than :data:`ROUNDS` for those that never do, and for a last one that
+    stands for nodes beyond the band. ``numbers`` are the band's, see :func:`find_numbers`, in a
+    grid of ``side`` nodes a side.
     """
 
     core: Integers
     band: Integers
     core_in_band: Integers
-    rounds: tuple[tuple[Integers, Grid, NDArray[np.int8]], ...]
+    turns: NDArray[np.int8]
+    numbers: Grid
+    side: int
+
+    def rounds(self) -> Iterator[tuple[Integers, Grid, NDArray[np.int8]]]:
+        """How the others take over, part after part of each round.
+
+        Which of the band they are ``[r]``, which of the band is beside them ``[r, 26]``, and with
+        what weight, 0 for none. Made when it is asked for: all together they are large.
+        """
+        for turn in range(1, ROUNDS + 1):
+            places = np.flatnonzero(self.turns == turn)
+            for first in range(0, len(places), CHUNK):
+                part = places[first : first + CHUNK]
+                beside, weights = _look_around(
+                    self.band[part], self.numbers, self.turns < turn, self.side
+                )
+                yield part, np.maximum(beside, 0), weights
 
     def spread(self, corrections: Integers) -> Integers:
         """The corrections of the whole band, of those ``[k]`` of the core, rounded to nearest."""
         spread = np.zeros(len(self.band), np.int64)
         spread[self.core_in_band] = corrections
-        for places, beside, weights in self.rounds:
+        for places, beside, weights in self.rounds():
             total = weights.sum(axis=1)
             sums = (weights * spread[beside]).sum(axis=1)
             spread[places] = (2 * sums + total) // (2 * total)
         return spread
+
+
+def _look_around(
+    nodes: Integers, numbers: Grid, known: NDArray[np.bool_], side: int
+) -> tuple[Grid, NDArray[np.int8]]:
+    """The numbers of the 26 neighbours of ``nodes`` ``[r]``, and the weights of those ``known``."""
+    beside = numbers[pad_indices(nodes, side)[:, None] + offsets(NEIGHBOURS, side)]
+    return beside, np.where(known[beside], NEIGHBOUR_WEIGHTS, np.int8(0))
 
 
 class Pyramid:
@@ -137,31 +165,22 @@ class Pyramid:
 
     def find_active(self, level: int, predicted: Grid, core: Integers) -> Active:
         """The nodes that the corrections of the ``core`` act on."""
-        if level == 1:
-            return Active(core, core, core, ())
         side = len(predicted)
-        reach = max(BAND_REACH, COARSE_REACH.get(level, self.reach))
-        band = np.flatnonzero(np.abs(predicted.reshape(-1)) < self.threshold(level, reach))
-        numbers = find_numbers(band, side)
-        padded = pad_indices(band, side)
+        band = core
+        if level > 1:
+            reach = max(BAND_REACH, COARSE_REACH.get(level, self.reach))
+            band = np.flatnonzero(np.abs(predicted.reshape(-1)) < self.threshold(level, reach))
         core_in_band = np.searchsorted(band, core)
-        known = np.zeros(len(band) + 1, bool)  # the last is for nodes beyond the band
-        known[core_in_band] = True
-        steps = offsets(NEIGHBOURS, side)
-        rounds = []
-        for _ in range(ROUNDS):
-            todo = np.flatnonzero(~known[:-1])
-            parts = []
+        numbers = find_numbers(band, side)
+        turns = np.full(len(band) + 1, ROUNDS + 1, np.int8)
+        turns[core_in_band] = 0
+        for turn in range(1, ROUNDS + 1):
+            todo = np.flatnonzero(turns[:-1] > turn)
             for first in range(0, len(todo), CHUNK):
                 part = todo[first : first + CHUNK]
-                beside = numbers[padded[part][:, None] + steps]
-                weights = np.where(known[beside], NEIGHBOUR_WEIGHTS, np.int8(0))
-                some = weights.any(axis=1)
-                parts.append((part[some], np.maximum(beside[some], 0), weights[some]))
-            for part, _, _ in parts:
-                known[part] = True
-            rounds += parts
-        return Active(core, band, core_in_band, tuple(rounds))
+                weights = _look_around(band[part], numbers, turns < turn, side)[1]
+                turns[part[weights.any(axis=1)]] = turn
+        return Active(core, band, core_in_band, turns, numbers, side)
 
     def correct(self, level: int, predicted: Grid, active: Active, latents: Integers) -> Grid:
         """The coefficients of a level: what was predicted, and the ``latents`` ``[k]`` of its core.

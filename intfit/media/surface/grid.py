@@ -1,7 +1,7 @@
 """The grid that a field is extracted on, and surfaces that are too thin for it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ from .search import Array, Faces, Surface
 #: Cells along the longest side: by default, and at the most.
 RESOLUTION, MAX_RESOLUTION = 256, 1024
 #: With more of the surface than this too thin for its cells, the default grid is refined, as long
-#: as it has at most this many cells.
-UNSEEN, REFINED_CELLS = 0.05, 1 << 28
+#: as it has at most this many cells, and presumably at most this many faces.
+UNSEEN, REFINED_CELLS, REFINED_FACES = 0.05, 1 << 30, 1 << 22
 #: The same where its triangles are farther from the field's surface than this share of the distance
 #: of that from the original.
 CUT_OFF = 0.5
@@ -27,6 +27,19 @@ NEXT_TO_SURFACE = 1e-6
 
 #: Vertices ``[V, 3]``, faces ``[F, 3]``, and about which share of the surface passed unseen.
 Extracted = tuple[Array, Faces, float]
+
+
+class Native(NamedTuple):
+    """The same, the side of the cells of the grid that it is of, and whether it is too coarse.
+
+    ``too_coarse`` are the cells along the longest side of a grid that should be finer; else 0.
+    """
+
+    vertices: Array
+    faces: Faces
+    unseen: float
+    cell: float
+    too_coarse: int
 
 
 def choose_grid(
@@ -61,15 +74,18 @@ def extract_native(
     extract: Callable[[NDArray[np.int64], float], Extracted],
     evaluate: Evaluate,
     facts: dict[str, Any],
-) -> Extracted:
+) -> Native:
     """What ``extract`` gives for a grid; for a finer one where the usual grid is too coarse.
 
     Plates, rods and shells thinner than a cell pass between the points at which a grid samples the
     field, and of thicker ones corners are cut off: a grid is too coarse where its triangles lie
     farther from the zero level of the field, ``evaluate``, than :data:`CUT_OFF` of the distance
-    between that and the original.
+    between that and the original. It stays too coarse where a finer one would be too large.
+
+    Raises:
+        MediaError: as ``extract``.
     """
-    resolution = RESOLUTION
+    resolution, enough = RESOLUTION, False
     counts, cell = choose_grid(facts)
     found: Extracted | MediaError
     try:
@@ -77,19 +93,22 @@ def extract_native(
     except NoSurfaceError as error:
         found = error
     while resolution < MAX_RESOLUTION:
-        if isinstance(found, tuple) and found[2] <= UNSEEN and _is_near(found, evaluate, facts):
-            break
-        resolution *= 2
-        counts, cell = choose_grid(facts, resolution)
+        if isinstance(found, tuple):
+            enough = found[2] <= UNSEEN and _is_near(found, evaluate, facts)
+            # halved cells give four times the faces, and some where there were none
+            if enough or 4 * len(found[1]) / max(1 - found[2], 0.01) > REFINED_FACES:
+                break
+        counts, finer = choose_grid(facts, 2 * resolution)
         if np.prod(counts) > REFINED_CELLS:
             break
+        resolution *= 2
         try:
-            found = extract(counts, cell)
+            found, cell = extract(counts, finer), finer
         except MediaError as error:
             found = error if isinstance(found, MediaError) else found
     if isinstance(found, MediaError):
         raise found
-    return found
+    return Native(*found, cell, 0 if enough or resolution == MAX_RESOLUTION else resolution)
 
 
 def _is_near(found: Extracted, evaluate: Evaluate, facts: dict[str, Any]) -> bool:

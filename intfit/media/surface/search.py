@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .winding import compute_normals, find_winding, number_places
+from .winding import compute_normals, number_places
 
 #: Rays that are followed at once. Each hit is an object of Python.
 RAYS = 1 << 14
@@ -20,6 +20,8 @@ DIRECTION = np.array([0.4361, 0.2719, 0.8578])
 #: The surface that is searched is enlarged by this factor, a power of two: libigl's rays pass
 #: through triangles whose area seems to be below 1e-6 from there.
 ENLARGEMENT = 2.0**14
+#: Where distances are bounded, what is certainly farther is told by cells of this share of the bound.
+COARSE = 0.125
 
 Array = NDArray[np.float64]
 Faces = NDArray[np.int64]
@@ -64,6 +66,13 @@ class Surface:
         tree.init(large, self.faces)
         return tree, large
 
+    @cached_property
+    def _winding(self) -> igl.FastWindingNumberBVH:
+        """The tree that winding numbers are approximated by."""
+        tree = igl.FastWindingNumberBVH()
+        tree.init(self.vertices, self.faces)
+        return tree
+
     def find_nearest(self, points: Array) -> tuple[Array, Faces, Array]:
         """Of points ``[B, 3]``: distances ``[B]``, the nearest faces ``[B]``, the places there."""
         tree, large = self._search
@@ -83,9 +92,16 @@ class Surface:
         longest = float(np.sqrt(np.square(edges).sum(axis=2).max()))
         near = np.ones(len(points), bool)
         if longest < most:
-            # no point of a triangle is farther from a corner than its longest edge / sqrt(3)
-            reach = most + longest / 3**0.5
-            found = cKDTree(self.vertices).query(points, distance_upper_bound=reach, workers=-1)[0]
+            # no point of a triangle is farther from a corner than its longest edge / sqrt(3), and
+            # no corner farther from its cell's centre than half of the cell's diagonal
+            cell = COARSE * most
+            reach = most + longest / 3**0.5 + cell * 3**0.5 / 2
+            cells = np.floor((self.vertices - self.vertices.min(axis=0)) / cell).astype(np.int64)
+            shape = tuple((cells.max(axis=0) + 1).tolist())
+            taken = np.unique(np.ravel_multi_index(tuple(cells.T), shape))
+            centres = np.stack(np.unravel_index(taken, shape), axis=1) + 0.5
+            centres = centres * cell + self.vertices.min(axis=0)
+            found = cKDTree(centres).query(points, distance_upper_bound=reach, workers=-1)[0]
             near = np.isfinite(found)
         distances = np.full(len(points), most)
         distances[near] = np.minimum(self.find_nearest(points[near])[0], most)
@@ -96,10 +112,10 @@ class Surface:
 
         Its absolute value counts, so that a surface turned inside out gives the same. Of a closed
         surface, it is counted along a ray: exact, and quick for long thin triangles too. Of others
-        it is approximated, see :func:`.find_winding`.
+        it is approximated, as in :func:`.find_winding`.
         """
         if not self.closed:
-            return np.asarray(np.abs(find_winding(points, self.vertices, self.faces)) > 0.5)
+            return np.asarray(np.abs(self._winding.winding_number(points)) > 0.5)
         inside = np.zeros(len(points), bool)
         tree, large = self._search
         through = np.sign(self.normals @ DIRECTION)
