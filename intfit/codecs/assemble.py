@@ -53,7 +53,7 @@ def overhead_bytes(
     network = dict(zip(FIELDS["siren"], sizes, strict=False))
     network |= {"creases": MAX_CREASES} if kind == "mesh" else {}
     fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
-    measured = {"mean_distance": 12.345e-5} if kind == "mesh" else {}
+    measured = {"mean_distance": 12.345e-5, "trim": 10} if kind == "mesh" else {}
     header = Header(kind, facts | measured, "siren", network, fit, dict(metadata or {}))
     return len(container.dump(header, store_payload(b""))) + 24  # the payload's own size, twice
 

@@ -34,7 +34,17 @@ KINDS = {
     "image": MediumEntry(("width", "height", "mode", "low", "high", "palette"), "psnr"),
     "audio": MediumEntry(("frames", "channels", "sample_rate", "subtype", "peak"), "snr"),
     "mesh": MediumEntry(
-        ("faces", "vertices", "centre", "unit", "extent", "mean_distance", "texture", "thickness"),
+        (
+            "faces",
+            "vertices",
+            "centre",
+            "unit",
+            "extent",
+            "mean_distance",
+            "texture",
+            "thickness",
+            "trim",
+        ),
         "iou",
     ),
 }

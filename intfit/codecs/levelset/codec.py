@@ -1,7 +1,7 @@
 """Quantised B-spline coefficients near the surface as a field, for surfaces.
 
-Nothing is trained: the latents of a level are a least-squares solution, rounded to what is cheapest
-in squared distance plus lambda times bits.
+The latents of a level are a least-squares solution, rounded to what is cheapest in squared distance
+plus lambda times bits. A surface with holes has a trim beside them, which is trained.
 """
 
 import math
@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...coding import weights
 from ...coding.container import Stored
 from ...coding.header import Header
 from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_payload
@@ -24,6 +25,8 @@ from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Settings, flag, refus
 from ...signals import DistanceSamples, Evaluate
 from ..assemble import assemble
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
+from ..trim import Trim, TrimField, choose_trim, fit_trims, note_trim
+from ..trim_config import trim_shapes
 from . import payload
 from .config import COARSEST, FINEST, LevelSetConfig
 from .fitting import fit_latents
@@ -42,6 +45,8 @@ MIDDLE_INDEX, INDICES_PER_QUALITY = 96, 0.8
 #: A file of twice the size has an index higher by about so much; one that is a decibel nearer, by
 #: so much: first guesses, where a size or a goal is given.
 INDICES_PER_DOUBLE_SIZE, DECIBELS_PER_INDEX = 14.0, 0.33
+#: Bytes of a file besides its payload, about.
+HEADER_SIZE = 270
 #: Points on the surface that latents are fitted to, and off it at each scale.
 ON, AROUND = 1 << 18, 1 << 15
 
@@ -70,7 +75,7 @@ def trains(plan: Plan) -> bool:
 class _Candidate:
     """A file at some step: its architecture, bytes and field.
 
-    ``distance`` estimates the mean distance in %; ``overlap`` is the IoU.
+    ``distance`` estimates the mean distance in %, that of caps aside; ``overlap`` is the IoU.
     """
 
     config: LevelSetConfig
@@ -78,6 +83,7 @@ class _Candidate:
     field: SplineField
     distance: float
     overlap: float
+    trim: Trim | None
 
 
 def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
@@ -96,37 +102,53 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     signal, plan = prepared.signal, prepared.plan
     assert isinstance(signal, DistanceSamples)
     samples = signal.draw(ON, AROUND)
+    trims = fit_trims(signal, plan, prepared.settings.effort)
+    caps = max((trim.saved for trim in trims), default=0.0)
 
     @cache
     def encode_at(step: int) -> _Candidate:
         config = replace(prepared.config, step=step)
         quantised, coefficients = fit_latents(samples, config)
         tensors = _to_tensors(coefficients, config)
-        if plan.profile == "open":
-            stored = store_open(tensors)
-        else:
-            stored = store_payload(payload.pack(quantised, config))
+        latents = payload.pack(quantised, config)
         field = SplineField(tensors["coefficients"])
         distance = _estimate_distance(signal, field)
         overlap = _measure_overlap(signal, field)
         if not overlap:
             raise MediaError("the latents hold no surface: a higher --quality may")
-        measured = {"mean_distance": min(float(f"{distance:.4g}"), 100.0)}
-        data = assemble(prepared, config, stored, steps=0, distortion=overlap, measured=measured)
-        return _Candidate(config, data, field, distance, overlap)
+        trim = choose_trim(trims, HEADER_SIZE + len(latents), distance + caps)
+        measured: dict[str, Any] = {"mean_distance": min(float(f"{distance:.4g}"), 100.0)}
+        if trim is not None:
+            config = replace(config, trim=trim.width)
+            measured["trim"] = trim.width
+            field.parts["trim"] = trim.field()
+        if plan.profile == "open":
+            stored = store_open(tensors | ({} if trim is None else trim.dequantise()))
+        else:
+            own = None if trim is None else weights.pack(trim.tensors)
+            stored = store_payload(payload.join(own, latents))
+        steps = 0 if trim is None else trim.steps
+        data = assemble(
+            prepared, config, stored, steps=steps, distortion=overlap, measured=measured
+        )
+        return _Candidate(config, data, field, distance, overlap, trim)
 
     best = encode_at(_choose_step(prepared, signal, encode_at))
-    reached = None if plan.goal is None else signal.measure_distance(best.field)
+    reached = None if plan.goal is None else _measure_distance(signal, best)
     return Encoding(
         data=best.data,
         config=best.config,
         network=best.config.describe(),
         distortion=best.overlap,
         reached=reached,
-        steps=0,
+        steps=0 if best.trim is None else best.trim.steps,
         seconds=time.monotonic() - start,
-        teacher="none",
-        notes=(*_note_effort(prepared.settings), *goal_notes(plan.goal, reached)),
+        teacher="none" if best.trim is None else plan.teacher_name,
+        notes=(
+            *_note_effort(prepared.settings),
+            *note_trim(best.trim),
+            *goal_notes(plan.goal, reached),
+        ),
     )
 
 
@@ -161,7 +183,7 @@ def _choose_step(
 
     def miss(step: int) -> float:
         found = encode_at(step)
-        distance = max(found.distance, signal.measure_distance(found.field))
+        distance = max(found.distance, _measure_distance(signal, found))
         return -goal.margin(distance) / DECIBELS_PER_INDEX
 
     # the coarsest step that reaches the goal is one above the finest that misses it
@@ -179,6 +201,11 @@ def _search(first: int, excess: Callable[[int], float], finest: int) -> int:
         low, high = (low, step) if beyond > 0 else (step, high)
         step = min(max(step - round(beyond), low + 1), high - 1)
     return low
+
+
+def _measure_distance(signal: DistanceSamples, candidate: _Candidate) -> float:
+    """The mean distance of a file's surface from the original, both ways, in %."""
+    return signal.measure_distance(candidate.field, candidate.field.parts.get("trim"))
 
 
 def _estimate_distance(signal: DistanceSamples, field: SplineField) -> float:
@@ -212,12 +239,20 @@ def unpack(stored: Mapping[str, Stored], config: LevelSetConfig) -> Tensors:
     data = payload_of(stored)
     if data is None:
         return read_open(stored, config.shapes())
-    return _to_tensors(payload.unpack(data, config), config)
+    trim, latents = payload.split(data, config)
+    tensors = _to_tensors(payload.unpack(latents, config), config)
+    if config.trim is not None:
+        found = weights.unpack(trim, trim_shapes(config.trim))
+        tensors |= {name: tensor.dequantise() for name, tensor in found.items()}
+    return tensors
 
 
 def decode(tensors: Tensors, config: LevelSetConfig, device: str) -> Evaluate:
     """The field of these latents; it needs no device."""
-    return SplineField(tensors["coefficients"])
+    field = SplineField(tensors["coefficients"])
+    if config.trim is not None:
+        field.parts["trim"] = TrimField(tensors, config.trim)
+    return field
 
 
 def make_module(field: SplineField, config: LevelSetConfig) -> "nn.Module":
@@ -233,8 +268,10 @@ def write_onnx(tensors: Tensors, config: LevelSetConfig, header: Header) -> byte
 
 
 def parts(data: bytes, config: LevelSetConfig) -> dict[str, float]:
-    """The bytes that each part of a packed payload takes: it has one."""
-    return {"latents": len(data)}
+    """The bytes that each part of a packed payload takes."""
+    _, latents = payload.split(data, config)
+    found = {} if config.trim is None else {"trim": float(len(data) - len(latents))}
+    return found | {"latents": float(len(latents))}
 
 
 def describe_plan(prepared: Prepared) -> str:

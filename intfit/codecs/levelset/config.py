@@ -6,6 +6,7 @@ from typing import Any
 
 from ...coding.header import Header
 from ...errors import FileFormatError
+from ..trim_config import describe_trim, trim_config, trim_shapes
 
 #: The file's step is an index: so many of them halve the quantisation step, and add a level.
 STEPS_PER_LEVEL = 16
@@ -22,13 +23,15 @@ COARSEST, FINEST = STEPS_PER_LEVEL * FEWEST_LEVELS, STEPS_PER_LEVEL * (MOST_LEVE
 class LevelSetConfig:
     """The latents of a surface.
 
-    ``step`` is the index of the quantisation step, which gives the number of levels, too.
+    ``step`` is the index of the quantisation step, which gives the number of levels, too; ``trim``
+    the width of the network that says where the surface is open, None where it is closed.
 
     Raises:
         FileFormatError: if no surface can have them.
     """
 
     step: int
+    trim: int | None = None
 
     def __post_init__(self) -> None:
         if type(self.step) is not int or not COARSEST <= self.step <= FINEST:
@@ -66,15 +69,16 @@ class LevelSetConfig:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the open profile."""
-        return {"coefficients": (self.side(self.levels),) * 3}
+        own = {} if self.trim is None else trim_shapes(self.trim)
+        return {"coefficients": (self.side(self.levels),) * 3} | own
 
     def count(self) -> int:
         """Number of coefficients of the finest level, most of which follow from coarser ones."""
         return self.side(self.levels) ** 3
 
     def count_weights(self) -> int:
-        """Number of weights that were trained: none."""
-        return 0
+        """Number of weights that were trained: those of the trim."""
+        return 0 if self.trim is None else trim_config(self.trim).count()
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
@@ -82,7 +86,8 @@ class LevelSetConfig:
 
     def describe(self) -> str:
         """The field in a phrase."""
-        return f"latents on {self.levels} levels, the finest of {1 << self.levels} cells a side"
+        finest = f"the finest of {1 << self.levels} cells a side"
+        return f"latents on {self.levels} levels, {finest}{describe_trim(self.trim)}"
 
 
 def read_config(header: Header) -> LevelSetConfig:
@@ -93,4 +98,4 @@ def read_config(header: Header) -> LevelSetConfig:
     """
     if header.facts.get("texture") is not None:
         raise FileFormatError("damaged: its colours and its latents do not belong together")
-    return LevelSetConfig(**header.network)
+    return LevelSetConfig(**header.network, trim=header.facts.get("trim"))

@@ -1,4 +1,7 @@
-"""The payload of a surface's latents: the reach (one byte), and the latents of all levels."""
+"""The payload of a surface's latents: the reach (one byte), and the latents of all levels.
+
+Of an open surface, the trim comes before, and its length (two bytes).
+"""
 
 from dataclasses import dataclass
 
@@ -11,6 +14,8 @@ from .pyramid import Grid, Integers, Pyramid, subdivide
 #: A payload has at least one byte for so many latents, and for so many faces of cells on a side of
 #: the finest grid: a small file cannot ask for much time and memory.
 MAX_LATENTS_PER_BYTE, MAX_FACES_PER_BYTE = 256, 64
+#: Bytes of the length of a trim.
+LENGTH_SIZE = 2
 #: The farthest reach of a core.
 FARTHEST = 32
 
@@ -26,6 +31,21 @@ class Quantised:
 def _least_size(config: LevelSetConfig) -> int:
     """The fewest bytes that the latents may take, by the size of the finest grid."""
     return max(1, (1 << 2 * config.levels) // MAX_FACES_PER_BYTE)
+
+
+def join(trim: bytes | None, latents: bytes) -> bytes:
+    """The payload of a packed ``trim``, if there is one, and of what :func:`pack` gave."""
+    if trim is None:
+        return latents
+    return len(trim).to_bytes(LENGTH_SIZE, "little") + trim + latents
+
+
+def split(data: bytes, config: LevelSetConfig) -> tuple[bytes, bytes]:
+    """The packed trim, empty of a closed surface, and the latents."""
+    if config.trim is None:
+        return b"", data
+    end = LENGTH_SIZE + int.from_bytes(data[:LENGTH_SIZE], "little")
+    return data[LENGTH_SIZE:end], data[end:]
 
 
 def pack(quantised: Quantised, config: LevelSetConfig) -> bytes:

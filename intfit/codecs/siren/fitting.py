@@ -1,7 +1,9 @@
 """The training of one SIREN on a medium, and its packing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from ...networks.siren import Siren
 from ...plan import Plan, leave_room_for_colours, plan_colours
 from ...signals import ColourSamples, DistanceSamples, Grid, Signal
 from ...training.evaluation import MEASURE, evaluate, measure
-from ...training.examples import Examples, examples_of
+from ...training.examples import Examples, PointExamples, examples_of
 from ...training.loop import Progress
 from ...training.quantisation import Steps, quantise
 from ...training.session import (
@@ -31,7 +33,8 @@ from ...training.session import (
 from ...training.spectrum import draw_waves
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
-from .config import COLOURS, colours_of, distance_of
+from ..trim import USUAL_SIZE, Trim, choose_trim, fit_trims, note_trim
+from .config import COLOURS, TrimmedConfig, colours_of, distance_of
 from .packing import unpack
 
 #: The share of the bytes allowed that parameters may take by their estimated bits, which may be a
@@ -62,8 +65,15 @@ def begin(prepared: Prepared, hooks: Hooks) -> None:
 
 def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise[Encoding]:
     """As :func:`fit`, step by step, from what :func:`start_training` gave."""
-    plan, signal = prepared.plan, prepared.signal
+    plan, signal, config = prepared.plan, prepared.signal, prepared.config
     overhead, size = _overhead_of(prepared), plan.target_size
+    trim = None
+    if isinstance(signal, DistanceSamples) and signal.draw_trim is not None:
+        trims = fit_trims(signal, plan, prepared.settings.effort)
+        trim = choose_trim(trims, size or USUAL_SIZE)
+    if trim is not None:
+        config = TrimmedConfig(config, trim.width)
+        session = replace(session, examples=_measure_trimmed(session.examples, trim))
     colour_plan, painter = None, None
     painted_config = colours_of(prepared.config)
     if painted_config is not None:
@@ -73,7 +83,8 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         colour_plan = plan_colours(plan, prepared.settings, colours.n)
         plan = leave_room_for_colours(plan)
         painter = _start(prepared, painted_config, colours, colour_plan)
-    bits = None if size is None else 8 * BIT_MARGIN * (size - overhead) * plan.size_share
+    room = None if size is None else size - overhead - (0 if trim is None else trim.size)
+    bits = None if room is None else 8 * BIT_MARGIN * room * plan.size_share
     reports = _Reports(hooks.progress, colours=painter is not None)
     trained = yield from _train(session, plan, bits, reports.of_distance)
     networks, finest = {"": session.network}, dict(trained.finest)
@@ -90,11 +101,12 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     }
     if plan.profile == "packed":
         hooks.enter("coding")
-        stored = _pack(parameters, finest, size, overhead)
+        stored = _pack(parameters, finest, size, overhead, trim)
     else:
-        stored = store_open(_copy_arrays(parameters), plan.precision)
+        own = {} if trim is None else trim.dequantise()
+        stored = store_open(_copy_arrays(parameters) | own, plan.precision)
     try:
-        restored = unpack(stored, prepared.config)
+        restored = unpack(stored, config)
     except FileFormatError:
         raise MediaError(
             f"the fit diverged, or left what {plan.precision} can hold: try a lower --lr"
@@ -119,7 +131,8 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     if painter is not None:
         psnr = measure(painter.network, painter.examples, count=MEASURE, generator=generator)
         notes = (f"colours: {psnr:.1f} dB", *notes)
-    measured = {}
+    measured: dict[str, Any] = {} if trim is None else {"trim": trim.width}
+    notes = (*note_trim(trim), *notes)
     if examples.metric == "iou":
         near = measure(
             network, examples, count=ESTIMATE, generator=generator, metric="mean_distance"
@@ -127,7 +140,7 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         measured["mean_distance"] = min(float(f"{near:.4g}"), 100.0)
     data = assemble(
         prepared,
-        prepared.config,
+        config,
         stored,
         steps=trained.steps,
         distortion=distortion,
@@ -136,7 +149,7 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     beside = "" if colour_plan is None else f" and {colour_plan.width} x {colour_plan.depth}"
     return Encoding(
         data=data,
-        config=prepared.config,
+        config=config,
         network=f"SIREN {plan.width} x {plan.depth}{beside}, {trained.steps} steps",
         distortion=distortion,
         reached=reached,
@@ -145,6 +158,13 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         teacher=plan.teacher_name,
         notes=notes,
     )
+
+
+def _measure_trimmed(examples: Examples, trim: Trim) -> Examples:
+    """Examples of a surface whose distance is measured with its holes open."""
+    assert isinstance(examples, PointExamples)
+    measure_distance: Callable[..., float] = examples.measure_distance
+    return replace(examples, measure_distance=partial(measure_distance, trim=trim.field()))
 
 
 class _Reports:
@@ -238,11 +258,16 @@ def _copy_arrays(parameters: Mapping[str, torch.Tensor]) -> Tensors:
 
 
 def _pack(
-    parameters: Mapping[str, torch.Tensor], steps: Steps, size: int | None, overhead: int
+    parameters: Mapping[str, torch.Tensor],
+    steps: Steps,
+    size: int | None,
+    overhead: int,
+    trim: Trim | None,
 ) -> dict[str, Stored]:
     """The payload of networks; coarser than ``steps`` where the file would exceed ``size``."""
+    own = {} if trim is None else trim.tensors
     while True:
-        stored = store_payload(weights.pack(quantise(parameters, steps)))
+        stored = store_payload(weights.pack(quantise(parameters, steps) | own))
         if size is None or overhead + len(stored[PAYLOAD].data) <= size:
             return stored
         if not any(steps.values()):
