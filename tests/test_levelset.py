@@ -11,7 +11,7 @@ import trimesh
 
 from intfit import api
 from intfit.codecs import choose_field, read_config
-from intfit.codecs.levelset import codec, contexts, payload, pyramid
+from intfit.codecs.levelset import base_fitting, codec, contexts, payload, pyramid
 from intfit.codecs.levelset.config import COARSEST, FINEST, LevelSetConfig
 from intfit.codecs.levelset.mixing import Decisions, Decoder, Encoder
 from intfit.codecs.levelset.pyramid import Pyramid, subdivide
@@ -29,6 +29,7 @@ def _few_points():
         patch.setattr(sampling, "EVALUATION_POINTS", 1 << 12)
         patch.setattr(codec, "ON", 1 << 14)
         patch.setattr(codec, "AROUND", 1 << 12)
+        patch.setattr(base_fitting, "BASE_STEPS", dict.fromkeys(range(1, 10), 150))
         yield
 
 
@@ -51,11 +52,11 @@ def test_a_surface_of_latents_is_small_close_and_as_the_command_line_says(intfit
     coded, decoded = tmp_path / "knot.safetensors", tmp_path / "knot.ply"
     run = intfit("encode", knot, "-o", coded, "--field", "latent", "-q", 24)
     assert run.code == 0, run.err
-    assert "latents on 4 levels" in run.err
+    assert "SIREN 12 x 3, corrected by latents on 1 level" in run.err
     assert coded.stat().st_size < 900
     shown = intfit("info", coded, "-v")
-    assert "nothing was trained" in shown.out
-    assert "latents" in shown.out.split("parts")[1]
+    assert "INT, examples drawn" in shown.out
+    assert "base" in shown.out.split("parts")[1]
     assert intfit("decode", coded, "-o", decoded, "--resolution", 64).code == 0
     original = trimesh.load_mesh(knot)
     back = trimesh.load_mesh(decoded)

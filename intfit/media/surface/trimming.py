@@ -100,7 +100,7 @@ def trim(vertices: Array, faces: Faces, evaluate: Evaluate) -> tuple[Array, Face
         return vertices, faces
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     edges = np.unique(edges[kept[edges[:, 0]] != kept[edges[:, 1]]], axis=0)
-    one, other = np.where(kept[edges], edges, edges[:, ::-1]).T
+    one, other = np.where(kept[edges[:, :1]], edges, edges[:, ::-1]).T
     inner, outer = vertices[one], vertices[other]
     for _ in range(HALVINGS):
         middle = (inner + outer) / 2
