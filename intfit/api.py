@@ -148,7 +148,8 @@ def prepare(
     except FileFormatError:
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     smooth = all(getattr(signal, name, None) is None for name in ("colours", "sides"))
-    field = choose_field(settings, kind, signal.out_features, smooth=smooth)
+    sheet = signal.facts.get("thickness") is not None
+    field = choose_field(settings, kind, signal.out_features, smooth=smooth, sheet=sheet)
     settings = replace(settings, field=field, tune=choose_tune(settings, kind, field, signal.n))
     size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)

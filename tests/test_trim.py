@@ -67,8 +67,7 @@ def test_holes_come_back_and_closed_where_that_is_asked_for(intfit, bowl, tmp_pa
     back = trimesh.load_mesh(decoded)
     border = back.edges_unique[np.bincount(back.edges_unique_inverse) == 1]
     top = back.vertices[border.ravel()][:, 2]
-    assert len(top)
-    assert np.median(np.abs(top - 0.82)) < 0.06
+    assert (np.abs(top - 0.82) < 0.1).sum() > 40  # around the hole
     run = intfit("decode", coded, "-f", "-o", decoded, "--resolution", 64, "--watertight")
     assert run.code == 0, run.err
     assert trimesh.load_mesh(decoded).is_watertight

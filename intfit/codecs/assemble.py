@@ -6,7 +6,7 @@ from typing import Any
 
 from ..coding import container
 from ..coding.container import Stored
-from ..coding.header import FIELDS, FIT, Header
+from ..coding.header import FIELDS, FIT, Header, shorten_fit
 from ..coding.tensors import store_payload
 from ..defaults import COLOUR_WEIGHTS
 from ..networks.architecture import MAX_CREASES
@@ -33,12 +33,14 @@ def assemble(
         facts=prepared.signal.facts | dict(measured or {}),
         field=prepared.field,
         network=config.header_entries(),
-        fit={
-            "distortion": round(distortion, 4),
-            "steps": steps,
-            "teacher": prepared.plan.teacher_name if steps else "none",
-            "seed": prepared.plan.seed,
-        },
+        fit=shorten_fit(
+            {
+                "distortion": round(distortion, 4),
+                "steps": steps,
+                "teacher": prepared.plan.teacher_name if steps else "none",
+                "seed": prepared.plan.seed,
+            }
+        ),
         metadata=prepared.metadata,
     )
     return container.dump(header, stored)

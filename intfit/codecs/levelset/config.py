@@ -16,7 +16,7 @@ STEPS_PER_LEVEL = 16
 FINE_STEPS = (128, 123, 117, 112, 108, 103, 99, 95, 91, 87, 83, 79, 76, 73, 70, 67)
 #: The fewest and the most levels. Level ``l`` has ``2 ** l`` cells along the cube's side.
 FEWEST_LEVELS, MOST_LEVELS = 3, 8
-#: A base gives the coefficients of this level, or of the finest where that is coarser.
+#: A base gives the coefficients of this level.
 BASE_LEVEL = 5
 #: The base's sine layers and frequencies, and the most neurons of a layer.
 BASE_DEPTH, BASE_OMEGA_FIRST, BASE_OMEGA, MOST_NEURONS = 3, 15.0, 30.0, 64
@@ -59,13 +59,14 @@ class LevelSetConfig:
 
     @property
     def levels(self) -> int:
-        """The number of levels, and of the finest one."""
-        return self.step // STEPS_PER_LEVEL
+        """The number of levels, and of the finest one; on a base, that of its level at least."""
+        levels = self.step // STEPS_PER_LEVEL
+        return levels if self.neurons is None else max(levels, BASE_LEVEL)
 
     @property
     def first_level(self) -> int:
         """The first level that has latents."""
-        return 1 if self.neurons is None else min(BASE_LEVEL, self.levels)
+        return 1 if self.neurons is None else BASE_LEVEL
 
     @property
     def base(self) -> SirenConfig | None:
@@ -77,7 +78,9 @@ class LevelSetConfig:
     @property
     def fine_step(self) -> int:
         """The quantisation step of the finest level, in 1024ths of the side of its cells."""
-        return FINE_STEPS[self.step % STEPS_PER_LEVEL]
+        return FINE_STEPS[self.step % STEPS_PER_LEVEL] << (
+            self.levels - self.step // STEPS_PER_LEVEL
+        )
 
     @property
     def step_size(self) -> float:
