@@ -54,8 +54,9 @@ USUAL_BASES = ((112, 24), (80, 16), (COARSEST, 12))
 #: From this effort on, latents without a base are compared with it.
 EFFORT_TO_COMPARE = 4
 #: The share of points far from the surface that may lie on the wrong side of what a base is part
-#: of, and how far that is, in clamps.
-MOST_STRAYS, FAR = 2e-4, 0.3
+#: of, of a closed surface and of an open one, where they lie beside its caps; and how far that is,
+#: in clamps.
+MOST_STRAYS, MOST_STRAYS_OPEN, FAR = 2e-4, 5e-3, 0.3
 #: Bytes of a file besides its payload, about.
 HEADER_SIZE = 270
 #: Points on the surface that latents are fitted to, and off it at each scale.
@@ -197,7 +198,8 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         first = None if base is None else base.predict(config)
         quantised, coefficients = fit_latents(samples, config, first)
         field = SplineField(_to_tensors(coefficients, config)["coefficients"])
-        if base is not None and _measure_strays(signal, field) > MOST_STRAYS:
+        most = MOST_STRAYS if signal.draw_trim is None else MOST_STRAYS_OPEN
+        if base is not None and _measure_strays(signal, field) > most:
             return None
         latents = payload.pack(quantised, config, first)
         return _Fitted(config, base, latents, field, _estimate_distance(signal, field))
