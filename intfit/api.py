@@ -313,9 +313,9 @@ def decode(
 
     At its native resolution, unless the keywords of :meth:`.Field.render` say otherwise:
     ``scale``, ``size`` or ``region`` of an image; ``sample_rate``, ``start`` or ``duration`` of a
-    recording; ``resolution``, ``voxel``, ``faces``, ``tolerance`` or ``watertight`` of a surface. (``target``, a
-    ``Target`` of the medium's module, says the same.) With ``path``, the file is written there,
-    too, whole or not at all, over what is there, in the format of its suffix.
+    recording; ``resolution``, ``voxel``, ``faces``, ``tolerance`` or ``watertight`` of a surface.
+    (``target``, a ``Target`` of the medium's module, says the same.) With ``path``, the file is
+    written there, too, whole or not at all, over what is there, in the format of its suffix.
 
     Raises:
         IntfitError: if the target lies outside the medium or is for another one, or the format

@@ -1,21 +1,17 @@
 """The fit of a surface's base: a small SIREN, taught as a file's only SIREN would be."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ...coding import weights
 from ...coding.tensors import Tensors
 from ...coding.weights import QuantisedTensor
 from ...defaults import BASE_STEPS
-from ...plan import Plan, make_plan
+from ...plan import make_plan
 from ...settings import Settings
-from ...signals import DistanceSamples
+from ..protocol import Hooks, Prepared
 from .base import predict_coefficients
 from .config import BASE, COARSEST, LevelSetConfig
 from .pyramid import Grid
-
-if TYPE_CHECKING:
-    from ...training.session import OnProgress
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +33,7 @@ class Base:
         return predict_coefficients(self.tensors, config.base, config)
 
 
-def fit_base(
-    signal: DistanceSamples,
-    plan: Plan,
-    effort: int,
-    neurons: int,
-    on_progress: "OnProgress | None" = None,
-) -> Base:
+def fit_base(prepared: Prepared, neurons: int, hooks: Hooks) -> Base:
     """A base of so many ``neurons`` a layer; by one thread, so that it is the same everywhere.
 
     Raises:
@@ -57,7 +47,9 @@ def fit_base(
     from ...training.quantisation import quantise
     from ...training.session import start_session, train_quantised
 
-    own = Settings(width=neurons, steps=BASE_STEPS[effort], teacher=plan.teacher, seed=plan.seed)
+    plan, signal = prepared.plan, prepared.signal
+    steps_of_effort = BASE_STEPS[prepared.settings.effort]
+    own = Settings(width=neurons, steps=steps_of_effort, teacher=plan.teacher, seed=plan.seed)
     if plan.teacher == "int":
         own = replace(own, selection=plan.selection)
     own_plan = make_plan(own, kind="base", n=signal.n, features=(3, 1))
@@ -66,8 +58,15 @@ def fit_base(
     with limit_threads(1):
         network = Siren(architecture, generator=torch.Generator().manual_seed(plan.seed))
         session = start_session(network, examples_of(signal, torch.device("cpu")), own_plan, "cpu")
+        if hooks.wrap_teacher is not None:
+            wrapped = hooks.wrap_teacher(session.teacher, prepared, None)
+            session = replace(session, teacher=wrapped)
         steps, progress = train_quantised(
-            session, own_plan, rd_lambda=own_plan.rd_lambda, restarts=False, on_progress=on_progress
+            session,
+            own_plan,
+            rd_lambda=own_plan.rd_lambda,
+            restarts=False,
+            on_progress=hooks.progress,
         )
     tensors = quantise(dict(network.named_parameters()), steps)
     return Base(neurons, tensors, weights.pack(tensors), progress.step)

@@ -49,10 +49,11 @@ MIDDLE_INDEX, INDICES_PER_QUALITY = 96, 0.8
 #: A file of twice the size has an index higher by about so much; one that is a decibel nearer, by
 #: so much: first guesses, where a size or a goal is given.
 INDICES_PER_DOUBLE_SIZE, DECIBELS_PER_INDEX = 14.0, 0.33
-#: The neurons of a base by the coarsest step that has so many, the finest first.
-USUAL_BASES = ((112, 24), (80, 16), (COARSEST, 12))
-#: From this effort on, latents without a base are compared with it.
-EFFORT_TO_COMPARE = 4
+#: The neurons of a base by the coarsest step that has so many, the finest first; where there are
+#: several, the usual one is last.
+USUAL_BASES = ((112, (24,)), (80, (16,)), (COARSEST, (16, 12)))
+#: From this effort on, latents without a base are compared with it, and all of its sizes.
+EFFORT_TO_COMPARE = 3
 #: The share of points far from the surface that may lie on the wrong side of what a base is part
 #: of, of a closed surface and of an open one, where they lie beside its caps; and how far that is,
 #: in clamps.
@@ -126,9 +127,7 @@ class _Fitted:
 def _list_bases(step: int, effort: int) -> tuple[int | None, ...]:
     """The neurons of the bases that are tried at a step; None for none."""
     usual = next(neurons for coarsest, neurons in USUAL_BASES if step >= coarsest)
-    if effort < EFFORT_TO_COMPARE:
-        return (usual,)
-    return tuple(dict.fromkeys((None, usual)))
+    return (None, *usual) if effort >= EFFORT_TO_COMPARE else usual[-1:]
 
 
 def _assemble_best(
@@ -176,8 +175,6 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         MediaError: if the latents hold no surface.
     """
     start = time.monotonic()
-    if hooks.wrap_teacher is not None:
-        raise UsageError("--save-selection is for --field siren, or for images")
     if hooks.fit_begins is not None:
         hooks.fit_begins(prepared)
     hooks.enter("fitting")
@@ -190,7 +187,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
 
     @cache
     def base_of(neurons: int) -> Base:
-        return fit_base(signal, plan, effort, neurons, hooks.progress)
+        return fit_base(prepared, neurons, hooks)
 
     def fit_at(config: LevelSetConfig) -> _Fitted | None:
         """Fit the latents; None where a base leaves strays."""
@@ -368,5 +365,7 @@ def parts(data: bytes, config: LevelSetConfig) -> dict[str, float]:
 
 def describe_plan(prepared: Prepared) -> str:
     """The field in a phrase, before encoding."""
-    config = prepared.config
+    step = prepared.config.step
+    neurons = _list_bases(step, prepared.settings.effort)[-1]
+    config = replace(prepared.config, neurons=neurons)
     return f"{config.describe()}, in steps of {config.step_size:.3g}"
