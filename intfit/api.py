@@ -148,7 +148,8 @@ def prepare(
     except FileFormatError:
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     smooth = all(getattr(signal, name, None) is None for name in ("colours", "sides"))
-    field = choose_field(settings, kind, signal.out_features, smooth=smooth)
+    sheet = signal.facts.get("thickness") is not None
+    field = choose_field(settings, kind, signal.out_features, smooth=smooth, sheet=sheet)
     settings = replace(settings, field=field, tune=choose_tune(settings, kind, field, signal.n))
     size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)
@@ -312,9 +313,9 @@ def decode(
 
     At its native resolution, unless the keywords of :meth:`.Field.render` say otherwise:
     ``scale``, ``size`` or ``region`` of an image; ``sample_rate``, ``start`` or ``duration`` of a
-    recording; ``resolution``, ``voxel``, ``faces`` or ``tolerance`` of a surface. (``target``, a
-    ``Target`` of the medium's module, says the same.) With ``path``, the file is written there,
-    too, whole or not at all, over what is there, in the format of its suffix.
+    recording; ``resolution``, ``voxel``, ``faces``, ``tolerance`` or ``watertight`` of a surface.
+    (``target``, a ``Target`` of the medium's module, says the same.) With ``path``, the file is
+    written there, too, whole or not at all, over what is there, in the format of its suffix.
 
     Raises:
         IntfitError: if the target lies outside the medium or is for another one, or the format

@@ -134,6 +134,47 @@ MEDIUM_DEFAULTS = {
         octave_gain=1.7,
         late_gain=2.5,
     ),
+    # what a surface's latents correct: see codecs.levelset
+    "base": MediumDefaults(
+        depth=3,
+        weights=600,
+        per=1,
+        power=0.0,
+        widths=(4, 64),
+        omega=30.0,
+        omega_first=15.0,
+        follows_length=False,
+        optimizer="soap",
+        lr=1.5e-3,
+        lr_width=48,
+        lr_most=4.0,
+        beta2=0.999,
+        batch=2048,
+        redraw=1.0,
+        rd_lambda=0.1,
+        octave_gain=4.3,
+        late_gain=3.6,
+    ),
+    # of a surface with holes: see codecs.trim
+    "trim": MediumDefaults(
+        depth=3,
+        weights=300,
+        per=1,
+        power=0.0,
+        widths=(4, 512),
+        omega=30.0,
+        omega_first=15.0,
+        follows_length=False,
+        lr=4e-3,
+        lr_width=12,
+        lr_most=1.0,
+        beta2=0.99,
+        batch=2048,
+        redraw=1.0,
+        rd_lambda=0.1,
+        octave_gain=1.7,
+        late_gain=2.5,
+    ),
 }
 
 #: The weights of the network of a surface's colours, and the seconds of its fit, in those of the
@@ -165,6 +206,11 @@ POSTFILTER_BATCH, POSTFILTER_LR, POSTFILTER_PIXELS = 4096, 6e-3, 100_000
 #: A network of a recording's envelope: steps at each effort, examples of a step, learning rate.
 ENVELOPE_STEPS = {1: 200, 2: 400, 3: 600, 4: 800, 5: 1000, 6: 2000, 7: 4000, 8: 8000, 9: 16000}
 ENVELOPE_BATCH, ENVELOPE_LR = 1024, 4e-3
+
+#: Steps of the fit of the base of a surface's latents.
+BASE_STEPS = {1: 500, 2: 1000, 3: 2000, 4: 3000, 5: 5000, 6: 8000, 7: 15000, 8: 30000, 9: 60000}
+#: Steps of the fit of a surface's trim.
+TRIM_STEPS = {1: 500, 2: 700, 3: 1000, 4: 1250, 5: 1500, 6: 2500, 7: 4000, 8: 8000, 9: 12000}
 
 #: The quality at which a network has its medium's ``weights``; so many more double them.
 MIDDLE_QUALITY, DOUBLING_QUALITY = 50.0, 12.5

@@ -40,7 +40,8 @@ class Field:
     ``kind`` is the medium, ``facts`` are those of :func:`.info`; ``config`` is the architecture,
     ``device`` where the field is evaluated; ``metadata`` are those of the original that were kept.
     ``parts`` evaluate the ``distance`` and the ``colours`` of a surface that has both, each by
-    itself, and of one with creases the value and the ``gradient`` of the distance ``[..., 4]``.
+    itself, of one with creases the value and the ``gradient`` of the distance ``[..., 4]``, and of
+    an open one the ``trim`` ``[..., 1]``, which is above 0 where the distance closes a hole.
     """
 
     kind: str
@@ -114,6 +115,7 @@ class Field:
         voxel: float | None = None,
         faces: int | None = None,
         tolerance: float | None = None,
+        watertight: bool | None = None,
     ) -> Any:
         """The medium as arrays; without any keyword, at its native resolution.
 
@@ -127,6 +129,7 @@ class Field:
           in the mesh's own units; simplified to at most so many ``faces``, or to as few as lie
           within ``tolerance``, a mean distance in % of the box diagonal (by default, a quarter of
           the field's own distance from the original; with ``resolution`` or ``voxel``, not at all).
+          Holes of the original are open, unless it is to be ``watertight``.
 
         Raises:
             UsageError: if a keyword is for another medium, out of range, or contradicts another.
@@ -137,7 +140,7 @@ class Field:
         target = make_target(
             self.kind, scale=scale, size=size, region=region, sample_rate=sample_rate,
             start=start, duration=duration, resolution=resolution, voxel=voxel,
-            faces=faces, tolerance=tolerance,
+            faces=faces, tolerance=tolerance, watertight=watertight,
         )  # fmt: skip
         return to_arrays(self.kind, render(self, target))
 

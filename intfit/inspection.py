@@ -6,6 +6,7 @@ from typing import Any
 from .codecs import codec_of, read_config
 from .codecs.protocol import Config
 from .coding import container
+from .coding.header import complete_fit
 from .inputs import File, read_file
 
 
@@ -34,7 +35,7 @@ def info(file: File, *, sizes: bool = False) -> dict[str, Any]:
         "kind": header.medium,
         "facts": header.facts,
         "field": {"kind": header.field, **header.network},
-        "fit": header.fit,
+        "fit": complete_fit(header.fit),
         "parameters": config.count_weights(),
         "latents": config.count() if header.field == "latent" else 0,
         "network": config.describe(),

@@ -100,6 +100,41 @@ class ColourSamples:
         return len(self.points)
 
 
+@dataclass(frozen=True, eq=False)
+class TrimSamples:
+    """Points of an open surface and of the caps that close its holes.
+
+    ``points`` ``[n, 3]`` are coordinates as those of :class:`DistanceSamples`, most of them near
+    the border; ``targets`` ``[n, 1]`` are their distances from it, negative on the surface and
+    positive on caps, in [-1, 1], where they are cut off. ``evaluation_points`` ``[m, 3]`` are drawn
+    uniformly over surface and caps, and of them ``evaluation_targets`` ``[m, 1]`` are not cut off.
+    A distance of 1 is ``percent`` % of the box diagonal.
+    """
+
+    points: Floats
+    targets: Floats
+    evaluation_points: Floats
+    evaluation_targets: Floats
+    percent: float
+    shape: tuple[()] = field(default=(), init=False)
+    metric: Literal["psnr"] = field(default="psnr", init=False)
+
+    @property
+    def n(self) -> int:
+        """Number of points to learn from."""
+        return len(self.points)
+
+    def measure_cost(self, values: Floats | None) -> float:
+        """What a trim adds to the mean distance from the original, both ways, in %, about.
+
+        ``values`` ``[m, 1]`` are those at the evaluation points; None for no trim: caps that are
+        left lie off the original, and surface that is cut away off what is left.
+        """
+        targets = self.evaluation_targets
+        wrong = (targets > 0) if values is None else (values < 0) != (targets < 0)
+        return 0.5 * self.percent * float(np.abs(targets[wrong]).sum()) / len(targets)
+
+
 @dataclass(frozen=True)
 class SurfaceSamples:
     """Exact points of a surface, in the coordinates of :class:`DistanceSamples`.
@@ -124,11 +159,12 @@ class DistanceSamples:
     ``surface_points`` ``[k, 3]`` lie on the surface: a field's mean absolute value there, times
     ``clamp``, estimates the distance between the field's surface and this one. ``clamp`` is in %
     of the box diagonal. ``measure_distance`` extracts a field's surface and gives its mean distance
-    from this one, both ways, in % of the diagonal. ``draw`` draws so many points on the surface and
-    at each scale around it. ``sides`` ``[n, K]``, of a surface with creases, tell on which side of
-    them the points lie: signed distances, in clamps, in [-1, 1], as :func:`.creases.measure_sides`
-    has them. ``colours`` are there where the surface has several. ``facts`` and ``notes`` are those
-    of :class:`Grid`.
+    from this one, both ways, in % of the diagonal; where a trim is given, the surface is trimmed.
+    ``draw`` draws so many points on the surface and at each scale around it. ``sides`` ``[n, K]``,
+    of a surface with creases, tell on which side of them the points lie: signed distances, in
+    clamps, in [-1, 1], as :func:`.creases.measure_sides` has them. ``draw_trim``, of a surface with
+    holes, draws what a trim is learnt from; None where there are no caps. ``colours`` are there
+    where the surface has several. ``facts`` and ``notes`` are those of :class:`Grid`.
     """
 
     points: Floats
@@ -137,12 +173,13 @@ class DistanceSamples:
     evaluation_targets: Floats
     surface_points: Floats
     clamp: float
-    measure_distance: Callable[[Evaluate], float]
+    measure_distance: Callable[..., float]
     draw: Callable[[int, int], SurfaceSamples]
     facts: dict[str, Any]
     notes: tuple[str, ...] = ()
     colours: ColourSamples | None = None
     sides: Floats | None = None
+    draw_trim: Callable[[], TrimSamples | None] | None = None
     shape: tuple[()] = field(default=(), init=False)
     metric: Literal["iou"] = field(default="iou", init=False)
 

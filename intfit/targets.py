@@ -22,13 +22,14 @@ class Asked(TypedDict, total=False):
     faces: int | None
     tolerance: float | None
     texture: int | None
+    watertight: bool | None
 
 
 #: What can be asked of each medium: the keywords of its ``Target``.
 ASKED: dict[str, tuple[str, ...]] = {
     "image": ("scale", "size", "region"),
     "audio": ("sample_rate", "start", "duration"),
-    "mesh": ("resolution", "voxel", "faces", "tolerance", "texture"),
+    "mesh": ("resolution", "voxel", "faces", "tolerance", "texture", "watertight"),
 }
 #: Pairs of which one at most is given.
 _EITHER = (("scale", "size"), ("resolution", "voxel"), ("faces", "tolerance"))

@@ -261,13 +261,17 @@ def test_latent_image_vectors(name):
     check_values(expected, [reference.image_between(samples, *place) for place in places])
 
 
-def test_latent_surface_vector():
-    expected, header, tensors = vector("latent-mesh")
+@pytest.mark.parametrize("name", ["latent-mesh", "latent-base"])
+def test_latent_surface_vector(name):
+    expected, header, tensors = vector(name)
     grid = reference.surface_latents(tensors["payload"][2], header)
     check_integers(expected["integers"], {"coefficients": grid})
     places = expected["coordinates"]
     values = [[reference.surface_between(grid, header, place)] for place in places]
     check_values(expected, values)
+    if name == "latent-base":
+        trim = reference.surface_trim(tensors["payload"][2], header, np.array(places))
+        check_values({"values": expected["trim"]}, trim)
 
 
 def test_latent_audio_vector():

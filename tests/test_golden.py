@@ -41,6 +41,7 @@ DECODINGS = {
     },
     "mesh": {"values": {}},
     "levelset": {"values": {}},
+    "base": {"values": {}},
 }
 #: In dB, of samples as decoded now against those stored. Machines differ by rounding alone.
 LEAST_PSNR = 70

@@ -11,7 +11,7 @@ import trimesh
 
 from intfit import api
 from intfit.codecs import choose_field, read_config
-from intfit.codecs.levelset import codec, contexts, payload, pyramid
+from intfit.codecs.levelset import base_fitting, codec, contexts, payload, pyramid
 from intfit.codecs.levelset.config import COARSEST, FINEST, LevelSetConfig
 from intfit.codecs.levelset.mixing import Decisions, Decoder, Encoder
 from intfit.codecs.levelset.pyramid import Pyramid, subdivide
@@ -29,6 +29,7 @@ def _few_points():
         patch.setattr(sampling, "EVALUATION_POINTS", 1 << 12)
         patch.setattr(codec, "ON", 1 << 14)
         patch.setattr(codec, "AROUND", 1 << 12)
+        patch.setattr(base_fitting, "BASE_STEPS", dict.fromkeys(range(1, 10), 150) | {2: 1000})
         yield
 
 
@@ -49,13 +50,13 @@ def file(knot) -> bytes:
 
 def test_a_surface_of_latents_is_small_close_and_as_the_command_line_says(intfit, knot, tmp_path):
     coded, decoded = tmp_path / "knot.safetensors", tmp_path / "knot.ply"
-    run = intfit("encode", knot, "-o", coded, "--field", "latent", "-q", 24)
+    run = intfit("encode", knot, "-o", coded, "-q", 24, "-e", 2)
     assert run.code == 0, run.err
-    assert "latents on 4 levels" in run.err
+    assert "SIREN 12 x 3, corrected by latents on 1 level" in run.err
     assert coded.stat().st_size < 900
     shown = intfit("info", coded, "-v")
-    assert "nothing was trained" in shown.out
-    assert "latents" in shown.out.split("parts")[1]
+    assert "INT, examples drawn" in shown.out
+    assert "base" in shown.out.split("parts")[1]
     assert intfit("decode", coded, "-o", decoded, "--resolution", 64).code == 0
     original = trimesh.load_mesh(knot)
     back = trimesh.load_mesh(decoded)
@@ -94,13 +95,14 @@ def test_the_search_finds_the_finest_step_that_is_not_too_much(wanted):
     assert len(tried) <= 8
 
 
-def test_latents_are_for_high_quality_and_need_no_training():
-    def chosen(*, smooth: bool = True, **settings: object) -> str:
-        return choose_field(Settings(**settings), "mesh", 1, smooth=smooth)
+def test_smooth_surfaces_are_latents_unless_the_training_of_one_siren_is_set():
+    def chosen(*, smooth: bool = True, sheet: bool = False, **settings: object) -> str:
+        return choose_field(Settings(**settings), "mesh", 1, smooth=smooth, sheet=sheet)
 
-    assert chosen() == chosen(quality=50.0) == chosen(quality=60.0, smooth=False) == "siren"
-    assert chosen(quality=60.0) == chosen(target_distance=0.01) == "latent"
-    assert chosen(quality=60.0, steps=100) == chosen(target_distance=0.05) == "siren"
+    assert chosen() == chosen(target_distance=0.05) == chosen(target_size=2000) == "latent"
+    assert chosen(steps=100) == chosen(max_time=5.0) == chosen(target_size=500) == "siren"
+    assert chosen(smooth=False) == chosen(sheet=True) == "siren"
+    assert chosen(sheet=True, quality=60.0) == "latent"
 
 
 def test_a_body_with_sharp_edges_is_a_siren_at_any_quality(intfit, tmp_path):

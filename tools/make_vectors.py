@@ -120,6 +120,14 @@ def cube() -> bytes:
     return "\n".join([*lines, *(" ".join(map(str, (4, *side))) for side in sides)]).encode()
 
 
+def bowl() -> bytes:
+    """A ball without its top, as an OFF file."""
+    head, _, *lines = ball().decode().splitlines()
+    points, faces = lines[:98], [line for line in lines[98:] if line]
+    kept = [line for line in faces if "0" not in line.split()[1:]]
+    return "\n".join([head, f"98 {len(kept)} 0", *points, *kept]).encode()
+
+
 MEDIA = {
     "siren-image": (
         photo((100, 60, 120, 75)), ".png",
@@ -146,6 +154,9 @@ MEDIA = {
     ),
     "latent-mesh": (
         ball(), ".off", intfit.Settings(field="latent", quality=20, device="cpu"),
+    ),
+    "latent-base": (
+        bowl(), ".off", intfit.Settings(field="latent", quality=20, effort=2, device="cpu"),
     ),
     "latent-image": (
         photo((20, 70, 67, 109)), ".png",
@@ -326,6 +337,8 @@ def expected(name: str, data: bytes) -> dict:
         inside = rng.uniform(-0.9, 0.9, (24, 3)).astype(np.float32).round(3)
     found["coordinates"] = [[round(float(v), 6) for v in row] for row in inside]
     found["values"] = [[round(float(v), 6) for v in row] for row in field(inside)]
+    if (trim := field.part("trim")) is not None:
+        found["trim"] = [[round(float(v), 6) for v in row] for row in trim(inside)]
     return found
 
 

@@ -133,6 +133,10 @@ def decode(
             metavar="N",
         ),
     ] = None,
+    watertight: Annotated[
+        bool,
+        option("--watertight", panel=MESH, text="Keep the caps that close the original's holes."),
+    ] = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
     limit: options.Limit = 1.0,
@@ -166,7 +170,7 @@ def decode(
                 "scale": scale, "size": size_text, "region": region,
                 "sample_rate": sample_rate, "start": start, "duration": seconds,
                 "resolution": resolution, "voxel": voxel, "faces": faces, "tolerance": tolerance,
-                "texture": texture,
+                "texture": texture, "watertight": watertight or None,
             }
         )  # fmt: skip
         jobs = plan_jobs(

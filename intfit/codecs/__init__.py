@@ -68,27 +68,35 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
 }
 
 
-#: A surface becomes latents above this quality, and for goals below this mean distance, in %: there
-#: a plain SIREN becomes large and slow.
+#: A sheet becomes latents above this quality, and for goals below this mean distance, in %: there a
+#: plain SIREN becomes large and slow.
 HIGH_QUALITY, CLOSE = 50.0, 0.02
+#: No latents fit into fewer bytes than this.
+FEWEST_BYTES = 1000
 
 
-def choose_field(settings: Settings, kind: str, channels: int, *, smooth: bool) -> FieldName:
+def choose_field(
+    settings: Settings, kind: str, channels: int, *, smooth: bool, sheet: bool = False
+) -> FieldName:
     """The field that ``settings`` ask for, or the default of a medium with so many ``channels``.
 
     ``smooth`` surfaces have neither creases, which take latents many bytes, nor colours, which they
-    do not keep.
+    do not keep. A ``sheet`` is one that was given a thickness.
     """
     if settings.field is not None:
         return settings.field
     if kind == "mesh":
-        return "latent" if smooth and _asks_for_latents(settings) else "siren"
+        return "latent" if smooth and _asks_for_latents(settings, sheet=sheet) else "siren"
     return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"
 
 
-def _asks_for_latents(settings: Settings) -> bool:
-    """Whether a surface's quality is high, or its goal near, and no setting is of training."""
-    if settings.changed(TRAINING_SETTINGS) or settings.target_size is not None:
+def _asks_for_latents(settings: Settings, *, sheet: bool) -> bool:
+    """Whether a smooth surface is for latents, as no setting is of the training of one SIREN."""
+    if settings.changed((*TRAINING_SETTINGS, "max_time")):
+        return False
+    if not sheet:
+        return settings.target_size is None or settings.target_size >= FEWEST_BYTES
+    if settings.target_size is not None:
         return False
     if settings.target_distance is not None:
         return settings.target_distance < CLOSE

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..coding import container
 from ..coding.container import Stored
-from ..coding.header import FIELDS, FIT, Header
+from ..coding.header import FIELDS, FIT, Header, shorten_fit
 from ..coding.tensors import store_payload
 from ..defaults import COLOUR_WEIGHTS
 from ..networks.architecture import MAX_CREASES
@@ -33,12 +33,14 @@ def assemble(
         facts=prepared.signal.facts | dict(measured or {}),
         field=prepared.field,
         network=config.header_entries(),
-        fit={
-            "distortion": round(distortion, 4),
-            "steps": steps,
-            "teacher": prepared.plan.teacher_name if steps else "none",
-            "seed": prepared.plan.seed,
-        },
+        fit=shorten_fit(
+            {
+                "distortion": round(distortion, 4),
+                "steps": steps,
+                "teacher": prepared.plan.teacher_name if steps else "none",
+                "seed": prepared.plan.seed,
+            }
+        ),
         metadata=prepared.metadata,
     )
     return container.dump(header, stored)
@@ -53,7 +55,7 @@ def overhead_bytes(
     network = dict(zip(FIELDS["siren"], sizes, strict=False))
     network |= {"creases": MAX_CREASES} if kind == "mesh" else {}
     fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
-    measured = {"mean_distance": 12.345e-5} if kind == "mesh" else {}
+    measured = {"mean_distance": 12.345e-5, "trim": 10} if kind == "mesh" else {}
     header = Header(kind, facts | measured, "siren", network, fit, dict(metadata or {}))
     return len(container.dump(header, store_payload(b""))) + 24  # the payload's own size, twice
 

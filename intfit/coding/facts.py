@@ -13,6 +13,8 @@ MAX_PIXELS, MAX_SAMPLES = (1 << 30) // 3, 1 << 30
 MAX_TEXTURE = 1 << 16
 #: The most that half of the thickness of a sheet can be.
 MAX_THICKNESS = 0.2
+#: The widest network that says where a surface is open.
+MAX_TRIM = 64
 #: The largest float32.
 LARGEST = (2 - 2**-23) * 2.0**127
 #: The most characters of the name of a sample type.
@@ -90,6 +92,8 @@ def _is_surface(facts: Mapping[str, Any]) -> bool:
         # 0 where the original had colours at its vertices
         and (facts.get("texture", 0) == 0 or _is_whole(facts["texture"], MAX_TEXTURE))
         and type(facts.get("texture", 0)) is int
+        # neurons of a layer of the network that says where it is open
+        and _is_whole(facts.get("trim", 1), MAX_TRIM)
         # for information only; the first version of the format could leave them out
         and all(_is_whole(facts.get(key, 1), 1 << 40) for key in ("faces", "vertices"))
     )

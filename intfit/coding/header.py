@@ -34,7 +34,17 @@ KINDS = {
     "image": MediumEntry(("width", "height", "mode", "low", "high", "palette"), "psnr"),
     "audio": MediumEntry(("frames", "channels", "sample_rate", "subtype", "peak"), "snr"),
     "mesh": MediumEntry(
-        ("faces", "vertices", "centre", "unit", "extent", "mean_distance", "texture", "thickness"),
+        (
+            "faces",
+            "vertices",
+            "centre",
+            "unit",
+            "extent",
+            "mean_distance",
+            "texture",
+            "thickness",
+            "trim",
+        ),
         "iou",
     ),
 }
@@ -54,8 +64,9 @@ FIELDS = {
     ),
     "latent": ("step", "neurons", "common", "adapted", "bands", "contexts"),
 }
-#: The names of the values that describe the fit.
+#: The names of the values that describe the fit, and the usual ones, which need not be there.
 FIT = ("distortion", "steps", "teacher", "seed")
+USUAL_STEPS, USUAL_TEACHER, USUAL_SEED = 0, "int-proportional", 0
 #: The channels of an image of each mode (Pillow's names).
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "PA": 4, "I;16": 1, "F": 1}
 
@@ -74,6 +85,20 @@ class Header:
     network: dict[str, Any]
     fit: dict[str, Any]
     metadata: dict[str, str] = dataclass_field(default_factory=dict)
+
+
+def shorten_fit(fit: Mapping[str, Any]) -> dict[str, Any]:
+    """What a header says of a fit, without what is usual."""
+    teacher = USUAL_TEACHER if fit["steps"] else "none"
+    usual = {"steps": USUAL_STEPS, "teacher": teacher, "seed": USUAL_SEED}
+    return {name: value for name, value in fit.items() if usual.get(name) != value}
+
+
+def complete_fit(fit: Mapping[str, Any]) -> dict[str, Any]:
+    """What a header says of a fit, with what it leaves out."""
+    steps = fit.get("steps", USUAL_STEPS)
+    teacher = USUAL_TEACHER if steps else "none"
+    return {"steps": steps, "teacher": teacher, "seed": USUAL_SEED} | dict(fit)
 
 
 def count_features(kind: str, facts: Mapping[str, Any]) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ from .surface.output import note_faces, write_decoded
 from .surface.search import Surface
 from .surface.sheet import HALF_THICKNESS, MOST_HOLES, measure_holes, move_to_middle
 from .surface.simplification import measure_deviation, simplify, simplify_within
+from .surface.trimming import FEWEST_HOLES, draw_trim, trim
 from .triangles import measure_box, read_painted
 
 read_metadata = read_labels
@@ -68,7 +69,7 @@ class Target:
     the surface in all of the grid's faces. Without ``resolution``, ``voxel`` and these,
     :data:`DESERVED` of the distance between the field and the original is the tolerance, where the
     facts say that distance. ``texture`` is the longer side, in pixels, of the texture of a GLB
-    file.
+    file. What the original did not have is cut away, unless it must be ``watertight``.
     """
 
     resolution: int | None = None
@@ -76,6 +77,7 @@ class Target:
     faces: int | None = None
     tolerance: float | None = None
     texture: int | None = None
+    watertight: bool | None = None
 
 
 def accepts(data: bytes, suffix: str = "") -> bool:
@@ -119,11 +121,12 @@ def read(
     if thickness is not None:
         facts["thickness"] = thickness
 
-    def measure_distance(evaluate: Evaluate) -> float:
+    def measure_distance(evaluate: Evaluate, trim: Evaluate | None = None) -> float:
         estimate = clamp * float(np.abs(evaluate(samples.surface_points)).mean())
         around_origin = facts | {"centre": [0.0] * 3, "unit": 1.0, "mean_distance": estimate}
         try:
-            decoded = render(evaluate, around_origin, Target(), limits=limits)
+            parts = {} if trim is None else {"trim": trim}
+            decoded = render(_Parted(evaluate, parts), around_origin, Target(), limits=limits)
         except MediaError:  # no surface
             return 100.0
         found = Surface(np.asarray(decoded.vertices), np.asarray(decoded.faces))
@@ -138,7 +141,24 @@ def read(
         notes=(*notes, NOT_KEPT if colours is None else COLOURS_KEPT),
         colours=colours,
         sides=sides,
+        draw_trim=cache(partial(draw_trim, surface, box.extent, seed=seed, percent=clamp / CLAMP))
+        if thickness is None and holes > FEWEST_HOLES
+        else None,
     )
+
+
+@dataclass(frozen=True)
+class _Parted:
+    """A field and its parts by name, as :class:`intfit.field.Field` has them."""
+
+    evaluate: Evaluate
+    parts: Mapping[str, Evaluate]
+
+    def __call__(self, coords: NDArray[np.floating]) -> NDArray[np.float32]:
+        return self.evaluate(coords)
+
+    def part(self, name: str) -> Evaluate | None:
+        return self.parts.get(name)
 
 
 def count_samples(facts: dict[str, Any]) -> int:
@@ -172,7 +192,7 @@ def render(
     resolution is refined; where it should be finer still but that takes too many cells,
     ``metadata["too_coarse"]`` is that resolution, and 0 elsewhere. ``metadata["grid_faces"]`` are
     those before simplifying, and ``metadata["deviation"]`` is the mean distance from them, in % of
-    the box diagonal.
+    the box diagonal; ``metadata["trimmed"]`` tells whether holes of the original are open.
 
     Raises:
         UsageError: if the resolution is out of range.
@@ -193,6 +213,9 @@ def render(
     else:
         counts, cell = choose_grid(facts, *asked)
         (vertices, faces, unseen), too_coarse = extract(counts, cell), 0
+    cut = None if target.watertight else part("trim")
+    if cut is not None:
+        vertices, faces = trim(vertices, faces, cut)
     mesh = remove_fragments(trimesh.Trimesh(vertices, faces, process=False))
     simplified = _simplify(
         Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces)), facts, target
@@ -209,6 +232,7 @@ def render(
         too_coarse=too_coarse,
         grid_faces=len(mesh.faces),
         deviation=simplified.deviation,
+        trimmed=cut is not None,
     )
     if (colours := part("colours")) is not None:
         result.palette = Palette(colours, centre, unit)

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from .. import metrics
 from ..devices import precise
-from ..signals import ColourSamples, DistanceSamples, Evaluate, Floats, Grid, Signal
+from ..signals import (
+    ColourSamples,
+    DistanceSamples,
+    Evaluate,
+    Floats,
+    Grid,
+    Signal,
+    TrimSamples,
+)
 
 Metric = Literal["psnr", "snr", "iou", "mean_distance"]
 
@@ -227,7 +235,10 @@ class PointExamples(HeldOutEvaluation):
 
 @dataclass(frozen=True)
 class ColourExamples(HeldOutEvaluation):
-    """The points and colours of :class:`~intfit.signals.ColourSamples`, as its fields have them."""
+    """The points of :class:`~intfit.signals.ColourSamples`, or ``TrimSamples``, and their values.
+
+    As its fields have them.
+    """
 
     shape: tuple[()] = field(default=(), init=False)
     loss: Literal["l2"] = field(default="l2", init=False)
@@ -235,7 +246,7 @@ class ColourExamples(HeldOutEvaluation):
     importance: None = field(default=None, init=False)
 
 
-def examples_of(signal: Signal | ColourSamples, device: torch.device) -> Examples:
+def examples_of(signal: Signal | ColourSamples | TrimSamples, device: torch.device) -> Examples:
     """The examples of a signal, their tensors on ``device``."""
     return _BUILDERS[type(signal)](signal, device)
 
@@ -261,7 +272,7 @@ def _build_points(signal: DistanceSamples, device: torch.device) -> PointExample
     )
 
 
-def _build_colours(signal: ColourSamples, device: torch.device) -> ColourExamples:
+def _build_colours(signal: ColourSamples | TrimSamples, device: torch.device) -> ColourExamples:
     return ColourExamples(
         torch.from_numpy(signal.points).to(device),
         torch.from_numpy(signal.targets).to(device),
@@ -275,6 +286,7 @@ _BUILDERS: dict[type, Callable[[Any, torch.device], Examples]] = {
     Grid: _build_grid,
     DistanceSamples: _build_points,
     ColourSamples: _build_colours,
+    TrimSamples: _build_colours,
 }
 
 

@@ -1,15 +1,15 @@
 """Recordings with an envelope: sections 7.6 to 7.10."""
 
-import decimal
 import itertools
 import math
 
 import numpy as np
 
 from .audio import LEAD, SHORTEST, at, block_sizes, resized, scramble, synthesised
-from .coder import RangeDecoder, cumulative, precise
+from .coder import RangeDecoder, cumulative
 from .contexts import HALVES, Flags, hidden, read_sizes
-from .siren import packed_parameters, siren_shapes
+from .siren import siren_shapes
+from .whole import WholeSiren, clipped
 
 COUNTS = {256: 10, 512: 14, 1024: 18, 2048: 22, 4096: 24, 8192: 24}
 FACTORS = [815, 1222, 1222, 256]
@@ -24,50 +24,14 @@ def band_edges(size, rate):
     return [*edges, size]
 
 
-def clipped(value, low, high):
-    return min(max(value, low), high)
-
-
-def whole_weights(integers, index, factor):
-    with precise():
-        root = int(decimal.Decimal(2) ** (30 - decimal.Decimal(index % 12) / 12))
-    flat = [
-        clipped(
-            (clipped((int(q) * root) >> (index // 12), -(1 << 40), 1 << 40) * factor) >> 22,
-            1 - (1 << 29),
-            (1 << 29) - 1,
-        )
-        for q in integers.ravel()
-    ]
-    return np.array(flat, np.int64).reshape(integers.shape)
-
-
 class Envelope:
     """One network."""
 
     def __init__(self, payload, width, channels):
-        shapes = siren_shapes(2, channels, width, 3)
-        integers, _ = packed_parameters(payload, shapes)
-        self.layers = []
-        for layer, factor in enumerate(FACTORS):
-            self.layers.append(
-                [
-                    whole_weights(
-                        integers[f"layers.{layer}.{kind}"], payload[4 * (2 * layer + i)], factor
-                    )
-                    for i, kind in enumerate(("weight", "bias"))
-                ]
-            )
+        self.network = WholeSiren(payload, siren_shapes(2, channels, width, 3), FACTORS, 12)
 
     def amplitudes(self, inputs):
-        x = np.array(inputs, np.int64)
-        for weight, bias in self.layers[:-1]:
-            z = x @ weight.T + (bias << 14)
-            phase = (z >> 18) % 4096
-            x = np.rint(16384 * np.sin(2 * np.pi * (phase + 0.5) / 4096)).astype(np.int64)
-        weight, bias = self.layers[-1]
-        z = x @ weight.T + (bias << 14)
-        return ((64 * z >> 30) - 96).clip(-240, 64)
+        return ((64 * self.network.outputs(inputs) >> 30) - 96).clip(-240, 64)
 
 
 class WholeNetwork:
@@ -100,7 +64,7 @@ def around(line, *offsets):
 def band_levels(decoder, sizes, networks, rate, tensors):
     """The level ``[n, C]`` of every block."""
     total, pieces = sum(sizes), len(networks)
-    channels = len(networks[0].layers[-1][1])
+    channels = len(networks[0].network.layers[-1][1])
     bounds = [total * i // pieces for i in range(pieces + 1)]
     guesses, counts = WholeNetwork(tensors, "levels"), tensors["counts"].astype(np.int64)
     tables, levels, start, size_before = {}, [], 0, SHORTEST

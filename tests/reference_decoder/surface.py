@@ -4,7 +4,11 @@ import itertools
 
 import numpy as np
 
+from .siren import packed_parameters, siren, siren_shapes
+from .whole import WholeSiren
+
 STEPS = (128, 123, 117, 112, 108, 103, 99, 95, 91, 87, 83, 79, 76, 73, 70, 67)
+FACTORS = (611, 1222, 1222, 256)
 LOGISTIC = (
     1, 2, 4, 6, 10, 17, 27, 45, 74, 120, 194, 311, 488, 747, 1102, 1546, 2048, 2550, 2994, 3349,
     3608, 3785, 3902, 3976, 4022, 4051, 4069, 4079, 4086, 4090, 4092, 4094, 4095,
@@ -109,15 +113,56 @@ def signed_rank(bounds, value):
     return rank(bounds, abs(value)) * (int(value > 0) - int(value < 0))
 
 
+def levels_and_step(header):
+    index = header["latent"][0]
+    finest = index // 16 if len(header["latent"]) == 1 else max(index // 16, 5)
+    return finest, STEPS[index % 16] << (finest - index // 16)
+
+
+def parts_of(payload, header):
+    """The base, None where there is none, the trim, and the latents."""
+    found = []
+    for there in (len(header["latent"]) > 1, len(header["mesh"]) > 8):
+        size = int.from_bytes(payload[:2], "little")
+        found.append(payload[2 : 2 + size] if there else None)
+        payload = payload[2 + size :] if there else payload
+    return (*found, payload)
+
+
+def base_coefficients(payload, header, side):
+    """The coefficients of level 5 without corrections."""
+    network = WholeSiren(payload, siren_shapes(3, 1, header["latent"][1], 3), FACTORS, 16)
+    extent, (finest, step) = header["mesh"][4], levels_and_step(header)
+    places = (np.arange(-2, side) << 10) - 16384
+    grid = np.stack(np.meshgrid(places, places, places, indexing="ij"), axis=-1)
+    v = network.outputs(grid.reshape(-1, 3)).reshape(grid.shape[:3]).clip(-(1 << 32), 1 << 32)
+    inner = slice(1, -1)
+    sixths = 12 * v[inner, inner, inner]
+    for axis in range(3):
+        for move in (-1, 1):
+            sixths -= np.roll(v, move, axis=axis)[inner, inner, inner]
+    divisor = 60 * step << 15
+    limit = 1 << 24
+    found = (((sixths << finest) + divisor // 2) // divisor).clip(-limit, limit)
+    outside = min(((6 << 30 << finest) + divisor // 2) // divisor, limit)
+    for axis in range(3):
+        beyond = abs(places[1:-1]) > round(extent[axis] * 16384) + 1024
+        np.moveaxis(found, axis, 0)[beyond] = outside
+    return found
+
+
 def surface_latents(payload, header):
     """The coefficients of the finest level, in units."""
-    index = header["latent"][0]
-    finest, step, reach = index // 16, STEPS[index % 16], payload[0]
+    base, _, payload = parts_of(payload, header)
+    finest, step = levels_and_step(header)
+    reach, first = payload[0], 1 if base is None else 5
     decoder = BinaryDecoder(payload[1:])
     models = Decision(6), Decision(5), Decision(4)
     grid, coarser = np.zeros((5, 5, 5), np.int64), None
-    for level in range(1, finest + 1):
-        if level > 1:
+    if base is not None:
+        grid = base_coefficients(base, header, 35)
+    for level in range(first, finest + 1):
+        if level > first:
             grid = refine(grid)
 
         def threshold(eighths, level=level):
@@ -126,11 +171,13 @@ def surface_latents(payload, header):
         own = {2: 12, 3: 7}.get(level, reach)
         nodes = list(np.ndindex(grid.shape))
         core = [n for n in nodes if level == 1 or abs(grid[n]) < threshold(own)]
-        latents = read_level(decoder, models, level, finest, step, grid, core, coarser)
+        stage = min(level - (first - 1) // 2, 5)
+        latents = read_level(decoder, models, level, finest, step, grid, core, coarser, stage)
         shift = 6 + finest - level
         change = {node: latents[node] << shift for node in core}
         if level > 1:
-            band = {n for n in nodes if abs(grid[n]) < threshold(max(16, own))}
+            least = 11 if level == first else 16
+            band = {n for n in nodes if abs(grid[n]) < threshold(max(least, own))}
             for _ in range(2):
                 taken = {}
                 for node in band - set(change):
@@ -152,9 +199,8 @@ def surface_latents(payload, header):
     return grid
 
 
-def read_level(decoder, models, level, finest, step, grid, core, coarser):
+def read_level(decoder, models, level, finest, step, grid, core, coarser, stage):
     zero, sign, size = models
-    stage = min(level, 5)
     padded = np.pad(grid, 1, mode="edge")
     if coarser is not None:
         activity, trend_above = refine(np.abs(coarser) * 64), refine(coarser * 64)
@@ -218,8 +264,7 @@ def read_level(decoder, models, level, finest, step, grid, core, coarser):
 
 def surface_between(grid, header, place):
     """The field at coordinates (x, y, z)."""
-    index = header["latent"][0]
-    finest, step = index // 16, STEPS[index % 16]
+    finest, step = levels_and_step(header)
     cells = 1 << finest
     total = 0.0
     firsts, weights = [], []
@@ -236,3 +281,10 @@ def surface_between(grid, header, place):
         total += weight * grid[firsts[0] + a, firsts[1] + b, firsts[2] + c]
     unit = step * 2.0 ** (1 - finest) / 65536
     return max(-1.0, min(1.0, 10 * total * unit))
+
+
+def surface_trim(payload, header, coordinates):
+    """The trim at coordinates ``[n, 3]``."""
+    _, trim, _ = parts_of(payload, header)
+    shapes = siren_shapes(3, 1, header["mesh"][8], 3)
+    return siren(packed_parameters(trim, shapes)[1], (0, 3, 15.0, 30.0), coordinates)

@@ -53,6 +53,8 @@ class ContextModel:
         self._pyramid = pyramid
         self._zero, self._sign, self._size = Decisions(6), Decisions(5), Decisions(4)
         self._coarser: Grid | None = None
+        # a base's first corrections are as those of the third level
+        self._skipped = max(pyramid.config.first_level - 3, 0)
 
     def code(
         self, coder: Coder, level: int, predicted: Grid, core: Integers, latents: Integers | None
@@ -116,7 +118,7 @@ class ContextModel:
 
         Of each there are its ``features``, and the places in ``values`` of those ``beside`` it.
         """
-        stage = min(level, 5)
+        stage = min(level - self._skipped, 5)
         zero, sign, size, code = self._zero, self._sign, self._size, coder.code
         for index, (distance, inside, bend, activity, coarser) in enumerate(
             zip(*features, strict=True)

@@ -52,14 +52,19 @@ FIRST_BITS = np.array([0.15, 4.5, 6, 7, 8, 9])
 ASSUMED = np.array([3, 1, 0.3, 0.1, 0.05, 0.05])
 
 
-def fit_latents(samples: SurfaceSamples, config: LevelSetConfig) -> tuple[Quantised, Grid]:
-    """The latents of a surface at ``config``'s step; and the coefficients they give, in units."""
+def fit_latents(
+    samples: SurfaceSamples, config: LevelSetConfig, base: Grid | None = None
+) -> tuple[Quantised, Grid]:
+    """The latents of a surface at ``config``'s step; and the coefficients they give, in units.
+
+    ``base`` are the coefficients of the first level before its corrections.
+    """
     pyramid = Pyramid(config, REACH)
-    coefficients, levels = pyramid.start(), []
+    coefficients, levels = pyramid.start() if base is None else base.copy(), []
     cell = config.cell(config.levels)
     rd_lambda = RD_LAMBDA * config.step_size**2 * (cell / 2) ** 2 / 10
-    for level in range(1, config.levels + 1):
-        if level > 1:
+    for level in range(config.first_level, config.levels + 1):
+        if level > config.first_level:
             coefficients = subdivide(coefficients)
         core = pyramid.find_core(level, coefficients)
         active = pyramid.find_active(level, coefficients, core)

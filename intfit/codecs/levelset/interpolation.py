@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ...signals import Coordinates, Floats
+from ...signals import Coordinates, Evaluate, Floats
 
 #: A field's values are distances in these, cut off beyond: see :mod:`.media.sampling`.
 CLAMP = 0.1
@@ -45,11 +45,12 @@ class SplineField:
     """A field: coordinates ``[B, 3]`` to distances ``[B, 1]``, in :data:`CLAMP` and within +-1.
 
     The splines have ``coefficients`` ``[n, n, n]``, in coordinates, over the cube [-1, 1]; outside,
-    the nearest place of its border counts.
+    the nearest place of its border counts. Of an open surface, ``parts`` has the ``trim``.
     """
 
     def __init__(self, coefficients: Floats) -> None:
         self.coefficients = coefficients
+        self.parts: dict[str, Evaluate] = {}
 
     def __call__(self, coords: Coordinates) -> Floats:
         from scipy.ndimage import map_coordinates

@@ -1,5 +1,9 @@
-"""The payload of a surface's latents: the reach (one byte), and the latents of all levels."""
+"""The payload of a surface's latents: the reach (one byte), and the latents of all levels.
 
+Networks come before, each with its length (two bytes): the base, and of an open surface the trim.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...errors import FileFormatError
@@ -11,6 +15,8 @@ from .pyramid import Grid, Integers, Pyramid, subdivide
 #: A payload has at least one byte for so many latents, and for so many faces of cells on a side of
 #: the finest grid: a small file cannot ask for much time and memory.
 MAX_LATENTS_PER_BYTE, MAX_FACES_PER_BYTE = 256, 64
+#: Bytes of the length of a network.
+LENGTH_SIZE = 2
 #: The farthest reach of a core.
 FARTHEST = 32
 
@@ -28,17 +34,33 @@ def _least_size(config: LevelSetConfig) -> int:
     return max(1, (1 << 2 * config.levels) // MAX_FACES_PER_BYTE)
 
 
-def pack(quantised: Quantised, config: LevelSetConfig) -> bytes:
-    """The payload of latents.
+def join(networks: Iterable[bytes], latents: bytes) -> bytes:
+    """The payload of packed ``networks`` and of what :func:`pack` gave."""
+    lengths = (len(network).to_bytes(LENGTH_SIZE, "little") + network for network in networks)
+    return b"".join(lengths) + latents
+
+
+def split(data: bytes, config: LevelSetConfig) -> tuple[dict[str, bytes], bytes]:
+    """The packed networks by name, the base's and the trim's, where there are any; the latents."""
+    found = {}
+    for name, width in (("base", config.neurons), ("trim", config.trim)):
+        if width is not None:
+            end = LENGTH_SIZE + int.from_bytes(data[:LENGTH_SIZE], "little")
+            found[name], data = data[LENGTH_SIZE:end], data[end:]
+    return found, data
+
+
+def pack(quantised: Quantised, config: LevelSetConfig, base: Grid | None = None) -> bytes:
+    """The payload of latents, of which ``base`` are the coefficients that they begin to correct.
 
     Padded with zeros, which the decoder reads past the end anyhow, to the least size allowed.
     """
     pyramid = Pyramid(config, quantised.reach)
     model, encoder = ContextModel(pyramid), Encoder()
-    coefficients = pyramid.start()
+    coefficients = pyramid.start() if base is None else base.copy()
     count = 0
-    for level, latents in enumerate(quantised.levels, start=1):
-        if level > 1:
+    for level, latents in enumerate(quantised.levels, start=config.first_level):
+        if level > config.first_level:
             coefficients = subdivide(coefficients)
         core = pyramid.find_core(level, coefficients)
         model.code(encoder, level, coefficients, core, latents)
@@ -49,8 +71,8 @@ def pack(quantised: Quantised, config: LevelSetConfig) -> bytes:
     return bytes([quantised.reach]) + encoder.finish().ljust(least, b"\0")
 
 
-def unpack(data: bytes, config: LevelSetConfig) -> Grid:
-    """The coefficients of the finest level, in units, from a payload.
+def unpack(data: bytes, config: LevelSetConfig, base: Grid | None = None) -> Grid:
+    """The coefficients of the finest level, in units, from what :func:`pack` gave.
 
     Raises:
         FileFormatError: if it does not hold them.
@@ -59,10 +81,10 @@ def unpack(data: bytes, config: LevelSetConfig) -> Grid:
         raise FileFormatError("damaged: its payload is too small for its surface")
     pyramid = Pyramid(config, data[0])
     model, decoder = ContextModel(pyramid), Decoder(data[1:])
-    coefficients = pyramid.start()
+    coefficients = pyramid.start() if base is None else base
     count = 0
-    for level in range(1, config.levels + 1):
-        if level > 1:
+    for level in range(config.first_level, config.levels + 1):
+        if level > config.first_level:
             coefficients = subdivide(coefficients)
         core = pyramid.find_core(level, coefficients)
         count += len(core)

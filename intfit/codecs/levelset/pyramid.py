@@ -27,6 +27,9 @@ FRACTION_BITS = 6
 COARSE_REACH = {2: 12, 3: 7}
 #: How far from it nodes take over the corrections around them, in eighths of a cell.
 BAND_REACH = 16
+#: The same at the first level, where a base predicts it: farther from the surface, a base does not
+#: tell how far.
+BASE_BAND_REACH = 11
 #: Corrections are taken over from neighbours, and once more from those that have taken them over.
 ROUNDS = 2
 #: Nodes whose neighbours are looked at at once, which bounds memory.
@@ -145,7 +148,7 @@ class Pyramid:
         self.config, self.reach = config, reach
 
     def start(self) -> Grid:
-        """What is known of level 1 before its corrections: nothing."""
+        """What is known of level 1 before its corrections, without a base: nothing."""
         return np.zeros((self.config.side(1),) * 3, np.int32)
 
     def threshold(self, level: int, eighths: int) -> int:
@@ -168,7 +171,9 @@ class Pyramid:
         side = len(predicted)
         band = core
         if level > 1:
-            reach = max(BAND_REACH, COARSE_REACH.get(level, self.reach))
+            based = self.config.neurons is not None and level == self.config.first_level
+            least = BASE_BAND_REACH if based else BAND_REACH
+            reach = max(least, COARSE_REACH.get(level, self.reach))
             band = np.flatnonzero(np.abs(predicted.reshape(-1)) < self.threshold(level, reach))
         core_in_band = np.searchsorted(band, core)
         numbers = find_numbers(band, side)

@@ -8,6 +8,7 @@ from ...errors import FileFormatError
 from ...networks.architecture import SirenConfig
 from ...plan import Plan, plan_colours
 from ...settings import SIZE_SETTINGS, Settings, check_sizes, flag
+from ..trim_config import describe_trim, trim_config, trim_shapes
 
 #: What the names of the colours' parameters, and of their sizes in a header, begin with.
 COLOURS = "colours."
@@ -48,24 +49,65 @@ class PaintedConfig:
         return f"{self.distance.describe()}; colours: {self.colours.describe()}"
 
 
-AnyConfig = SirenConfig | PaintedConfig
+@dataclass(frozen=True)
+class TrimmedConfig:
+    """The networks of an open surface: those of a closed one, and a trim of ``width`` neurons."""
+
+    closed: SirenConfig | PaintedConfig
+    width: int
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, in order: those of the trim come last."""
+        return self.closed.shapes() | trim_shapes(self.width)
+
+    def count(self) -> int:
+        """Number of parameters."""
+        return self.closed.count() + trim_config(self.width).count()
+
+    def count_weights(self) -> int:
+        """Number of weights and biases: all of them."""
+        return self.count()
+
+    def header_entries(self) -> dict[str, Any]:
+        """What a file's header says of the networks; the trim's width is a fact of the surface."""
+        return self.closed.header_entries()
+
+    def describe(self) -> str:
+        """The networks in a phrase."""
+        return f"{self.closed.describe()}{describe_trim(self.width)}"
+
+
+AnyConfig = SirenConfig | PaintedConfig | TrimmedConfig
 
 
 def distance_of(config: AnyConfig) -> SirenConfig:
-    """The network of a field but for its colours."""
+    """The network of a field but for its colours and its trim."""
+    config = config.closed if isinstance(config, TrimmedConfig) else config
     return config.distance if isinstance(config, PaintedConfig) else config
 
 
 def colours_of(config: AnyConfig) -> SirenConfig | None:
     """The network of a surface's colours, where it has several."""
+    config = config.closed if isinstance(config, TrimmedConfig) else config
     return config.colours if isinstance(config, PaintedConfig) else None
 
 
 def with_neuron_steps(config: AnyConfig) -> AnyConfig:
     """The same networks, whose packed neurons have quantisation steps that differ."""
+    if isinstance(config, TrimmedConfig):
+        return replace(config, closed=_with_neuron_steps(config.closed))
+    return _with_neuron_steps(config)
+
+
+def _with_neuron_steps(config: SirenConfig | PaintedConfig) -> SirenConfig | PaintedConfig:
     if isinstance(config, PaintedConfig):
         return replace(config, distance=replace(config.distance, neuron_steps=1))
     return replace(config, neuron_steps=1)
+
+
+def trim_of(config: AnyConfig) -> int | None:
+    """The width of a surface's trim, where it has one."""
+    return config.width if isinstance(config, TrimmedConfig) else None
 
 
 def read_config(header: Header) -> AnyConfig:
@@ -84,7 +126,9 @@ def read_config(header: Header) -> AnyConfig:
     painted = header.medium == "mesh" and header.facts.get("texture") is not None
     if painted != bool(own):
         raise FileFormatError("damaged: its colours and its networks do not belong together")
-    return PaintedConfig(config, SirenConfig(3, 3, **own)) if own else config
+    closed = PaintedConfig(config, SirenConfig(3, 3, **own)) if own else config
+    width = header.facts.get("trim") if header.medium == "mesh" else None
+    return closed if width is None else TrimmedConfig(closed, width)
 
 
 def configure(signal: Any, plan: Plan, settings: Settings) -> AnyConfig:

@@ -11,7 +11,8 @@ from ...networks.architecture import SirenConfig
 from ...networks.siren import Siren, set_parameters
 from ...signals import Coordinates, Evaluate, Floats, check_coordinates
 from ...training.evaluation import CPU_CHUNK, evaluate
-from .config import COLOURS, AnyConfig, colours_of, distance_of
+from ..trim import TrimField
+from .config import COLOURS, AnyConfig, colours_of, distance_of, trim_of
 
 
 class SirenField:
@@ -19,7 +20,7 @@ class SirenField:
 
     It is evaluated at float32 coordinates, as it was trained: at the samples of the original, these
     are the same numbers. Of a field with creases, ``parts`` has the ``gradient``, with the value
-    before it.
+    before it; of an open surface, the ``trim``.
     """
 
     def __init__(self, network: Siren, device: str) -> None:
@@ -91,18 +92,19 @@ ModuleT = TypeVar("ModuleT", bound=SirenModule)
 def load_network(
     tensors: Mapping[str, Floats], config: AnyConfig, device: str
 ) -> SirenField | PaintedField:
-    """The field with these parameters, on ``device``."""
-    colours = colours_of(config)
+    """The field with these parameters, on ``device``; a trim is evaluated without one."""
+    colours, trim = colours_of(config), trim_of(config)
+    distance = _load_one(tensors, distance_of(config), device)
+    if trim is not None:
+        distance.parts["trim"] = TrimField(tensors, trim)
     if colours is None:
-        return _load_one(tensors, distance_of(config), device)
+        return distance
     own = {
         name.removeprefix(COLOURS): values
         for name, values in tensors.items()
         if name.startswith(COLOURS)
     }
-    return PaintedField(
-        _load_one(tensors, distance_of(config), device), _load_one(own, colours, device)
-    )
+    return PaintedField(distance, _load_one(own, colours, device))
 
 
 def _load_one(tensors: Mapping[str, Floats], config: SirenConfig, device: str) -> SirenField:

@@ -1,7 +1,9 @@
 """The training of one SIREN on a medium, and its packing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from ...networks.siren import Siren
 from ...plan import Plan, leave_room_for_colours, plan_colours
 from ...signals import ColourSamples, DistanceSamples, Grid, Signal
 from ...training.evaluation import MEASURE, evaluate, measure
-from ...training.examples import Examples, examples_of
+from ...training.examples import Examples, PointExamples, examples_of
 from ...training.loop import Progress
 from ...training.quantisation import Steps, quantise
 from ...training.session import (
@@ -30,7 +32,15 @@ from ...training.session import (
 from ...training.spectrum import draw_waves
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
-from .config import COLOURS, AnyConfig, colours_of, distance_of, with_neuron_steps
+from ..trim import USUAL_SIZE, Trim, choose_trim, fit_trims, note_trim
+from .config import (
+    COLOURS,
+    AnyConfig,
+    TrimmedConfig,
+    colours_of,
+    distance_of,
+    with_neuron_steps,
+)
 from .packing import pack, unpack
 
 #: The share of the bytes allowed that parameters may take by their estimated bits, which may be a
@@ -61,8 +71,15 @@ def begin(prepared: Prepared, hooks: Hooks) -> None:
 
 def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise[Encoding]:
     """As :func:`fit`, step by step, from what :func:`start_training` gave."""
-    plan, signal = prepared.plan, prepared.signal
+    plan, signal, config = prepared.plan, prepared.signal, prepared.config
     overhead, size = _overhead_of(prepared), plan.target_size
+    trim = None
+    if isinstance(signal, DistanceSamples) and signal.draw_trim is not None:
+        trims = fit_trims(signal, plan, prepared.settings.effort)
+        trim = choose_trim(trims, size or USUAL_SIZE)
+    if trim is not None:
+        config = TrimmedConfig(config, trim.width)
+        session = replace(session, examples=_measure_trimmed(session.examples, trim))
     colour_plan, painter = None, None
     painted_config = colours_of(prepared.config)
     if painted_config is not None:
@@ -72,7 +89,8 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         colour_plan = plan_colours(plan, prepared.settings, colours.n)
         plan = leave_room_for_colours(plan)
         painter = _start(prepared, painted_config, colours, colour_plan)
-    bits = None if size is None else 8 * BIT_MARGIN * (size - overhead) * plan.size_share
+    room = None if size is None else size - overhead - (0 if trim is None else trim.size)
+    bits = None if room is None else 8 * BIT_MARGIN * room * plan.size_share
     reports = _Reports(hooks.progress, colours=painter is not None)
     trained = yield from _train(session, plan, bits, reports.of_distance)
     networks, finest = {"": session.network}, trained.finest
@@ -82,7 +100,6 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         networks[COLOURS] = painter.network
         finest = _join(finest, painted.finest)
         trained = replace(trained, seconds=trained.seconds + painted.seconds)
-    config = prepared.config
     parameters = {
         f"{prefix}{name}": parameter
         for prefix, network in networks.items()
@@ -90,9 +107,10 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     }
     if plan.profile == "packed":
         hooks.enter("coding")
-        config, stored = _pack(parameters, finest, config, size, overhead)
+        config, stored = _pack(parameters, finest, config, size, overhead, trim)
     else:
-        stored = store_open(_copy_arrays(parameters), plan.precision)
+        own = {} if trim is None else trim.dequantise()
+        stored = store_open(_copy_arrays(parameters) | own, plan.precision)
     try:
         restored = unpack(stored, config)
     except FileFormatError:
@@ -119,7 +137,8 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     if painter is not None:
         psnr = measure(painter.network, painter.examples, count=MEASURE, generator=generator)
         notes = (f"colours: {psnr:.1f} dB", *notes)
-    measured = {}
+    measured: dict[str, Any] = {} if trim is None else {"trim": trim.width}
+    notes = (*note_trim(trim), *notes)
     if examples.metric == "iou":
         near = measure(
             network, examples, count=ESTIMATE, generator=generator, metric="mean_distance"
@@ -145,6 +164,13 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         teacher=plan.teacher_name,
         notes=notes,
     )
+
+
+def _measure_trimmed(examples: Examples, trim: Trim) -> Examples:
+    """Examples of a surface whose distance is measured with its holes open."""
+    assert isinstance(examples, PointExamples)
+    measure_distance: Callable[..., float] = examples.measure_distance
+    return replace(examples, measure_distance=partial(measure_distance, trim=trim.field()))
 
 
 class _Reports:
@@ -255,15 +281,18 @@ def _pack(
     config: AnyConfig,
     size: int | None,
     overhead: int,
+    trim: Trim | None,
 ) -> tuple[AnyConfig, dict[str, Stored]]:
     """The payload of networks, and their architecture as the file has it.
 
     Coarser than ``steps`` where the file would exceed ``size``.
     """
+    own = {} if trim is None else trim.tensors
     if any(halves.any() for halves in steps.finer.values()):
         config = with_neuron_steps(config)
     while True:
-        stored = store_payload(pack(quantise(parameters, steps), steps.finer, config))
+        tensors = quantise(parameters, steps) | own
+        stored = store_payload(pack(tensors, steps.finer, config))
         if size is None or overhead + len(stored[PAYLOAD].data) <= size:
             return config, stored
         if not any(steps.indices.values()):

@@ -10,6 +10,7 @@ from ... import __version__
 from ...coding.header import Header, count_features
 from ...errors import UsageError
 from ...signals import AXES, Floats
+from ..trim_config import PREFIX
 from .config import COLOURS, AnyConfig, colours_of, distance_of
 
 #: Old enough for any runtime of today: Gemm and Sin have not changed since.
@@ -21,8 +22,8 @@ MAX_BYTES = (1 << 31) - (1 << 20)
 def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header) -> bytes:
     """The bytes of a model from ``coordinates`` ``[B, d]`` to ``values`` ``[B, c]``, float32.
 
-    Its initializers have the names and shapes of the open profile's tensors. Its metadata are the
-    ``medium``, and as JSON its ``facts`` and the ``network``.
+    A trim is left out. The initializers have the names and shapes of the open profile's tensors.
+    The metadata are the ``medium``, and as JSON its ``facts`` and the ``network``.
 
     Raises:
         UsageError: if onnx is missing, or the network is too large for its files.
@@ -74,6 +75,7 @@ def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header
             *(
                 numpy_helper.from_array(np.asarray(tensors[n], np.float32), n)
                 for n in config.shapes()
+                if not n.startswith(PREFIX)
             ),
             *constants,
         ],

@@ -90,7 +90,7 @@ def _packed_shapes(config: AnyConfig) -> dict[str, tuple[int, ...]]:
         if distance_of(config).neuron_steps and network.depth > 1:
             shapes[f"{prefix}{STEPS}"] = (network.depth - 1, network.width)
         shapes |= {f"{prefix}{name}": shape for name, shape in network.shapes().items()}
-    return shapes
+    return shapes | config.shapes()  # what is left are those of a trim
 
 
 def _sort_neurons(tensors: dict[str, QuantisedTensor], layer: str, order: NDArray[np.intp]) -> None:

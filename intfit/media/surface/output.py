@@ -51,8 +51,10 @@ def write_decoded(
 
 
 def note_faces(mesh: trimesh.Trimesh, facts: dict[str, Any], originally: int) -> Iterator[str]:
-    """Notes where there are more faces than in the original, or so few that the surface suffers."""
+    """Notes where holes are open, and on more faces than in the original, or too few for it."""
     count = len(mesh.faces)
+    if mesh.metadata.get("trimmed"):
+        yield "open where the original was: --watertight closes it"
     if 0 < originally < count:
         yield f"{count} faces, the original had {originally}: --faces {originally} gives as many"
     moved, distance = mesh.metadata.get("deviation", 0.0), facts.get("mean_distance")

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ...signals import Evaluate
-from .search import Array, Surface
+from .search import Array, Faces, Surface
 from .winding import number_places
 
 #: Half of the thickness, in units of half of the padded box's longest side: some two cells of the
@@ -21,6 +21,23 @@ MOST_HOLES = 0.1
 CHUNK = 1 << 16
 
 
+def find_open_edges(surface: Surface) -> tuple[Array, Faces, Faces]:
+    """The edges that belong to more faces in one direction than in the other.
+
+    Places ``[P, 3]``, and of each edge which of them it runs from and to, both ``[E]``. Vertices at
+    the same place are one.
+    """
+    places = number_places(surface.vertices)[surface.faces]
+    start, end = places.reshape(-1), np.roll(places, -1, axis=1).reshape(-1)
+    count = int(places.max()) + 1
+    forward = coo_array((np.ones(len(start)), (start, end)), shape=(count, count)).tocsr()
+    border = (forward - forward.T).tocoo()
+    open_edges = border.data > 0
+    where = np.zeros((count, 3))
+    where[places.reshape(-1)] = surface.vertices[surface.faces.reshape(-1)]
+    return where, border.row[open_edges].astype(np.int64), border.col[open_edges].astype(np.int64)
+
+
 def measure_holes(surface: Surface) -> float:
     """The area of the caps of all holes, as a share of the surface's; 0 where it is closed.
 
@@ -28,18 +45,11 @@ def measure_holes(surface: Surface) -> float:
     """
     if surface.closed:
         return 0.0
-    places = number_places(surface.vertices)[surface.faces]
-    start, end = places.reshape(-1), np.roll(places, -1, axis=1).reshape(-1)
-    count = int(places.max()) + 1
-    forward = coo_array((np.ones(len(start)), (start, end)), shape=(count, count)).tocsr()
-    border = (forward - forward.T).tocoo()
-    open_edges = border.data > 0
-    start, end = border.row[open_edges], border.col[open_edges]
+    where, start, end = find_open_edges(surface)
+    count = len(where)
     _, loop = connected_components(
         coo_array((np.ones(len(start)), (start, end)), shape=(count, count)), directed=False
     )
-    where = np.zeros((count, 3))
-    where[places.reshape(-1)] = surface.vertices[surface.faces.reshape(-1)]
     parts = np.cross(where[start], where[end]) / 2
     loops = [np.bincount(loop[start], part) for part in parts.T]
     caps = float(np.linalg.norm(loops, axis=0).sum())

@@ -5,28 +5,21 @@ decorrelated channel. What follows from it decides in which contexts latents are
 the same on every machine: so networks are evaluated in whole numbers.
 """
 
-import decimal
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ....coding.steps import WEIGHT_STEPS_PER_OCTAVE
 from ....coding.weights import QuantisedTensor
 from ....networks.architecture import SirenConfig
+from ....networks.whole import SINE_BITS, WEIGHT_BITS, evaluate_whole
 from .bands import BAND_COUNTS, Whole, starts_of
 
 #: The seconds that one network describes, about. A longer recording has several.
 PIECE_SECONDS = 12
 #: The unit of times, in seconds.
 TIME_UNIT = 2
-#: Fractional bits of coordinates and of sines, and of weights.
-SINE_BITS, WEIGHT_BITS = 14, 16
 #: Bits of the index of a phase in the table of sines.
 PHASE_BITS = 12
-#: Weights are clipped to this magnitude, in units of 2^-16: sums of products stay below 2^53.
-MAX_WEIGHT = (1 << 29) - 1
 #: Amplitudes are in sixteenths of an octave of full scale, within these bounds. An output of 0
 #: stands for MIDDLE octaves, and a difference of 1 for OCTAVES.
 SIXTEENTHS, LOWEST, HIGHEST = 16, -15 * 16, 4 * 16
@@ -54,49 +47,11 @@ def band_coordinates(count: int) -> Whole:
     return units
 
 
-@lru_cache(maxsize=1)
-def _sines() -> NDArray[np.float64]:
-    """The sines of the middles of 2^12 equal parts of a period, in units of 2^-14."""
-    turns = (np.arange(1 << PHASE_BITS) + 0.5) / (1 << PHASE_BITS)
-    sines: NDArray[np.float64] = np.rint(np.sin(2 * np.pi * turns) * (1 << SINE_BITS))
-    return sines
-
-
-@lru_cache(maxsize=1)
-def _roots() -> list[int]:
-    """2^(30 - i / 12), rounded down, for i from 0 to 11."""
-    with decimal.localcontext() as context:
-        context.prec = 40
-        exponents = [decimal.Decimal(-i) / WEIGHT_STEPS_PER_OCTAVE for i in range(12)]
-        return [int(decimal.Decimal(2) ** each * (1 << 30)) for each in exponents]
-
-
-def _fix(tensor: QuantisedTensor, factor: int) -> NDArray[np.float64]:
-    """A tensor times ``factor`` / 256, in units of 2^-16: whole numbers in float64."""
-    octaves, part = divmod(tensor.step, WEIGHT_STEPS_PER_OCTAVE)
-    scaled = tensor.integers.astype(np.int64) * _roots()[part] >> octaves
-    scaled = scaled.clip(-(1 << 40), 1 << 40) * factor >> (30 + 8 - WEIGHT_BITS)
-    return scaled.clip(-MAX_WEIGHT, MAX_WEIGHT).astype(np.float64)
-
-
 def evaluate_exactly(
     parameters: Mapping[str, QuantisedTensor], network: SirenConfig, coordinates: Whole
 ) -> Whole:
-    """Amplitudes ``[n, C]`` at ``coordinates`` ``[n, 2]``, in sixteenths of an octave.
-
-    In float64, whose sums of whole numbers below 2^53 are exact in any order.
-    """
-    x, sums = coordinates.astype(np.float64), coordinates
-    for layer in range(network.depth + 1):
-        last = layer == network.depth
-        omega = network.omega if layer else network.omega_first
-        factor = 256 if last else round(omega / (2 * np.pi) * 256)
-        weight = _fix(parameters[f"layers.{layer}.weight"], factor)
-        bias = _fix(parameters[f"layers.{layer}.bias"], factor)
-        sums = (x @ weight.T + bias * (1 << SINE_BITS)).astype(np.int64)
-        if not last:  # a sum of 2^30 is a turn
-            shift = SINE_BITS + WEIGHT_BITS - PHASE_BITS
-            x = _sines()[sums >> shift & ((1 << PHASE_BITS) - 1)]
+    """Amplitudes ``[n, C]`` at ``coordinates`` ``[n, 2]``, in sixteenths of an octave."""
+    sums = evaluate_whole(parameters, network, coordinates, phase_bits=PHASE_BITS)
     scaled = sums * (OCTAVES * SIXTEENTHS) >> (SINE_BITS + WEIGHT_BITS)
     amplitudes: Whole = (scaled + MIDDLE * SIXTEENTHS).clip(LOWEST, HIGHEST)
     return amplitudes

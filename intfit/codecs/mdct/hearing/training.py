@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ....coding import weights
 from ....networks.siren import Siren
+from ....networks.whole import SINE_BITS
 from ....plan import Plan
 from ....teachers import Teacher
 from ....training.examples import UniformEvaluation
@@ -19,7 +20,7 @@ from ....training.session import start_session, train_quantised
 from ..config import MdctConfig
 from ..transform import Reals, analyse
 from .bands import BAND_COUNTS, measure_bands
-from .envelope import MIDDLE, OCTAVES, SINE_BITS, band_coordinates, pieces, time_coordinates
+from .envelope import MIDDLE, OCTAVES, band_coordinates, pieces, time_coordinates
 from .payload import Networks, join_networks
 
 #: The size of the blocks that are measured, by the least sample rate: they last some 20 ms.

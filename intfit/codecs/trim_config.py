@@ -1,0 +1,29 @@
+"""The architecture of a surface's trim, known without NumPy."""
+
+from typing import Any
+
+from ..networks.architecture import SirenConfig
+
+#: What the names of its parameters begin with.
+PREFIX = "trim."
+#: Its sine layers and frequencies. Its width is a fact of the surface.
+DEPTH, OMEGA_FIRST, OMEGA = 3, 15.0, 30.0
+
+
+def trim_config(width: Any) -> SirenConfig:
+    """The architecture of a trim of so many neurons a layer.
+
+    Raises:
+        FileFormatError: if there is none.
+    """
+    return SirenConfig(3, 1, width, DEPTH, OMEGA_FIRST, OMEGA)
+
+
+def trim_shapes(width: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter, in order."""
+    return {f"{PREFIX}{name}": shape for name, shape in trim_config(width).shapes().items()}
+
+
+def describe_trim(width: int | None) -> str:
+    """What is said of a trim of this width, after the field that it is beside."""
+    return "" if width is None else f"; open where a SIREN {width} x {DEPTH} says so"
