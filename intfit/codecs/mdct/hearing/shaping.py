@@ -1,5 +1,6 @@
 """Steps that follow the levels of bands, the contexts of latents, and noise at these levels."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,9 +42,12 @@ STEP_OFFSETS = {1: ((200, -768), (600, 0), (1500, 410), (3500, 0))}
 #: With a table of steps, noise below so many Hz is less by this factor: a band there is wider than
 #: the ear's, and most of its energy is that of a tone.
 LOW_HZ, LOW_NOISE = 300, 0.3
-#: And a band's level, for noise, moves towards those of the blocks before and after: by this share
-#: of the distance, of so many sixteenths of an octave at most. Levels are rounded to octaves.
+#: A band's level, for noise, moves towards those of the blocks before and after: by this share of
+#: the distance, of so many sixteenths of an octave at most. Levels are rounded to octaves.
 SMOOTH_SHARE, SMOOTH_MOST = 0.25, 8
+#: And noise grows or falls within a block by this share of what levels do around it, and by so many
+#: octaves at most.
+SLOPE_SHARE, SLOPE_MOST = 0.75, 1.5
 
 
 def combine_levels(predicted: Sequence[Whole], differences: Sequence[Whole]) -> list[Whole]:
@@ -166,8 +170,8 @@ class NoiseFilling:
     """Latents in the unit of samples, with noise in place of zeros.
 
     In a band of zeros, noise has the band's level. In others it is as loud as :class:`NoiseMeter`
-    says, and no louder than what is left of the band's energy. A shape with a table of steps has
-    this changed as :data:`LOW_NOISE` and :data:`SMOOTH_SHARE` say.
+    says, and no louder than what is left of the band's energy. Where the shape has a table of
+    steps, there is less of it at low frequencies, and it follows the levels before and after.
     """
 
     def __init__(self, shape: Shape, noise: bytes, step_size: float) -> None:
@@ -192,35 +196,51 @@ class NoiseFilling:
         energy = np.where(
             nonzero == 0, total, np.minimum(expected, np.maximum(rest, LEAST_REST * expected))
         )
-        # a uniform distribution in [-1, 1) has a variance of 1 / 3
-        gains = np.sqrt(3 * NOISE_SHARE * energy / np.maximum(scales, 1e-30)).astype(np.float32)
-        if shape.bands is not None:
-            gains *= self._smooth(index)
-        first, end = self._starts[index : index + 2] * channels
-        places = np.arange(first, end).reshape(-1, channels)
-        hiss = hash_uniform(places).astype(np.float32) * gains.repeat(counts, axis=0) * weights
-        if shape.bands is not None:
-            hiss[: count_low(len(own), shape.rate)] *= np.float32(LOW_NOISE)
+        gains = np.sqrt(NOISE_SHARE * energy / np.maximum(scales, 1e-30)).astype(np.float32)
+        hiss = self._make_hiss(index, channels) * gains.repeat(counts, axis=0) * weights
         filled: Reals = np.where(own == 0, hiss, values).astype(np.float32)
         return filled
 
+    def _make_hiss(self, index: int, channels: int) -> Reals:
+        """Noise ``[size, C]`` for a block, whose variance is 1 but where a table changes it."""
+        shape, size = self._shape, self._shape.sizes[index]
+        first, end = self._starts[index : index + 2] * channels
+        uniform = hash_uniform(np.arange(first - channels, end)).reshape(-1, channels)
+        if shape.bands is None:
+            # a uniform distribution in [-1, 1) has a variance of 1 / 3
+            return (uniform[1:] * math.sqrt(3)).astype(np.float32)
+        factors, tilts = self._follow(index)
+        counts = np.diff(band_edges(size, shape.rate))
+        factors = factors / np.sqrt(1 + tilts**2)
+        signs = np.where(uniform < 0, -1.0, 1.0)
+        tilted = signs[1:] + tilts.repeat(counts, axis=0) * signs[:-1]
+        hiss: Reals = (tilted * factors.repeat(counts, axis=0)).astype(np.float32)
+        hiss[: count_low(size, shape.rate)] *= np.float32(LOW_NOISE)
+        return hiss
 
-    def _smooth(self, index: int) -> Reals:
-        """What noise in each band ``[bands, C]`` of a block is to be louder by, as a factor."""
-        levels = self._shape.levels
-        own = levels[index]
-        moved = np.zeros(own.shape)
-        for beside in (index - 1, index + 1):
-            if 0 <= beside < len(levels):
-                other = resample(levels[beside], len(own))
-                moved += (other - own).clip(-SMOOTH_MOST, SMOOTH_MOST)
-        factors: Reals = np.exp2(moved * (SMOOTH_SHARE / SIXTEENTHS)).astype(np.float32)
-        return factors
+    def _follow(self, index: int) -> tuple[Reals, Reals]:
+        """How noise follows the levels around a block: factors and tilts ``[bands, C]``.
+
+        Each latent plus the tilt times the one below it has an envelope over the block of
+        |1 + tilt exp(i pi t)|, t from 0 to 1: it begins at 1 + tilt and ends at 1 - tilt. (Temporal
+        noise shaping, Herre and Johnston 1996, of the noise alone.)
+        """
+        levels, sizes = self._shape.levels, self._shape.sizes
+        own, count = levels[index], len(levels[index])
+        near = [i if 0 <= i < len(levels) else index for i in (index - 1, index + 1)]
+        before, after = (resample(levels[i], count) for i in near)
+        moved = sum((other - own).clip(-SMOOTH_MOST, SMOOTH_MOST) for other in (before, after))
+        factors: Reals = np.exp2(moved * (SMOOTH_SHARE / SIXTEENTHS))
+        share = sizes[index] / (sizes[index] + (sizes[near[0]] + sizes[near[1]]) / 2)
+        grown = (after - before) * (SLOPE_SHARE * share / SIXTEENTHS)
+        ratio = np.exp2(grown.clip(-SLOPE_MOST, SLOPE_MOST))
+        tilts: Reals = (1 - ratio) / (1 + ratio)
+        return factors, tilts
 
 
 def count_low(size: int, rate: int) -> int:
     """How many latents of a block lie below :data:`LOW_HZ`."""
-    return min(size, (4 * LOW_HZ * size + rate) // (2 * rate))
+    return min(size, (4 * LOW_HZ * size + rate - 1) // (2 * rate))
 
 
 def measure_levels(coefficients: Reals, sizes: Sequence[int], rate: int) -> list[Reals]:
