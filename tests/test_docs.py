@@ -288,8 +288,9 @@ def test_latent_audio_vector():
     check_values(expected, [reference.audio_between(samples, place) for place in places])
 
 
-def test_envelope_audio_vector():
-    expected, header, tensors = vector("latent-envelope")
+@pytest.mark.parametrize("name", ["latent-envelope", "latent-bands"])
+def test_envelope_audio_vector(name):
+    expected, header, tensors = vector(name)
     frames, channels, *_ = header["audio"]
     networks = reference.shipped(ROOT / "intfit", DIGESTS[-1])
     parts = reference.envelope_latents(tensors["payload"][2], header, networks)

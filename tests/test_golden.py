@@ -21,6 +21,7 @@ DECODINGS = {
     "contexts": {"native": {}},
     "visual": {"native": {"region": (20, 20, 80, 60)}},
     "envelope": {"native": {"duration": 0.5}, "11025": {"sample_rate": 11025, "duration": 0.15}},
+    "bands": {"native": {"duration": 0.5}, "11025": {"sample_rate": 11025, "duration": 0.15}},
     "colours": {"values": {}},
     "correction": {
         "native": {"region": (0, 0, 80, 80)},

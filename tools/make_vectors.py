@@ -193,6 +193,9 @@ MEDIA = {
     "latent-envelope": (
         recording(), ".wav", intfit.Settings(quality=20, width=6, device="cpu", threads=1),
     ),
+    "latent-bands": (
+        recording(), ".wav", intfit.Settings(quality=20, width=6, device="cpu", threads=1),
+    ),
     "latent-version-4": (
         photo((20, 70, 67, 109)), ".png",
         intfit.Settings(field="latent", effort=2, quality=55, tune="psnr", device="cpu"),
@@ -254,7 +257,7 @@ def described(values: np.ndarray) -> dict:
 
 def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
     """The integers of the tensors, by what the open profile and the steps say."""
-    if name == "latent-envelope":
+    if name in ("latent-envelope", "latent-bands"):
         return envelope_integers(name)
     if header.get("siren", [])[9:]:
         layout, stored = container.load((VECTORS / f"{name}.safetensors").read_bytes())

@@ -1,4 +1,4 @@
-"""Made envelope.safetensors and colours.safetensors, of format version 4, once.
+"""Made envelope, colours and bands.safetensors, of format version 4, once.
 
 They never change.
 """
@@ -19,6 +19,7 @@ TINY = Settings(width=12, depth=2, steps=200, device="cpu")
 
 for name, data in (
     ("envelope", encoded(notes(0.9, 2), quality=30).data),
+    ("bands", encoded(notes(0.9, 2), quality=30).data),
     ("colours", api.encode(painted_ball(".ply"), TINY).data),
 ):
     path = HERE / f"{name}.safetensors"

@@ -161,7 +161,7 @@ def envelope_integers(decoder, sizes, levels, header, top, slope, tilt, tensors)
     for size, block in zip(sizes, levels, strict=True):
         count, edges = size * top // 64, band_edges(size, rate)
         repeats = np.diff(edges)
-        steps = exponents(block, slope, tilt).repeat(repeats)
+        steps = exponents(block, slope, tilt, size, header).repeat(repeats)
         middles = np.array([a + b for a, b in itertools.pairwise(edges)])
         k = 2 * np.arange(size) + 1
         low = np.array([sum(m <= at_k for m in middles[1:-1]) for at_k in k])
@@ -212,10 +212,42 @@ def envelope_integers(decoder, sizes, levels, header, top, slope, tilt, tensors)
     return latents
 
 
-def exponents(block, slope, tilt):
+KNOTS = [(200, -768), (600, 0), (1500, 410), (3500, 0)]
+
+
+def grown(size, rate):
+    """What the steps of bands grow by at their frequencies, in 1 / 1024 octave."""
+    found = []
+    for a, b in itertools.pairwise(band_edges(size, rate)):
+        hertz = clipped((a + b) * rate // (4 * size), KNOTS[0][0], KNOTS[-1][0])
+        for (low, start), (high, end) in itertools.pairwise(KNOTS):
+            if hertz <= high:
+                found.append(start + (end - start) * (hertz - low) // (high - low))
+                break
+    return np.array(found)
+
+
+def exponents(block, slope, tilt, size, header):
     """The step of each band, in 1 / 1024 octave."""
     n = len(block)
-    return slope * block.max(axis=1) + np.array([64 * tilt * i // (n - 1) for i in range(n)])
+    found = slope * block.max(axis=1) + np.array([64 * tilt * i // (n - 1) for i in range(n)])
+    return found + grown(size, header["audio"][2]) if has_table(header) else found
+
+
+def has_table(header):
+    return header["latent"][4:5] == [1]
+
+
+def turns(levels, sizes, number):
+    """Factors and tilts ``[n, C]`` of the noise of a block."""
+    own, size = levels[number], sizes[number]
+    near = [i if 0 <= i < len(sizes) else number for i in (number - 1, number + 1)]
+    before, after = (stretched(levels[i], len(own)) for i in near)
+    moved = (before - own).clip(-8, 8) + (after - own).clip(-8, 8)
+    span = size + (sizes[near[0]] + sizes[near[1]]) / 2
+    ratio = 2.0 ** (0.75 * size / span * (after - before) / 16).clip(-1.5, 1.5)
+    tilts = (1 - ratio) / (1 + ratio)
+    return 2.0 ** (moved / 64) / np.sqrt(1 + tilts**2), tilts
 
 
 def envelope_latents(payload, header, tensors):
@@ -244,11 +276,12 @@ def envelope_samples(header, mixing, sizes, latents, levels, slope, tilt, loudne
     frames, channels, rate = header["audio"][:3]
     step, start = 2.0 ** (-header["latent"][0] / 24), 0
     found = np.zeros(latents.shape)
-    for size, block in zip(sizes, levels, strict=True):
+    for number, (size, block) in enumerate(zip(sizes, levels, strict=True)):
         edges = band_edges(size, rate)
         middles = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
-        x = np.interp(np.arange(size) + 0.5, middles, exponents(block, slope, tilt))
-        weights = step * 2.0 ** (x / 1024)
+        steps = exponents(block, slope, tilt, size, header)
+        weights = step * 2.0 ** (np.interp(np.arange(size) + 0.5, middles, steps) / 1024)
+        factors, tilts = turns(levels, sizes, number)
         for band, (first, end) in enumerate(itertools.pairwise(edges)):
             for channel in range(channels):
                 q = latents[start + first : start + end, channel]
@@ -261,10 +294,18 @@ def envelope_samples(header, mixing, sizes, latents, levels, slope, tilt, loudne
                     kind = min(math.floor(max(math.log2(max(z, 0.5) / n) + 8, 0)), 8)
                     expected = 2.0 ** ((loudness[kind] - 255) / 8) * scale
                     energy = min(expected, max(rest, expected / 4)) if z else total
-                    gain = math.sqrt(3 * 0.5 * energy / scale)
+                    gain = math.sqrt(0.5 * energy / scale)
                     for i in np.flatnonzero(q == 0).tolist():
-                        place = (start + first + i) * channels + channel
-                        values[i] = gain * w[i] * scramble(place)
+                        k = first + i
+                        place = (start + k) * channels + channel
+                        hiss = math.sqrt(3) * scramble(place)
+                        if has_table(header):
+                            this, below = (
+                                math.copysign(1, scramble(p)) for p in (place, place - channels)
+                            )
+                            hiss = factors[band, channel] * (this + tilts[band, channel] * below)
+                            hiss *= 0.3 if (2 * k + 1) * rate < 1200 * size else 1
+                        values[i] = gain * w[i] * hiss
                 found[start + first : start + end, channel] = values
         start += size
     return synthesised(found, mixing, sizes, frames)

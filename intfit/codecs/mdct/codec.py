@@ -25,7 +25,14 @@ from ..latent_steps import MIDDLE_SHARE, Candidate, StepSearch, step_index
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
 from . import payload
 from .blocks import read_size_tensor
-from .config import ENVELOPE_DEPTH, LEAD, MAX_CHANNELS, MAX_ENVELOPE_WIDTH, MdctConfig
+from .config import (
+    ENVELOPE_DEPTH,
+    LEAD,
+    MAX_CHANNELS,
+    MAX_ENVELOPE_WIDTH,
+    NEWEST_BANDS,
+    MdctConfig,
+)
 from .hearing import payload as hearing_payload
 from .hearing.payload import Packer
 from .interpolation import SincInterpolation
@@ -67,7 +74,7 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
             # silence has no envelope
             return replace(config, step=step_index(settings.quality, loudness=0.0))
         neurons = FEW_NEURONS if facts["frames"] < SHORT * facts["sample_rate"] else NEURONS
-        config = replace(config, neurons=settings.width or neurons)
+        config = replace(config, neurons=settings.width or neurons, bands=NEWEST_BANDS)
         return replace(config, step=hearing_step(settings.quality))
     # a mean over the padded frames
     power = float(np.square(signal.targets()).sum()) / config.count()
@@ -95,7 +102,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     except UsageError:
         if prepared.config.neurons is None or prepared.plan.target_size is None:
             raise
-    config = replace(prepared.config, neurons=None)
+    config = replace(prepared.config, neurons=None, bands=None)
     plain = replace(prepared, config=config, plan=replace(prepared.plan, tune="snr"))
     encoding = _encode(plain, Hooks(), start)
     note = "too few bytes for an envelope: tuned for SNR"

@@ -23,6 +23,10 @@ MAX_CHANNELS = 32
 #: the largest width (neurons).
 ENVELOPE_DEPTH, ENVELOPE_FIRST_OMEGA, ENVELOPE_OMEGA, MAX_ENVELOPE_WIDTH = 3, 20.0, 30.0, 64
 
+#: The version of the table of steps by frequency that encoders use: see
+#: :data:`.hearing.shaping.STEP_OFFSETS`.
+NEWEST_BANDS = 1
+
 
 @dataclass(frozen=True)
 class MdctConfig:
@@ -30,7 +34,8 @@ class MdctConfig:
 
     ``step`` is the index of the quantisation step, ``rate`` the sample rate in Hz. ``neurons`` is
     the width of the networks of the envelope that steps follow; None where there is no envelope,
-    and all steps are equal.
+    and all steps are equal. ``bands`` is the version of the table of steps by frequency, None where
+    there is none.
 
     Raises:
         FileFormatError: if a recording cannot have them.
@@ -41,6 +46,7 @@ class MdctConfig:
     step: int
     rate: int = 0
     neurons: int | None = None
+    bands: int | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step, "a bank")
@@ -51,6 +57,8 @@ class MdctConfig:
         ):
             shown = reprlib.repr(self.neurons)
             raise FileFormatError(f"not an envelope this version can build: {shown} neurons")
+        if self.bands is not None and (type(self.bands) is not int or self.bands != NEWEST_BANDS):
+            raise FileFormatError("its bands have steps that this version does not know")
 
     @property
     def step_size(self) -> float:
@@ -79,7 +87,7 @@ class MdctConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        return {"step": self.step, "neurons": self.neurons}
+        return {"step": self.step, "neurons": self.neurons, "bands": self.bands}
 
     def envelope_network(self) -> SirenConfig | None:
         """The architecture of each network of the envelope, if there is one."""

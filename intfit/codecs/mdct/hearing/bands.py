@@ -60,3 +60,9 @@ def interpolate_bands(values: Reals, size: int, rate: int) -> Reals:
 def starts_of(sizes: Sequence[int]) -> Whole:
     """Where each block begins, in samples; and the end of the last."""
     return np.cumsum([0, *sizes])
+
+
+def resample(values: Whole, count: int) -> Whole:
+    """The values ``[bands, ...]`` of a block at the bands of one that has ``count``."""
+    resampled: Whole = values[(2 * np.arange(count) + 1) * len(values) // (2 * count)]
+    return resampled

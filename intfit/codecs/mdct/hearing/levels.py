@@ -16,7 +16,7 @@ from ....coding.magnitudes import Coder, SymbolModel, categorical, code_symbols
 from ....signals import Floats
 from ..config import SHORTEST
 from ..transform import Reals
-from .bands import BAND_COUNTS, Whole
+from .bands import BAND_COUNTS, Whole, resample
 from .context_network import INPUT_UNIT, Outputs, Place, load_networks, place_of
 
 #: The largest difference from the envelope, in octaves.
@@ -74,12 +74,6 @@ class _LevelModel:
         self._models.clear()
 
 
-def _resample(line: Whole, count: int) -> Whole:
-    """The values of the block before at the bands of one that has ``count``."""
-    resampled: Whole = line[(2 * np.arange(count) + 1) * len(line) // (2 * count)]
-    return resampled
-
-
 def find_tolerances(levels: Reals) -> Reals:
     """How far each of the levels ``[bands, C]`` of a block may be off, in octaves."""
     below = levels.max(axis=1, keepdims=True) - levels
@@ -129,16 +123,16 @@ class _Channel:
         ``beside`` are the differences of the channel before. Those of the own block are 0.
         """
         count = len(predicted)
-        last = _resample(self.last, count)
-        envelope = _resample(self.predicted, count)
+        last = resample(self.last, count)
+        envelope = resample(self.predicted, count)
         bands = np.arange(count)
         rows = [
             line[(bands + offset).clip(0, count - 1)] * INPUT_UNIT
             for line, reach in ((last, AROUND), (beside, 1))
             for offset in range(-reach, reach + 1)
         ]
-        rows.append(_resample(self.older, count) * INPUT_UNIT)
-        rows.append(np.abs(_resample(self.errors, count)) * INPUT_UNIT)
+        rows.append(resample(self.older, count) * INPUT_UNIT)
+        rows.append(np.abs(resample(self.errors, count)) * INPUT_UNIT)
         rows += [predicted - envelope, predicted, envelope + INPUT_UNIT * last]
         rows.append(np.arange(count) * 8 * INPUT_UNIT // count)
         seen = np.zeros((INPUTS, count), np.float32)

@@ -106,7 +106,7 @@ class Packer:
     ) -> None:
         self._report = report
         self._padded, self._axes, self._networks = padded, axes, networks
-        self._estimate = make_estimate(SLOPE, TILT, config.rate)
+        self._estimate = make_estimate(SLOPE, TILT, config.rate, config.bands)
 
     def pack(self, config: MdctConfig) -> bytes:
         """The payload at the quantisation step of ``config``."""
@@ -132,7 +132,7 @@ class Packer:
         tolerances = [find_tolerances(levels) for levels in measured]
         differences = code_differences(encoder, sizes, predicted, wanted, tolerances)
         levels = combine_levels(predicted, differences)
-        shape = Shape(sizes, levels, config.rate, config.step, SLOPE, TILT)
+        shape = Shape(sizes, levels, config.rate, config.step, SLOPE, TILT, config.bands)
         cutoff = self._find_cutoff(shape, config)
         noise, symbols = NoiseMeter(shape), rounding(RD_LAMBDA, encoder)
         coder = LatentCoder(shape, cutoff, symbols)
@@ -214,7 +214,8 @@ def read(payload: bytes, config: MdctConfig) -> Contents:
     except (AssertionError, ValueError):
         raise FileFormatError(DAMAGED) from None
     levels = combine_levels(predicted, differences)
-    shape = Shape(sizes, levels, config.rate, config.step, slope, (tilt ^ 128) - 128)
+    signed = (tilt ^ 128) - 128
+    shape = Shape(sizes, levels, config.rate, config.step, slope, signed, config.bands)
     noise = payload[head - SHARES : head]
     return Contents(axes, _decode_blocks(decoder, shape, cutoff, channels), shape, noise)
 

@@ -1,7 +1,9 @@
 """Steps that follow the levels of bands, the contexts of latents, and noise at these levels."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,14 @@ from ....coding.integers import Integers
 from ..blocks import BLOCK_BITS
 from ..noise import hash_uniform
 from ..transform import Reals
-from .bands import Whole, band_edges, interpolate_bands, measure_bands, starts_of
+from .bands import (
+    Whole,
+    band_edges,
+    interpolate_bands,
+    measure_bands,
+    resample,
+    starts_of,
+)
 from .envelope import HIGHEST, LOWEST, SIXTEENTHS
 
 #: Units of a slope: steps are in proportion to the amplitude to the power of slope / 64.
@@ -26,6 +35,19 @@ NOISE_UNIT = 1 / 16
 LEAST_REST = 0.25
 #: The share of the energy that was rounded away which noise brings back.
 NOISE_SHARE = 0.5
+#: What steps grow by at a frequency, in 1 / 1024 octave, by version of the table: at some
+#: frequencies in Hz, linear between these and constant beyond. Only few latents lie low, and there
+#: are many of the ear's bands, which noise disturbs; in the middle there are many latents.
+STEP_OFFSETS = {1: ((200, -768), (600, 0), (1500, 410), (3500, 0))}
+#: With a table of steps, noise below so many Hz is less by this factor: a band there is wider than
+#: the ear's, and most of its energy is that of a tone.
+LOW_HZ, LOW_NOISE = 300, 0.3
+#: A band's level, for noise, moves towards those of the blocks before and after: by this share of
+#: the distance, of so many sixteenths of an octave at most. Levels are rounded to octaves.
+SMOOTH_SHARE, SMOOTH_MOST = 0.25, 8
+#: And noise grows or falls within a block by this share of what levels do around it, and by so many
+#: octaves at most.
+SLOPE_SHARE, SLOPE_MOST = 0.75, 1.5
 
 
 def combine_levels(predicted: Sequence[Whole], differences: Sequence[Whole]) -> list[Whole]:
@@ -39,7 +61,8 @@ class Shape:
     """What follows from the ``levels`` ``[bands, C]`` of all blocks, in sixteenths of an octave.
 
     ``step`` is the index of the quantisation step where a level is 0, ``slope`` in 1 / 64. From the
-    lowest band to the highest, steps grow by ``tilt`` sixteenths of an octave besides.
+    lowest band to the highest, steps grow by ``tilt`` sixteenths of an octave besides, and by what
+    the version ``bands`` of :data:`STEP_OFFSETS` says.
     """
 
     sizes: Sequence[int]
@@ -48,11 +71,14 @@ class Shape:
     step: int
     slope: int
     tilt: int
+    bands: int | None = None
 
     def exponents(self, index: int) -> Whole:
         """The step of each band ``[bands, 1]`` of a block, in 1 / 1024 octave of the global one."""
         loudest = self.levels[index].max(axis=1, keepdims=True)
-        exponents: Whole = self.slope * loudest + tilt_bands(self.tilt, len(loudest))[:, None]
+        grown = tilt_bands(self.tilt, len(loudest))
+        grown = grown + offset_bands(self.sizes[index], self.rate, self.bands)
+        exponents: Whole = self.slope * loudest + grown[:, None]
         return exponents
 
     def weights(self, index: int) -> Reals:
@@ -69,14 +95,32 @@ def tilt_bands(tilt: int, count: int) -> Whole:
     return grown
 
 
-def make_estimate(slope: int, tilt: int, rate: int) -> Callable[[Reals, float], Reals]:
+@lru_cache(maxsize=64)
+def offset_bands(size: int, rate: int, version: int | None) -> Whole:
+    """What a block's bands' steps grow by, in 1 / 1024 octave, by a version of the table."""
+    edges = band_edges(size, rate)
+    if version is None:
+        return np.zeros(len(edges) - 1, np.int64)
+    knots = np.array(STEP_OFFSETS[version], np.int64)
+    hertz = (edges[1:] + edges[:-1]) * rate // (4 * size)
+    hertz = hertz.clip(knots[0, 0], knots[-1, 0])
+    above = np.searchsorted(knots[:, 0], hertz).clip(1)
+    (low, start), (high, end) = knots[above - 1].T, knots[above].T
+    offsets: Whole = start + (end - start) * (hertz - low) // (high - low)
+    return offsets
+
+
+def make_estimate(
+    slope: int, tilt: int, rate: int, bands: int | None
+) -> Callable[[Reals, float], Reals]:
     """A function that estimates the bits of blocks ``[n, size, C]``, rounded as their bands say."""
 
     def estimate(coefficients: Reals, step: float) -> Reals:
         count, size, channels = coefficients.shape
         levels = measure_bands(coefficients, size, rate).max(axis=2)
         octaves = levels * (slope / SLOPE_UNIT)
-        octaves = octaves + tilt_bands(tilt, levels.shape[1]) / (SLOPE_UNIT * SIXTEENTHS)
+        grown = tilt_bands(tilt, levels.shape[1]) + offset_bands(size, rate, bands)
+        octaves = octaves + grown / (SLOPE_UNIT * SIXTEENTHS)
         weights = np.exp2(-interpolate_bands(octaves, size, rate))
         scaled = coefficients * (weights[:, :, None] * (2 / step)).astype(np.float32)
         bits = np.log2(1 + np.square(scaled)).reshape(count, -1).sum(axis=1) / 2
@@ -126,7 +170,8 @@ class NoiseFilling:
     """Latents in the unit of samples, with noise in place of zeros.
 
     In a band of zeros, noise has the band's level. In others it is as loud as :class:`NoiseMeter`
-    says, and no louder than what is left of the band's energy.
+    says, and no louder than what is left of the band's energy. Where the shape has a table of
+    steps, there is less of it at low frequencies, and it follows the levels before and after.
     """
 
     def __init__(self, shape: Shape, noise: bytes, step_size: float) -> None:
@@ -151,13 +196,51 @@ class NoiseFilling:
         energy = np.where(
             nonzero == 0, total, np.minimum(expected, np.maximum(rest, LEAST_REST * expected))
         )
-        # a uniform distribution in [-1, 1) has a variance of 1 / 3
-        gains = np.sqrt(3 * NOISE_SHARE * energy / np.maximum(scales, 1e-30)).astype(np.float32)
-        first, end = self._starts[index : index + 2] * channels
-        places = np.arange(first, end).reshape(-1, channels)
-        hiss = hash_uniform(places).astype(np.float32) * gains.repeat(counts, axis=0) * weights
+        gains = np.sqrt(NOISE_SHARE * energy / np.maximum(scales, 1e-30)).astype(np.float32)
+        hiss = self._make_hiss(index, channels) * gains.repeat(counts, axis=0) * weights
         filled: Reals = np.where(own == 0, hiss, values).astype(np.float32)
         return filled
+
+    def _make_hiss(self, index: int, channels: int) -> Reals:
+        """Noise ``[size, C]`` for a block, whose variance is 1 but where a table changes it."""
+        shape, size = self._shape, self._shape.sizes[index]
+        first, end = self._starts[index : index + 2] * channels
+        uniform = hash_uniform(np.arange(first - channels, end)).reshape(-1, channels)
+        if shape.bands is None:
+            # a uniform distribution in [-1, 1) has a variance of 1 / 3
+            return (uniform[1:] * math.sqrt(3)).astype(np.float32)
+        factors, tilts = self._follow(index)
+        counts = np.diff(band_edges(size, shape.rate))
+        factors = factors / np.sqrt(1 + tilts**2)
+        signs = np.where(uniform < 0, -1.0, 1.0)
+        tilted = signs[1:] + tilts.repeat(counts, axis=0) * signs[:-1]
+        hiss: Reals = (tilted * factors.repeat(counts, axis=0)).astype(np.float32)
+        hiss[: count_low(size, shape.rate)] *= np.float32(LOW_NOISE)
+        return hiss
+
+    def _follow(self, index: int) -> tuple[Reals, Reals]:
+        """How noise follows the levels around a block: factors and tilts ``[bands, C]``.
+
+        Each latent plus the tilt times the one below it has an envelope over the block of
+        |1 + tilt exp(i pi t)|, t from 0 to 1: it begins at 1 + tilt and ends at 1 - tilt. (Temporal
+        noise shaping, Herre and Johnston 1996, of the noise alone.)
+        """
+        levels, sizes = self._shape.levels, self._shape.sizes
+        own, count = levels[index], len(levels[index])
+        near = [i if 0 <= i < len(levels) else index for i in (index - 1, index + 1)]
+        before, after = (resample(levels[i], count) for i in near)
+        moved = sum((other - own).clip(-SMOOTH_MOST, SMOOTH_MOST) for other in (before, after))
+        factors: Reals = np.exp2(moved * (SMOOTH_SHARE / SIXTEENTHS))
+        share = sizes[index] / (sizes[index] + (sizes[near[0]] + sizes[near[1]]) / 2)
+        grown = (after - before) * (SLOPE_SHARE * share / SIXTEENTHS)
+        ratio = np.exp2(grown.clip(-SLOPE_MOST, SLOPE_MOST))
+        tilts: Reals = (1 - ratio) / (1 + ratio)
+        return factors, tilts
+
+
+def count_low(size: int, rate: int) -> int:
+    """How many latents of a block lie below :data:`LOW_HZ`."""
+    return min(size, (4 * LOW_HZ * size + rate - 1) // (2 * rate))
 
 
 def measure_levels(coefficients: Reals, sizes: Sequence[int], rate: int) -> list[Reals]:
