@@ -1,4 +1,4 @@
-"""The decoder network: the shared convolutional network behind the post-filter."""
+"""The decoder network: the shared convolutional network behind the transform."""
 
 from pathlib import Path
 
@@ -10,13 +10,7 @@ from PIL import Image
 from intfit import api
 from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import codec, decoder_network, payload, smoothing, transform
-from intfit.codecs.wavelet.config import (
-    DECODER_LAYERS,
-    DECODER_WIDTH,
-    WaveletConfig,
-    read_config,
-)
-from intfit.codecs.wavelet.decoder_network import REACH
+from intfit.codecs.wavelet.config import WaveletConfig, read_config
 from intfit.codecs.wavelet.encoding import encoder
 from intfit.codecs.wavelet.postfilter import Features, shared_parameters
 from intfit.coding import container
@@ -43,19 +37,24 @@ def picture_of_latents(
 
 def test_numpy_evaluates_the_network_that_torch_trains():
     torch.manual_seed(0)
-    network = DecoderNetwork(38, 12, DECODER_WIDTH, DECODER_LAYERS)
+    tensors, config = picture_of_latents(84, 92, 4)
+    sizes = {"width": 48, "layers": 2, "coarse_layers": 3, "handed": 24}
+    network = DecoderNetwork(25, 34, 68, 12, **sizes)
     torch.nn.init.normal_(network.last.weight)
-    inputs = torch.randn(1, 38, 21, 70)
-    tensors = {f"common.{name}": p.detach().numpy() for name, p in network.named_parameters()}
-    hidden = decoder_network.compute_hidden(tensors, inputs[0].numpy())
-    seen = np.concatenate([hidden, decoder_network.crop(inputs[0].numpy(), REACH)])
-    last = tensors["common.last.weight"][..., 0, 0]
-    outputs = np.tensordot(last, seen, axes=1) + tensors["common.last.bias"][:, None, None]
-    np.testing.assert_allclose(outputs, network(inputs)[0].detach(), atol=1e-4)
-    assert outputs.shape == (12, 21 - 2 * REACH, 70 - 2 * REACH)
+    drawn = {f"common.{name}": p.detach().numpy() for name, p in network.named_parameters()}
+    picture = Features(tensors, config).picture
+    inputs = decoder_network.Inputs(tensors, config, picture, picture)
+    [(_, activations)] = decoder_network.compute_activations(inputs, tensors | drawn)
+    arrays = inputs.at(0, 42), inputs.coarse_at(0, 21), inputs.smoothed(0, 42)
+    framed = [
+        np.pad(array, ((0, 0), (frame, frame), (frame, frame)), mode="edge")[None]
+        for array, frame in zip(arrays, (2, 4, 0), strict=True)
+    ]
+    seen = network.see(*map(torch.from_numpy, framed))[0].movedim(-1, 0)
+    np.testing.assert_allclose(activations[:-1], seen.detach(), atol=1e-4)
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 @pytest.mark.parametrize("size", [(101, 75), (64, 90)])
 def test_a_picture_is_the_same_in_however_many_parts_it_is_corrected(size, version, monkeypatch):
     tensors, config = picture_of_latents(*size, version)

@@ -101,7 +101,7 @@ def test_files_that_the_format_names_are_there():
     digests = {hashlib.sha256(f.read_bytes()).hexdigest(): f.name for f in shipped_files()}
     for name, digest in re.findall(r"`([\w-]+\.safetensors)`[^`]*`([0-9a-f]{64})`", FORMAT):
         assert digests[digest] == name
-    assert len(DIGESTS) == 6
+    assert len(DIGESTS) == 7
 
 
 def shipped_files() -> list[Path]:
@@ -237,6 +237,7 @@ def test_siren_vectors(name):
         "latent-postfilter",
         "latent-decoder",
         "latent-modulated",
+        "latent-two-scales",
         "latent-visual",
         "latent-version-4",
     ],

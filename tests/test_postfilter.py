@@ -139,7 +139,7 @@ def test_the_open_profile_holds_the_postfilters_and_decodes_alike(filtered, intf
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
     layout, _ = container.load(Path("b.safetensors").read_bytes())
     assert "correction.layers.0.weight" in layout.tensors
-    assert "common.layers.0.weight" in layout.tensors
+    assert "common.blocks.0.weight" in layout.tensors
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
@@ -185,25 +185,23 @@ def test_a_header_with_an_unknown_shared_postfilter_is_refused(version):
         api.load(container.dump(layout.header, stored), device="cpu")
 
 
-def test_the_shared_networks_and_their_adaptation_gain_on_a_photograph():
+def test_the_shared_network_and_its_modulation_gain_on_a_photograph():
     data = (SAMPLES / "photo.png").read_bytes()
-    encoding = api.encode(data, replace(FAST, effort=1, quality=55))
+    encoding = api.encode(data, replace(FAST, effort=1, quality=30))
     layout, stored = container.load(encoding.data)
-    network = {"step": 70, "common": NEWEST, "adapted": True, "contexts": 2}
-    assert layout.header.network == network
+    assert layout.header.network["common"] == NEWEST
     original = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     config = read_config(layout.header)
     tensors = codec.unpack(stored, config)
+    plain = tensors | {"modulation": np.zeros_like(tensors["modulation"])}
     reached = []
-    for common, adapted in ((None, None), (1, None), (NEWEST, None), (NEWEST, True)):
-        less = replace(config, common=common, adapted=adapted)
-        kept = {name: tensors[name] for name in less.shapes()}
+    for kept, common in ((tensors, None), (plain, NEWEST), (tensors, NEWEST)):
+        less = replace(config, common=common, adapted=config.adapted if common else None)
         decoded = ((codec.reconstruct(kept, less) + 1) * 127.5).round().clip(0, 255)
         reached.append(metrics.psnr(original, decoded, peak=255.0))
-    assert reached == sorted(reached)
-    assert reached[1] > reached[0] + 0.02
-    assert reached[3] > reached[1] + 0.03
-    assert reached[3] == pytest.approx(encoding.distortion, abs=0.1)
+    assert reached[1] > reached[0] + 0.05
+    assert reached[2] > reached[1] + 0.01
+    assert reached[2] == pytest.approx(encoding.distortion, abs=0.1)
 
 
 def test_a_shared_postfilter_for_a_picture_that_it_is_not_for_is_refused():
@@ -237,7 +235,7 @@ def test_the_shared_postfilter_is_left_out_on_noise():
     assert "common" not in layout.header.network
 
 
-@pytest.mark.parametrize("name", ["correction", "decoder", "modulated"])
+@pytest.mark.parametrize("name", ["correction", "decoder", "modulated", "two-scales"])
 def test_the_golden_files_decode_to_the_same_for_ever(name):
     known = json.loads(GOLDEN.with_name(f"{name}.json").read_text())
     assert digests(GOLDEN.with_name(f"{name}.safetensors")) == known
@@ -249,6 +247,7 @@ def test_the_golden_files_decode_to_the_same_for_ever(name):
         ("codecs/wavelet/postfilter-1", "8e39746b65c2ef21660a75ecec824b30"),
         ("codecs/wavelet/decoder-2", "bfabf12c7a57ce5f09cb93336917bc76"),
         ("codecs/wavelet/decoder-3", "456c467dbf1e852753d2505c7f404f53"),
+        ("codecs/wavelet/decoder-4", "58a66061b8a389116d4bab2419a68478"),
         ("codecs/wavelet/context_model-1", "43c7763c75ac57f41b21a1cdafeb01eb"),
     ],
 )

@@ -180,6 +180,10 @@ MEDIA = {
         photo((20, 40, 117, 141)), ".png",
         intfit.Settings(field="latent", effort=2, quality=20, tune="psnr", device="cpu"),
     ),
+    "latent-two-scales": (
+        photo((20, 40, 117, 141)), ".png",
+        intfit.Settings(field="latent", effort=2, quality=20, tune="psnr", device="cpu"),
+    ),
     "siren-version-3": (
         photo((60, 40, 72, 52)), ".png",
         intfit.Settings(field="siren", width=8, depth=2, steps=200, device="cpu", seed=1),
@@ -373,7 +377,7 @@ def main() -> None:
         path = VECTORS / f"{name}.safetensors"
         if not path.exists():
             made = intfit.encode(medium, settings, suffix=suffix).data
-            drawn = name in ("latent-decoder", "latent-modulated")
+            drawn = name in ("latent-decoder", "latent-modulated", "latent-two-scales")
             path.write_bytes(changed(made) if drawn else made)
         data = path.read_bytes()
         text = json.dumps(expected(name, data), separators=(",", ":"))

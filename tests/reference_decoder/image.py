@@ -13,6 +13,7 @@ from .contexts import read_levels_2
 from .levels import NORMS, PASSES, SIZE, Cache, band_shapes, level_count
 from .siren import mirrored, packed_parameters, perceptron, siren_shapes
 from .smoothing import smoothings
+from .two_scales import seen_by_last_layer
 
 
 def shipped(folder, sha256):
@@ -243,8 +244,8 @@ def image_latents(payload, header, channels, networks):
         integers, own = packed_parameters(payload[2:end], shapes)
         payload = payload[end:]
     *_, version, changed = (*header["latent"], *[None] * 4)[:4]
-    shapes = {"adaptation": (12, 147 if version == 3 else 79)} if changed else {}
-    shapes |= {"modulation": (32,)} if version == 3 else {}
+    shapes = {"adaptation": (12, {2: 79, 3: 147, 4: 166}[version])} if changed else {}
+    shapes |= {"modulation": (32,)} if version in (3, 4) else {}
     for name, shape in shapes.items():
         end = 2 + int.from_bytes(payload[:2], "little")
         integers_of, change = packed_parameters(payload[2:end], {name: shape})
@@ -312,7 +313,12 @@ def convolutions(network, inputs, more, own):
             for j in range(3)
         )
         x = np.where(v > 0, v, 0.1 * v) + (x[1:-1, 1:-1] if layer == 1 else 0)
-    seen = np.concatenate([x, inputs, *more, np.ones_like(x[..., :1])], axis=-1)
+    return last_layer(network, [x, inputs, *more], own)
+
+
+def last_layer(network, seen, own):
+    """The last layer's values ``[h, w, 4 C]`` of what it sees, and of 1."""
+    seen = np.concatenate([*seen, np.ones_like(seen[0][..., :1])], axis=-1)
     last = network["last.weight"] + own.pop("adaptation", 0) / network["last.scale"]
     if "modulation" in own:
         last = last + np.einsum("k,kij->ij", own.pop("modulation"), network["last.basis"])
@@ -326,17 +332,22 @@ def image_samples(header, colours, coarsest, levels, own, shipped):
     step = 2.0 ** (-index / 24)
     picture = synthesise(coarsest, levels, step)
     features = postfilter_features(coarsest, levels, step)
-    if shipped:
+    if shipped and len(shipped) < 4:
         picture = picture + step * perceptron(shipped[0], features, lambda _, z: np.maximum(z, 0))
     if len(shipped) > 1:
-        inputs = decoder_inputs(coarsest, levels, index, picture)
         more, network = [], shipped[1]
         if len(shipped) > 2:
-            network = network | shipped[2]
             maps = smoothings(picture / step)
             even = np.pad(maps, [(0, side % 2) for side in maps.shape[:2]] + [(0, 0)], mode="edge")
             more = [even[down::2, right::2] for down, right in CORNERS]
-        added = convolutions(network, inputs, more, own)
+        if len(shipped) < 4:
+            network = network | (shipped[2] if more else {})
+            inputs = decoder_inputs(coarsest, levels, index, picture)
+            added = convolutions(network, inputs, more, own)
+        else:
+            lows = [synthesise(coarsest, levels, step, last=last) / 2**last for last in (1, 2, 3)]
+            seen = seen_by_last_layer(shipped[3], picture, lows, levels, index)
+            added = last_layer(shipped[3], [seen, *more], own)
         for (down, right), part in zip(CORNERS, np.split(added, 4, axis=-1), strict=True):
             place = picture[down::2, right::2]
             place += step * part[: place.shape[0], : place.shape[1]]

@@ -25,12 +25,14 @@ NEIGHBOURS = (
 OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
 #: The shared networks: the channels of pictures they are for, and the newest version. Version 1 is
 #: a post-filter of this width and depth; version 2 has the decoder network behind it; in version 3,
-#: the last layer of that sees smoothed pictures, too, and is modulated by every file.
-SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 3, 32, 2
-#: The version for pictures tuned for the eye: what smooths gains squared error, and costs the eye.
-SHARED_FOR_EYES = 2
-#: The decoder network: its number of hidden layers, and their width.
-DECODER_LAYERS, DECODER_WIDTH = 2, 40
+#: the last layer of that sees smoothed pictures, too, and is modulated by every file; version 4 is
+#: a decoder network of two scales, without the post-filter.
+SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 4, 32, 2
+#: The decoder network's number of hidden layers, at half the picture's resolution.
+DECODER_LAYERS = 2
+#: From this version of the shared networks on there is no post-filter, and the decoder network has
+#: so many layers at a quarter of the resolution, which hand so many channels on to those at half.
+FIRST_OF_TWO_SCALES, COARSE_LAYERS, HANDED_ON = 4, 3, 24
 #: From this version of the shared networks on, files modulate the last layer, by so many numbers;
 #: and it sees so many smoothed pictures: what :func:`.smoothing.smooth` gives for three channels.
 FIRST_MODULATED, MODULATION_SIZE, SMOOTHINGS = 3, 32, 17
@@ -157,7 +159,7 @@ class WaveletConfig:
 
         Its layers are those of the own one, with rectifiers in place of sines.
         """
-        if self.common is None:
+        if self.common is None or self.has_two_scales():
             return {}
         return self._postfilter(SHARED_WIDTH, SHARED_DEPTH).shapes_with_skip()
 
@@ -165,19 +167,24 @@ class WaveletConfig:
         """Name and shape of every parameter of the decoder network, where it is used."""
         if self.common is None or self.common == 1:
             return {}
-        inputs = 11 * self.channels + 5
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer in range(DECODER_LAYERS):
-            before = DECODER_WIDTH if layer else inputs
-            shapes[f"blocks.{layer}.weight"] = (DECODER_WIDTH, before, 3, 3)
-            shapes[f"blocks.{layer}.bias"] = (DECODER_WIDTH,)
-        seen = DECODER_WIDTH + inputs + 1
+        width, inputs = 40, 11 * self.channels + 5
+        if self.has_two_scales():
+            width, inputs = 48, 8 * self.channels + 1 + HANDED_ON
+            shapes |= _convolutions("coarse", COARSE_LAYERS, 11 * self.channels + 1, width)
+            shapes |= {"handed.weight": (4 * HANDED_ON, width), "handed.bias": (4 * HANDED_ON,)}
+        shapes |= _convolutions("blocks", DECODER_LAYERS, inputs, width)
+        seen = width + inputs + 1
         if self.is_modulated():
             seen += 4 * SMOOTHINGS
             shapes["last.basis"] = (MODULATION_SIZE, 4 * self.channels, seen)
         shapes["last.weight"] = (4 * self.channels, seen)
         shapes["last.scale"] = (seen,)
         return shapes
+
+    def has_two_scales(self) -> bool:
+        """Whether the decoder network works at two scales, without a post-filter before it."""
+        return self.common is not None and self.common >= FIRST_OF_TWO_SCALES
 
     def is_modulated(self) -> bool:
         """Whether the file has numbers that modulate the decoder network's last layer."""
@@ -233,6 +240,15 @@ class WaveletConfig:
         if self.neurons:
             phrase += f" + SIREN {self.neurons} x {OWN_DEPTH}"
         return phrase
+
+
+def _convolutions(name: str, layers: int, inputs: int, width: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of the parameters of so many layers of 3 x 3, of this ``width``."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(layers):
+        shapes[f"{name}.{layer}.weight"] = (width, width if layer else inputs, 3, 3)
+        shapes[f"{name}.{layer}.bias"] = (width,)
+    return shapes
 
 
 def read_config(header: Header) -> WaveletConfig:

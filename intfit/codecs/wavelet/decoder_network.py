@@ -1,10 +1,10 @@
 """The decoder network: a shared convolutional network that corrects a picture of latents.
 
 It works at half the picture's resolution, where the four pixels of a 2 x 2 block are channels of
-one place, and sees what the decoder knows there: the picture as the shared post-filter leaves it,
-the latents of the two finest levels, and the quantisation step. It was trained on photographs
-(``tools/train_decoder.py``), comes with the program, and estimates the error that is left, in
-steps.
+one place, and sees what the decoder knows there: the picture, the latents of fine levels, and the
+quantisation step; in the newest version also what layers at a quarter of the resolution hand on.
+It was trained on photographs (``tools/train_decoder.py``), comes with the program, and estimates
+the error that is left, in steps.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...coding.tensors import Tensors
 from ...signals import Floats
-from .config import DECODER_LAYERS, ORIENTATIONS, WaveletConfig
+from .config import COARSE_LAYERS, DECODER_LAYERS, ORIENTATIONS, WaveletConfig
 from .postfilter import Features, estimate_error
 from .smoothing import HALO, smooth
 from .transform import synthesise, synthesise_low_band
@@ -74,11 +74,11 @@ class Inputs:
     """The inputs of the decoder network at each 2 x 2 block of a picture.
 
     ``picture`` ``[H, W, C]`` is that of quantised latents in decorrelated colours, ``filtered``
-    the same after the shared post-filter. Blocks are counted row by row, ``[ceil(H / 2), ceil(W /
-    2)]``. The inputs, 11 C + 5, are, in steps: by how much each pixel of the filtered block is
-    above the block's low-pass value (4 C), the latents of the finest level (3 C) and of the next (3
-    C), and what the post-filter added to each pixel in the first channel (4); then the low-pass
-    value (C) and the step (1).
+    the same after the shared post-filter, if any. Blocks are counted row by row, ``[ceil(H / 2),
+    ceil(W / 2)]``. The inputs are, in steps: by how much each pixel of the filtered block is above
+    the block's low-pass value (4 C), the latents of the finest level (3 C), and, where there is a
+    post-filter, those of the next (3 C) and what it added to each pixel in the first channel (4);
+    then the low-pass value (C) and the step (1).
     """
 
     def __init__(
@@ -93,33 +93,65 @@ class Inputs:
         self.kept: list[tuple[int, Floats]] = []
         self._tensors, self._picture = tensors, picture
         self.blocks = -(-config.height // 2), -(-config.width // 2)
-        self._low_pass = np.empty((config.channels, *self.blocks), np.float32)
-        for channel in range(config.channels):
-            self._low_pass[channel] = synthesise_low_band(tensors, config, channel)
-        self._low_pass /= 2
+        #: The low-pass pictures ``[h, w, C]`` before the finest levels are merged, in the unit of
+        #: values: as many as the network sees.
+        self._low_pass = [self._make_low_pass(1)]
+        if config.has_two_scales():
+            self._low_pass += [self._make_low_pass(2), self._make_low_pass(3)]
+
+    def _make_low_pass(self, finest: int) -> Floats:
+        channels = range(self.config.channels)
+        low = [
+            synthesise_low_band(self._tensors, self.config, channel, finest=finest)
+            for channel in channels
+        ]
+        return np.stack(low, axis=-1) / np.float32(1 << finest)
 
     def at(self, first: int, last: int) -> Floats:
         """The inputs ``[F, last - first, ceil(W / 2)]`` of rows of blocks ``first`` to ``last``.
 
         Rows beyond the edges are as the row at the edge.
         """
-        config, channels = self.config, self.config.channels
+        config = self.config
         index = np.arange(first, last).clip(0, self.blocks[0] - 1)
-        low_pass = self._low_pass[:, index]
-        pixels = split_blocks(self.filtered, index).reshape(4, channels, *low_pass.shape[1:])
-        luma = split_blocks(self.filtered[..., :1], index)
-        luma -= split_blocks(self._picture[..., :1], index)
-        scaled = [(pixels - low_pass).reshape(4 * channels, *low_pass.shape[1:])]
-        scaled += [
-            self._spread(f"levels.{level}.{name}", level, index)
-            for level in (0, 1)
-            for name in ORIENTATIONS
-        ]
-        inputs = np.concatenate([*scaled, luma])
-        inputs /= np.float32(config.step_size)
+        scaled, low_pass = self._subtract_low_pass(self.filtered, index, 0)
+        scaled += self._spread_level(0, index, 0)
+        if not config.has_two_scales():
+            luma = split_blocks(self.filtered[..., :1], index)
+            luma -= split_blocks(self._picture[..., :1], index)
+            scaled += [*self._spread_level(1, index, 0), luma]
+        return self._finish(scaled, [low_pass.clip(-MAX_LOW_PASS, MAX_LOW_PASS)])
+
+    def coarse_at(self, first: int, last: int) -> Floats:
+        """The inputs ``[F, last - first, ceil(W / 4)]`` of rows of 4 x 4 pixels, coarse ones.
+
+        By how much the low-pass picture is above that of the next level (4 C), the latents of both
+        levels (6 C), by how much the low-pass value is above that of a level further (C), and the
+        step (1).
+        """
+        middle, coarsest = self._low_pass[1:]
+        index = np.arange(first, last).clip(0, len(middle) - 1)
+        scaled, low_pass = self._subtract_low_pass(self._low_pass[0], index, 1)
+        above = np.moveaxis(coarsest[index >> 1].repeat(2, axis=1), -1, 0)
+        scaled += self._spread_level(1, index, 1) + self._spread_level(2, index, 1)
+        scaled.append(low_pass - above[..., : low_pass.shape[2]])
+        return self._finish(scaled, [])
+
+    def _subtract_low_pass(
+        self, picture: Floats, index: NDArray[np.intp], octave: int
+    ) -> tuple[list[Floats], Floats]:
+        """Blocks in rows ``index`` of a picture less their low-pass values; and these."""
+        low_pass = np.ascontiguousarray(np.moveaxis(self._low_pass[octave][index], -1, 0))
+        pixels = split_blocks(picture, index).reshape(4, *low_pass.shape)
+        return [(pixels - low_pass).reshape(-1, *low_pass.shape[1:])], low_pass
+
+    def _finish(self, scaled: list[Floats], plain: list[Floats]) -> Floats:
+        """What the network sees of values that are given in steps, of others, and of the step."""
+        inputs = np.concatenate(scaled)
+        inputs /= np.float32(self.config.step_size)
         inputs.clip(-MAX_INPUT, MAX_INPUT, out=inputs)
-        step = np.full((1, *low_pass.shape[1:]), -config.step / 48, np.float32)
-        return np.concatenate([inputs, low_pass.clip(-MAX_LOW_PASS, MAX_LOW_PASS), step])
+        step = np.full((1, *inputs.shape[1:]), -self.config.step / 48, np.float32)
+        return np.concatenate([inputs, *plain, step])
 
     def smoothed(self, first: int, last: int) -> Floats:
         """What filters would add to pixels, ``[4 SMOOTHINGS, last - first, ceil(W / 2)]``.
@@ -130,14 +162,22 @@ class Inputs:
         rows = self.filtered[top : 2 * last + HALO] / np.float32(self.config.step_size)
         return split_blocks(smooth(rows), np.arange(first, last) - top // 2)
 
-    def _spread(self, name: str, level: int, index: NDArray[np.intp]) -> Floats:
-        """The latents ``[C, n, w]`` of a band at rows ``index`` of blocks, 0 where it has none."""
-        band, columns = self._tensors[name], self.blocks[1]
-        spread = np.zeros((self.config.channels, len(index), columns), np.float32)
-        inside = index >> level < band.shape[1]
-        values = band[:, index[inside] >> level].repeat(1 << level, axis=2)[..., :columns]
-        spread[:, inside, : values.shape[2]] = values
-        return spread
+    def _spread_level(self, level: int, index: NDArray[np.intp], octave: int) -> list[Floats]:
+        """The latents ``[C, n, w]`` of a level's bands at rows ``index``, 0 where there are none.
+
+        Rows and columns are those of a level, ``octave``, or as many as of blocks for 0.
+        """
+        columns = self._low_pass[octave].shape[1]
+        shift = level - octave
+        found = []
+        for name in ORIENTATIONS:
+            band = self._tensors[f"levels.{level}.{name}"]
+            spread = np.zeros((self.config.channels, len(index), columns), np.float32)
+            inside = index >> shift < band.shape[1]
+            values = band[:, index[inside] >> shift].repeat(1 << shift, axis=2)[..., :columns]
+            spread[:, inside, : values.shape[2]] = values
+            found.append(spread)
+        return found
 
 
 def split_blocks(picture: Floats, index: NDArray[np.intp]) -> Floats:
@@ -201,6 +241,8 @@ def compute_activations(
         last = min(first + height, rows)
         seen = inputs.at(first - REACH, last + REACH)
         x = np.pad(seen, ((0, 0), (0, 0), (REACH, REACH)), mode="edge")
+        if inputs.config.has_two_scales():
+            x = np.concatenate([x, hand_on(inputs, tensors, first - REACH, last + REACH)])
         ones = np.ones((1, last - first, columns), np.float32)
         found = [compute_hidden(tensors, x), crop(x, REACH)]
         if inputs.config.is_modulated():
@@ -212,15 +254,42 @@ def compute_activations(
     inputs.kept = found_all
 
 
-def compute_hidden(tensors: Mapping[str, Floats], inputs: Floats) -> Floats:
-    """The hidden layers' values ``[D, h - 2 r, w - 2 r]`` for inputs ``[F, h, w]``, r the reach.
+def hand_on(inputs: Inputs, tensors: Mapping[str, Floats], first: int, last: int) -> Floats:
+    """What the coarse layers hand on: ``[D, last - first, ceil(W / 2) + 2 REACH]``.
+
+    To rows of blocks ``first`` to ``last``, and to a frame of :data:`REACH` columns on each side.
+    """
+    top, bottom, frame = first // 2, -(-last // 2), -(-REACH // 2)
+    seen = inputs.coarse_at(top - COARSE_LAYERS, bottom + COARSE_LAYERS)
+    edge = COARSE_LAYERS + frame
+    x = np.pad(seen, ((0, 0), (0, 0), (edge, edge)), mode="edge")
+    x = compute_hidden(tensors, x, "coarse", COARSE_LAYERS)
+    y = np.tensordot(tensors["common.handed.weight"], x, axes=1)
+    y += tensors["common.handed.bias"][:, None, None]
+    np.maximum(y, y * SLOPE, out=y)
+    _, height, width = y.shape
+    # each place has the values of its four blocks
+    blocks = y.reshape(-1, 2, 2, height, width).transpose(0, 3, 1, 4, 2)
+    blocks = blocks.reshape(-1, 2 * height, 2 * width)
+    row, column = first - 2 * top, 2 * frame - REACH
+    count = inputs.blocks[1] + 2 * REACH
+    return blocks[:, row : row + last - first, column : column + count]
+
+
+def compute_hidden(
+    tensors: Mapping[str, Floats],
+    inputs: Floats,
+    name: str = "blocks",
+    layers: int = DECODER_LAYERS,
+) -> Floats:
+    """The values ``[D, h - 2 r, w - 2 r]`` of r ``layers`` for inputs ``[F, h, w]``.
 
     As :class:`.networks.decoder.DecoderNetwork` computes them.
     """
     x = inputs
-    for layer in range(DECODER_LAYERS):
-        y = _convolve(x, tensors[f"common.blocks.{layer}.weight"])
-        y += tensors[f"common.blocks.{layer}.bias"][:, None, None]
+    for layer in range(layers):
+        y = _convolve(x, tensors[f"common.{name}.{layer}.weight"])
+        y += tensors[f"common.{name}.{layer}.bias"][:, None, None]
         np.maximum(y, y * SLOPE, out=y)
         if layer:
             y += crop(x, 1)

@@ -25,6 +25,13 @@ MAX_FEATURE = 8.0
 #: The low-pass picture is clipped to this magnitude, which no sound file comes near: float16 holds
 #: up to 65504.
 MAX_LOW_PASS = 1000.0
+#: The files of each version of the shared networks; a later one's tensors replace those before it.
+FILES = {
+    1: ("postfilter-1",),
+    2: ("postfilter-1", "decoder-2"),
+    3: ("postfilter-1", "decoder-2", "decoder-3"),
+    4: ("decoder-4",),
+}
 #: The shared post-filter, and the picture's own one, as :meth:`.WaveletConfig.shapes` names them.
 Which = Literal["common", "correction"]
 
@@ -35,19 +42,22 @@ class Features:
     ``picture`` ``[H, W, C]`` is the picture of these latents, in decorrelated colours. The features
     are, for each of the finest levels, what the picture loses without it ``[C]``, then the picture
     that is left ``[C]``, and by how much each of :data:`.config.NEIGHBOURS` is greater in the first
-    channel.
+    channel. Without a post-filter in ``config`` there is only the picture.
     """
 
     def __init__(self, tensors: Mapping[str, Floats], config: WaveletConfig) -> None:
         self._step = np.float32(config.step_size)
         shape = config.height, config.width, config.channels
-        count = min(FEATURE_LEVELS, config.levels())
+        filtered = bool(config.shared_postfilter_shapes() or config.own_shapes())
+        count = min(FEATURE_LEVELS, config.levels()) if filtered else 0
         self.picture = np.empty(shape, np.float32)
         # in float16 and one channel at a time: those of a large picture would fill memory
-        self._levels = [np.empty(shape, np.float16) for _ in range(count + 1)]
+        self._levels = [np.empty(shape, np.float16) for _ in range(count + filtered)]
         for channel in range(config.channels):
             last = synthesise_channel(tensors, config, channel)
             self.picture[..., channel] = last
+            if not filtered:
+                continue
             for level in range(count):
                 without = synthesise_channel(tensors, config, channel, finest=level + 1)
                 last -= without
@@ -125,9 +135,8 @@ def _load_shared(version: int) -> Tensors:
     """
     from safetensors.numpy import load
 
-    files = ("postfilter-1", "decoder-2", "decoder-3")[:version]
     parameters: Tensors = {}
-    for file in files:
+    for file in FILES[version]:
         data = resources.files(__package__).joinpath(f"{file}.safetensors").read_bytes()
         parameters |= {name: tensor.astype(np.float32) for name, tensor in load(data).items()}
     return parameters

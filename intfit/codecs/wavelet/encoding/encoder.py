@@ -182,7 +182,8 @@ class Encoder:
         yield data, replace(config, common=None), tensors, picture @ colours
         filtered = apply_postfilter(tensors, config, features)
         del features  # half of the memory that all of this takes
-        yield data, replace(config, common=1), tensors, filtered @ colours
+        if config.shared_postfilter_shapes():
+            yield data, replace(config, common=1), tensors, filtered @ colours
         inputs = Inputs(tensors, config, picture, filtered)
         error = self.pixels @ invert_axes(colours) - filtered
         for name, found in fit_last_layer(inputs, tensors, error):

@@ -143,18 +143,22 @@ def _reach(encoder: Encoder, goal: Goal, finest: int) -> File | None:
     None if none does. Where the goal is beyond ``finest``, the file at that step.
     """
     gain, step, files = USUAL_GAIN, encoder.prepared.config.step, dict[int, File]()
+    low, high = COARSEST_LATENT_STEP - 1, finest + 1  # steps that reach it lie between
     for tries in reversed(range(1, 1 + GOAL_TRIES)):
         below = (goal.value - gain) / GAIN_A_STEP - 1e-9
         step = 1 + _find_finest(
             lambda step: encoder.estimate(step).distortion / GAIN_A_STEP, below, step
         )
         step = min(step, finest)
-        if step in files:
+        if not low < step < high:
+            step = (low + high + 1) // 2
+        if step in (low, high, *files):
             break
         files[step] = encoder.refine(step, tries).best
         margin = goal.margin(files[step].distortion)
         if 0 <= margin <= NEAR or (margin < 0 and step == finest):
             break
+        low, high = (step, high) if margin < 0 else (low, step)
         gain = files[step].distortion - encoder.estimate(step).distortion
     reaching = [file for file in files.values() if goal.margin(file.distortion) >= 0]
     if reaching:
