@@ -53,7 +53,7 @@ def latents(bowl) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "settings", [("--field", "latent", "-q", 24), ("--steps", 800, "--width", 16)]
+    "settings", [("--field", "latent", "-q", 24), ("--steps", 500, "--width", 16)]
 )
 def test_holes_come_back_and_closed_where_that_is_asked_for(intfit, bowl, tmp_path, settings):
     coded, decoded = tmp_path / "bowl.safetensors", tmp_path / "bowl.ply"
@@ -61,14 +61,14 @@ def test_holes_come_back_and_closed_where_that_is_asked_for(intfit, bowl, tmp_pa
     assert run.code == 0, run.err
     assert "its holes stay open" in run.err
     assert "trim" in intfit("info", coded, "-v").out.split("parts")[1]
-    run = intfit("decode", coded, "-o", decoded, "--resolution", 64)
+    run = intfit("decode", coded, "-o", decoded, "--resolution", 48)
     assert run.code == 0, run.err
     assert "open where the original was" in run.err
     back = trimesh.load_mesh(decoded)
     border = back.edges_unique[np.bincount(back.edges_unique_inverse) == 1]
     top = back.vertices[border.ravel()][:, 2]
     assert (np.abs(top - 0.82) < 0.1).sum() > 40  # around the hole
-    run = intfit("decode", coded, "-f", "-o", decoded, "--resolution", 64, "--watertight")
+    run = intfit("decode", coded, "-f", "-o", decoded, "--resolution", 48, "--watertight")
     assert run.code == 0, run.err
     assert trimesh.load_mesh(decoded).is_watertight
 
@@ -80,16 +80,19 @@ def test_an_open_file_is_nearer_to_its_original_and_says_the_same_in_every_profi
     for name in ("", "trim"):
         one, other = (each.part(name) if name else each for each in (field, opened))
         np.testing.assert_allclose(one(place), other(place), atol=1e-6)
-    near = api.verify(field, bowl)["mean_distance"]
-    closed = api.verify(
-        api.Field(field.kind, field.evaluate, field.config, field.facts, "cpu"), bowl
+    measure = mesh.compare_with(bowl.read_bytes(), field.facts, suffix=".ply")
+    near, closed = (
+        measure(api.render(field, mesh.Target(resolution=48, watertight=watertight)))
+        for watertight in (False, True)
     )
-    assert near < 0.5 * closed["mean_distance"]
+    assert near["mean_distance"] < 0.5 * closed["mean_distance"]
 
 
 def test_a_closed_surface_has_no_trim(tmp_path):
     ball = trimesh.creation.icosphere(subdivisions=3)
-    encoded = api.encode((ball.vertices, ball.faces), Settings(field="latent", quality=10))
+    encoded = api.encode(
+        (ball.vertices, ball.faces), Settings(field="latent", quality=10, effort=1)
+    )
     assert "trim" not in info(encoded.data)["facts"]
 
 
