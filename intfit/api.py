@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from .codecs import choose_field, choose_tune, codec_of, read_config
+from .codecs import choose_field, choose_tune, codec_of, may_need_siren, read_config
 from .codecs.assemble import network_overhead
 from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
@@ -89,12 +89,19 @@ def encode(
     """
     given = read_source(source, suffix=suffix, rate=rate)
     del source
-    prepared = prepare(
-        given.data, settings or Settings(), suffix=given.suffix, kind=given.kind or kind
-    )
-    notes = given.notes
+    settings, hooks, notes = settings or Settings(), hooks or Hooks(), given.notes
+    prepare_again = partial(prepare, given.data, suffix=given.suffix, kind=given.kind or kind)
+    prepared = prepare_again(settings)
     del given
-    encoded = encode_prepared(prepared, hooks or Hooks())
+    if not may_need_siren(settings, prepared.kind, prepared.field):
+        del prepare_again  # and with it the bytes of the source
+        encoded = encode_prepared(prepared, hooks)
+    else:
+        try:
+            encoded = encode_prepared(prepared, hooks)
+        except UsageError:  # too few bytes for latents
+            encoded = encode_prepared(prepare_again(replace(settings, field="siren")), hooks)
+            notes = (*notes, "too few bytes for latents: a plain SIREN")
     if path is not None:
         write_whole(path, encoded.data)
     return replace(encoded, notes=(*notes, *encoded.notes))

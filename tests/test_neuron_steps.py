@@ -1,11 +1,13 @@
 """Quantisation steps of neurons: chosen by what neurons matter, stored with them in any order."""
 
 import numpy as np
+import pytest
 import torch
 
 from intfit.codecs.siren import packing
 from intfit.coding import weights
 from intfit.coding.tensors import store_payload
+from intfit.errors import FileFormatError
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren, set_parameters
 from intfit.training.quantisation import Steps, compare_neurons, dequantise, quantise
@@ -45,6 +47,7 @@ def test_a_network_with_steps_by_neuron_comes_back_as_the_same_function():
     stored = store_payload(packing.pack(quantised, finer, CONFIG))
     rounded = dequantise(quantised, steps)
     back = packing.unpack(stored, CONFIG)
+    assert {values.dtype for values in back.values()} == {np.dtype(np.float32)}
     assert not np.array_equal(back["layers.1.weight"], rounded["layers.1.weight"].numpy())
     set_parameters(network, rounded)
     expected = network(coords).detach()
@@ -52,14 +55,18 @@ def test_a_network_with_steps_by_neuron_comes_back_as_the_same_function():
     torch.testing.assert_close(network(coords).detach(), expected, rtol=0, atol=1e-4)
 
 
-def test_steps_that_no_encoder_writes_leave_finite_parameters():
+@pytest.mark.parametrize("growth", [-(1 << 24), 1 << 24, 8])
+def test_steps_finer_than_any_encoder_writes_are_refused(growth):
     tensors = {
         name: weights.QuantisedTensor(0, np.full(shape, 7, np.int32))
         for name, shape in packing._packed_shapes(CONFIG).items()
     }
-    growth = np.full((CONFIG.depth - 1, CONFIG.width), -(1 << 24), np.int32)
-    growth[0] = 1 << 24
-    tensors["steps"] = weights.QuantisedTensor(0, growth)
-    payload = weights.pack(tensors, packing._find_wider)
-    for values in packing.unpack(store_payload(payload), CONFIG).values():
-        assert np.isfinite(values).all()
+    shape = CONFIG.depth - 1, CONFIG.width
+    tensors["steps"] = weights.QuantisedTensor(0, np.full(shape, growth, np.int32))
+    payload = weights.pack(tensors)
+    with pytest.raises(FileFormatError, match="steps of its neurons"):
+        packing.unpack(store_payload(payload), CONFIG)
+
+
+def test_a_network_without_hidden_layers_is_packed(intfit, picture):
+    intfit("encode", picture, "--field", "siren", "--depth", 1, "--width", 8, "--steps", 60)

@@ -133,3 +133,12 @@ def test_a_damaged_trim_is_refused(latents):
     for bad in (b"", b"\0", b"\xff\xff" + stored["payload"].data[2:], b"\0\0" + bytes(50)):
         with pytest.raises(FileFormatError):
             api.load(altered(8, bad))
+
+
+@pytest.mark.parametrize("size", [600, 1000, 3000])
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+def test_surfaces_of_a_given_size_have_it(bowl, closed, size):
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    source = (ball.vertices, ball.faces) if closed else str(bowl)
+    encoded = api.encode(source, Settings(target_size=size, effort=1))
+    assert len(encoded.data) <= size

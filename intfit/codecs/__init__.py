@@ -103,6 +103,12 @@ def _asks_for_latents(settings: Settings, *, sheet: bool) -> bool:
     return (settings.quality or 0) > HIGH_QUALITY
 
 
+def may_need_siren(settings: Settings, kind: str, field: FieldName) -> bool:
+    """Whether latents that nobody asked for may be too large for the bytes allowed."""
+    sized = settings.target_size is not None
+    return sized and settings.field is None and (kind, field) == ("mesh", "latent")
+
+
 #: A recording of fewer samples is too short for an envelope to be worth its bytes.
 FEWEST_TO_HEAR = 2048
 

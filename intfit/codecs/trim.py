@@ -25,6 +25,8 @@ WIDTHS, LOW_EFFORT = (8, 14), 2
 EXCHANGE = 1.2
 #: The bytes and the mean distance, in %, of a usual file, where its own are not known yet.
 USUAL_SIZE, USUAL_DISTANCE = 6000, 0.025
+#: Points at which a trim is evaluated at once.
+CHUNK = 1 << 16
 #: The relative gain in distortion that a bit for every weight must bring, in nepers.
 RD_LAMBDA = 0.1
 
@@ -40,6 +42,12 @@ class TrimField:
         self.width = width
 
     def __call__(self, coords: Coordinates) -> Floats:
+        parts = [
+            self._evaluate(coords[first : first + CHUNK]) for first in range(0, len(coords), CHUNK)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
+
+    def _evaluate(self, coords: Coordinates) -> Floats:
         x = coords.astype(np.float32)
         for layer, (weight, bias) in enumerate(self._layers):
             x = x @ weight + bias

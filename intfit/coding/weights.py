@@ -30,10 +30,11 @@ class QuantisedTensor:
     step: int
     integers: Integers
 
-    def dequantise(self) -> Floats:
-        """The float32 values."""
-        step = np.float32(step_size(self.step, WEIGHT_STEPS_PER_OCTAVE))
-        return self.integers.astype(np.float32) * step
+    def dequantise(self, sizes: float | Floats | None = None) -> Floats:
+        """The float32 values; in place of the step, in steps of ``sizes`` that can be broadcast."""
+        step = step_size(self.step, WEIGHT_STEPS_PER_OCTAVE) if sizes is None else sizes
+        values: Floats = self.integers.astype(np.float32) * np.asarray(step, np.float32)
+        return values
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +43,8 @@ STRIDES = (12, 4, 1)
 #: The share of the distortion added by rounding that the last stretch of a fit does not win back.
 REMAINING_SHARE = 0.4
 
+#: Examples that neurons are compared on at once: their gradients are held for all layers.
+COMPARED = 1 << 11
 #: A neuron's steps are at most so many halves of an octave finer than the coarsest of its layer.
 MOST_FINER = 24
 
@@ -88,7 +89,7 @@ def quantise(parameters: Mapping[str, Tensor], steps: Steps) -> dict[str, Quanti
 def dequantise(quantised: Mapping[str, QuantisedTensor], steps: Steps) -> dict[str, Tensor]:
     """The float32 parameters of quantised ones."""
     return {
-        name: torch.from_numpy(tensor.integers * np.float32(steps.sizes(name)))
+        name: torch.from_numpy(tensor.dequantise(steps.sizes(name)))
         for name, tensor in quantised.items()
     }
 
@@ -110,15 +111,18 @@ def compare_neurons(
     adds is in proportion to the mean square g of the derivative of the outputs by its sine's
     argument, at ``coords`` ``[B, d]``: its steps are to those of others as 1 / sqrt(g).
     """
-    arguments: list[Tensor] = []
-    values = network.last_layer(coords, arguments)
-    values = add_creases(values) if network.config.creases else values
-    # random signs: the square of a sum over outputs is then, on average, the sum of their squares
-    signs = torch.randint(2, values.shape, generator=generator, device=generator.device) * 2 - 1
-    gradients = torch.autograd.grad((values * signs.to(values.device)).sum(), arguments)
+    totals = [torch.zeros(network.config.width) for _ in range(network.config.depth - 1)]
+    for part in coords.split(COMPARED) if totals else ():
+        arguments: list[Tensor] = []
+        values = network.last_layer(part, arguments)
+        values = add_creases(values) if network.config.creases else values
+        # random signs: on average, the square of a sum over outputs is the sum of their squares
+        signs = torch.randint(2, values.shape, generator=generator, device=generator.device) * 2 - 1
+        signed = (values * signs.to(values.device)).sum()
+        for total, gradient in zip(totals, torch.autograd.grad(signed, arguments), strict=True):
+            total += gradient.square().sum(dim=0).cpu()
     finer = {}
-    for index, gradient in enumerate(gradients, start=1):
-        squares = gradient.square().mean(dim=0).cpu()
+    for index, squares in enumerate(totals, start=1):
         octaves = torch.log2(squares.clamp_min(1e-30) / squares.max().clamp_min(1e-30))
         halves = octaves.round().clamp_(-MOST_FINER, 0).to(torch.int32)
         finer[f"layers.{index}"] = (halves - halves.min()).numpy()

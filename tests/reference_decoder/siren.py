@@ -31,8 +31,7 @@ def packed_parameters(payload, shapes):
             run = RunModel(entry[1:]).read(decoder, math.prod(shape)).reshape(shape)
             for row, numbers in enumerate(run):
                 growth = [2 * z if z >= 0 else -2 * z - 1 for z in numbers.tolist()]
-                total = np.cumsum([min(number, 255) for number in growth])
-                halves[name.removesuffix("steps"), row + 1] = np.minimum(total, 255)
+                halves[name.removesuffix("steps"), row + 1] = np.cumsum(growth)
             integers[name] = run
             continue
         run, step = np.zeros(shape, np.int64), np.float32(2.0 ** (-entry[0] / 12))

@@ -263,7 +263,11 @@ def _choose_step(
         return -goal.margin(distance) / DECIBELS_PER_INDEX
 
     # the coarsest step that reaches the goal is one above the finest that misses it
-    return min(_search(min(first, finest), lambda step: -miss(step), finest) + 1, finest)
+    step = min(_search(min(first, finest), lambda step: -miss(step), finest) + 1, finest)
+    # a coarser step may take more bytes, where it has another base
+    while size is not None and step < finest and len(encode_at(step).data) > size:
+        step += 1
+    return step
 
 
 def _search(first: int, excess: Callable[[int], float], finest: int) -> int:

@@ -32,7 +32,7 @@ from ...training.session import (
 from ...training.spectrum import draw_waves
 from ..assemble import assemble, overhead_bytes
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
-from ..trim import USUAL_SIZE, Trim, choose_trim, fit_trims, note_trim
+from ..trim import USUAL_DISTANCE, USUAL_SIZE, Trim, choose_trim, fit_trims, note_trim
 from .config import (
     COLOURS,
     AnyConfig,
@@ -48,6 +48,8 @@ from .packing import pack, unpack
 BIT_MARGIN = 0.995
 #: More of the examples inside that the field has outside than this are no matter of rounding.
 MOST_LOST = 0.25
+#: The most of a file's bytes that a trim may take.
+MOST_OF_TRIM = 0.1
 #: Points on a surface that a field's distance from it is estimated at.
 ESTIMATE = 1 << 14
 
@@ -76,7 +78,11 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     trim = None
     if isinstance(signal, DistanceSamples) and signal.draw_trim is not None:
         trims = fit_trims(signal, plan, prepared.settings.effort)
-        trim = choose_trim(trims, size or USUAL_SIZE)
+        allowed = size or USUAL_SIZE
+        # a trim may not take the room that the network needs
+        trims = tuple(each for each in trims if each.size <= MOST_OF_TRIM * allowed)
+        caps = max((each.saved for each in trims), default=0.0)
+        trim = choose_trim(trims, allowed, USUAL_DISTANCE + caps)
     if trim is not None:
         config = TrimmedConfig(config, trim.width)
         session = replace(session, examples=_measure_trimmed(session.examples, trim))

@@ -21,10 +21,11 @@ from ...coding.integers import Integers
 from ...coding.steps import WEIGHT_STEPS_PER_OCTAVE, finer_steps, step_size
 from ...coding.tensors import Tensors, payload_of, read_open
 from ...coding.weights import QuantisedTensor
+from ...errors import FileFormatError
 from .config import COLOURS, AnyConfig, colours_of, distance_of
 
 #: What the name of that run ends with, and the most halves of an octave that are read from it.
-STEPS, MOST_HALVES = "steps", 255
+STEPS, MOST_HALVES = "steps", 63
 
 
 def pack(
@@ -62,7 +63,7 @@ def unpack(stored: Mapping[str, Stored], config: AnyConfig) -> Tensors:
         layer, _, kind = name.rpartition(".")
         size = step_size(tensors[name].step, WEIGHT_STEPS_PER_OCTAVE)
         sizes = finer_steps(size, _find_halves(layer, tensors))
-        parameters[name] = tensors[name].integers * (sizes[:, None] if kind == "weight" else sizes)
+        parameters[name] = tensors[name].dequantise(sizes[:, None] if kind == "weight" else sizes)
     return parameters
 
 
@@ -104,13 +105,19 @@ def _sort_neurons(tensors: dict[str, QuantisedTensor], layer: str, order: NDArra
 
 
 def _find_halves(layer: str, tensors: Mapping[str, QuantisedTensor]) -> Integers:
-    """By how many halves of an octave the steps of a layer's neurons are finer: ``[w]``, or a 0."""
+    """By how many halves of an octave the steps of a layer's neurons are finer: ``[w]``, or a 0.
+
+    Raises:
+        FileFormatError: if that is more than any encoder writes.
+    """
     prefix, _, number = layer.rpartition("layers.")
     growth = tensors.get(f"{prefix}{STEPS}")
     row = int(number) - 1
     if growth is None or not 0 <= row < len(growth.integers):
         return np.zeros(1, np.int32)
-    halves = _unfold(growth.integers[row]).clip(0, MOST_HALVES).cumsum().clip(0, MOST_HALVES)
+    halves = _unfold(growth.integers[row]).clip(0, MOST_HALVES).cumsum()
+    if halves[-1] > MOST_HALVES:
+        raise FileFormatError("damaged: the steps of its neurons are too fine")
     return halves.astype(np.int32)
 
 

@@ -101,11 +101,13 @@ def extract_native(
         counts, finer = choose_grid(facts, 2 * resolution)
         if np.prod(counts) > REFINED_CELLS:
             break
-        resolution *= 2
         try:
             found, cell = extract(counts, finer), finer
         except MediaError as error:
-            found = error if isinstance(found, MediaError) else found
+            if isinstance(found, tuple):  # too many cells: what there is will do
+                break
+            found = error
+        resolution *= 2
     if isinstance(found, MediaError):
         raise found
     return Native(*found, cell, 0 if enough or resolution == MAX_RESOLUTION else resolution)

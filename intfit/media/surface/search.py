@@ -101,7 +101,7 @@ class Surface:
             taken = np.unique(np.ravel_multi_index(tuple(cells.T), shape))
             centres = np.stack(np.unravel_index(taken, shape), axis=1) + 0.5
             centres = centres * cell + self.vertices.min(axis=0)
-            found = cKDTree(centres).query(points, distance_upper_bound=reach, workers=-1)[0]
+            found = cKDTree(centres).query(points, distance_upper_bound=reach)[0]
             near = np.isfinite(found)
         distances = np.full(len(points), most)
         distances[near] = np.minimum(self.find_nearest(points[near])[0], most)

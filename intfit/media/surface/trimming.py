@@ -128,6 +128,8 @@ def trim(vertices: Array, faces: Faces, evaluate: Evaluate) -> tuple[Array, Face
             parts += [np.stack([ab, b, c], axis=1), np.stack([ab, c, ac], axis=1)]
     left = np.concatenate(parts)
     if not len(left):
-        raise MediaError("the network of its border cuts away all of the surface")
+        raise MediaError(
+            "the network of its border cuts away all of the surface: decode --watertight keeps it"
+        )
     used, numbers = np.unique(left, return_inverse=True)
     return np.concatenate([vertices, inner])[used], numbers.reshape(left.shape)
