@@ -203,6 +203,36 @@ def test_a_field_that_rises_slowly_is_not_taken_for_a_thin_body():
     assert unseen < 0.01
 
 
+def test_a_rough_fit_is_not_decoded_in_finer_cells():
+    facts = {"centre": [0.0] * 3, "unit": 1.0, "extent": [0.2, 0.2, 1.0], "mean_distance": 0.2}
+    plates = slab((0.0025, 0.1, 0.9)), slab((0.05, 0.05, 0.1))
+
+    def evaluate(points: np.ndarray) -> np.ndarray:
+        return np.minimum(*(plate(points) for plate in plates))
+
+    fine, rough = (
+        mesh.render(evaluate, facts | {"mean_distance": distance}, Target(tolerance=0))
+        for distance in (0.01, 0.2)
+    )
+    assert fine.metadata["unseen"] < 0.05 < rough.metadata["unseen"]
+    assert len(rough.faces) < len(fine.faces) / 10
+
+
+def test_foam_is_decoded_in_a_coarser_grid_and_told(monkeypatch):
+    def foam(points: np.ndarray) -> np.ndarray:
+        return np.sin(60 * points).prod(axis=1, keepdims=True).astype(np.float32) / 4
+
+    monkeypatch.setattr(grid, "RESOLUTION", 64)
+    monkeypatch.setattr(grid, "ROUGH_FACES", 1 << 14)
+    facts = {"centre": [0.0] * 3, "unit": 1.0, "extent": [1.0] * 3, "mean_distance": 1.0}
+    decoded = mesh.render(foam, facts, Target(tolerance=0))
+    cells = decoded.metadata["too_coarse"]
+    assert 0 < cells < 64
+    assert len(decoded.faces) < 1 << 14
+    notes = mesh.write(decoded, facts, Target(), ".ply")[1]
+    assert any(f"grid of {cells} cells" in note for note in notes)
+
+
 def test_a_grid_that_would_have_too_many_faces_is_not_refined_and_told(monkeypatch):
     facts = {"centre": [0.0] * 3, "unit": 1.0, "extent": [1.0] * 3, "mean_distance": 1e-6}
 
@@ -213,7 +243,7 @@ def test_a_grid_that_would_have_too_many_faces_is_not_refined_and_told(monkeypat
     decoded = mesh.render(ball, facts, Target(tolerance=0))
     assert len(decoded.faces) < 1 << 18
     notes = mesh.write(decoded, facts, Target(), ".ply")[1]
-    assert any("a grid of 256 cells" in note and "--resolution 512" in note for note in notes)
+    assert any("grid of 256 cells" in note and "--resolution 512" in note for note in notes)
 
 
 def test_a_rod_of_two_cells_is_decoded_in_finer_ones_as_far_as_its_fit_deserves():

@@ -18,9 +18,10 @@ TRIAL_STEPS = 100
 FLOAT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Bytes that a file takes for each tensor of the open profile, besides its numbers.
 ENTRY_BYTES = 80
-#: Seconds of a step of refinement for each pixel, on the machine of :data:`.defaults.SECONDS`; and
-#: how often latents are refined to fit a size or to reach a goal.
-REFINEMENT_SECONDS, REFINED_TRIES = 0.95e-6, 2
+#: Seconds of a step of refinement, however few pixels there are, and for each of them, on the
+#: machine of :data:`.defaults.SECONDS`; and how often latents are refined to fit a size or to reach
+#: a goal.
+STEP_SECONDS, REFINEMENT_SECONDS, REFINED_TRIES = 0.009, 0.95e-6, 2
 #: Sizes of the network beside a picture's latents.
 POSTFILTER_WIDTH, POSTFILTER_DEPTH = 16, 2
 
@@ -94,7 +95,8 @@ def _forecast_latents(prepared: "Prepared") -> Forecast:
     if refined:
         tries = 1 if plan.target_size is None and plan.goal is None else REFINED_TRIES
         # networks are adapted before and after
-        seconds = tries * (2 * seconds + refined * signal.n * REFINEMENT_SECONDS)
+        each = STEP_SECONDS + signal.n * REFINEMENT_SECONDS
+        seconds = tries * (2 * seconds + refined * each)
         seconds = seconds if plan.max_time is None else min(seconds, plan.max_time)
         bytes_made *= USUAL_SHARE
     elif codec.trains(plan):

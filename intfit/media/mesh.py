@@ -189,7 +189,7 @@ def render(
     By marching cubes, or where the field has creases, dual contouring.
     ``metadata["fragments"]`` counts small pieces that were removed; ``metadata["unseen"]`` is about
     the share of the surface that is too thin for the cells. Where that is large, the native
-    resolution is refined; where it should be finer still but that takes too many cells,
+    resolution is refined; where it would be finer still but for too many faces,
     ``metadata["too_coarse"]`` is that resolution, and 0 elsewhere. ``metadata["grid_faces"]`` are
     those before simplifying, and ``metadata["deviation"]`` is the mean distance from them, in % of
     the box diagonal; ``metadata["trimmed"]`` tells whether holes of the original are open.
@@ -352,14 +352,12 @@ def write(
     fragments, unseen = mesh.metadata.get("fragments"), mesh.metadata.get("unseen", 0.0)
     if fragments:
         notes = (f"{fragments} floating fragments removed", *notes)
-    if unseen > UNSEEN:
+    if resolution := mesh.metadata.get("too_coarse"):
+        finer = f"a finer one has very many faces, and --resolution {2 * resolution} gives them"
+        notes = (*notes, f"decoded in a grid of {resolution} cells: {finer}")
+    elif unseen > UNSEEN:
         thin = f"about {100 * unseen:.0f} % of the surface is thinner than a cell and missing"
         notes = (*notes, f"{thin}: try a higher --resolution")
-    elif resolution := mesh.metadata.get("too_coarse"):
-        finer = (
-            f"the field deserves a finer one, with many more faces: --resolution {2 * resolution}"
-        )
-        notes = (*notes, f"a grid of {resolution} cells, where {finer}")
     return data, (*notes, *lost, *note_faces(mesh, facts, count_samples(facts)))
 
 

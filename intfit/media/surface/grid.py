@@ -20,6 +20,10 @@ UNSEEN, REFINED_CELLS, REFINED_FACES = 0.05, 1 << 30, 1 << 22
 #: The same where its triangles are farther from the field's surface than this share of the distance
 #: of that from the original.
 CUT_OFF = 0.5
+#: A fit that is farther from the original than this share of a cell deserves no finer cells: they
+#: would show what the fit has made up.
+#: And a coarser grid where it has more faces than this: bodies seldom have half as many.
+ROUGH, ROUGH_FACES = 0.25, 1 << 20
 #: A surface is refused if more of it than this is thinner than a cell of the finest grid.
 MOST_THIN = 0.5
 #: A depth below a surface at which any body has an inside.
@@ -32,7 +36,8 @@ Extracted = tuple[Array, Faces, float]
 class Native(NamedTuple):
     """The same, the side of the cells of the grid that it is of, and whether it is too coarse.
 
-    ``too_coarse`` are the cells along the longest side of a grid that should be finer; else 0.
+    ``too_coarse`` are the cells along the longest side of a grid that would be finer, if that did
+    not give too many faces; else 0.
     """
 
     vertices: Array
@@ -80,21 +85,31 @@ def extract_native(
     Plates, rods and shells thinner than a cell pass between the points at which a grid samples the
     field, and of thicker ones corners are cut off: a grid is too coarse where its triangles lie
     farther from the zero level of the field, ``evaluate``, than :data:`CUT_OFF` of the distance
-    between that and the original. It stays too coarse where a finer one would be too large.
+    between that and the original. It stays too coarse where a finer one would be too large. A fit
+    that is rougher than :data:`ROUGH` of the cells has no use for finer ones, and gets coarser ones
+    where it is mostly foam, with more than :data:`ROUGH_FACES`.
 
     Raises:
         MediaError: as ``extract``.
     """
     resolution, enough = RESOLUTION, False
     counts, cell = choose_grid(facts)
+    accuracy = facts.get("mean_distance", 0.0) / 100 * measure_diagonal(facts)
     found: Extracted | MediaError
     try:
         found = extract(counts, cell)
     except NoSurfaceError as error:
         found = error
+    if accuracy > ROUGH * cell and isinstance(found, tuple):
+        while len(found[1]) > ROUGH_FACES:
+            resolution //= 2
+            counts, cell = choose_grid(facts, resolution)
+            found = extract(counts, cell)
+        return Native(*found, cell, 0 if resolution == RESOLUTION else resolution)
     while resolution < MAX_RESOLUTION:
         if isinstance(found, tuple):
-            enough = found[2] <= UNSEEN and _is_near(found, evaluate, facts)
+            enough = accuracy > ROUGH * cell
+            enough = enough or (found[2] <= UNSEEN and _is_near(found, evaluate, facts))
             # halved cells give four times the faces, and some where there were none
             if enough or 4 * len(found[1]) / max(1 - found[2], 0.01) > REFINED_FACES:
                 break

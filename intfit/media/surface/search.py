@@ -20,7 +20,7 @@ DIRECTION = np.array([0.4361, 0.2719, 0.8578])
 #: The surface that is searched is enlarged by this factor, a power of two: libigl's rays pass
 #: through triangles whose area seems to be below 1e-6 from there.
 ENLARGEMENT = 2.0**14
-#: Where distances are bounded, what is certainly farther is told by cells of this share of the bound.
+#: What is farther than a bound is mostly told by cells of this share of it.
 COARSE = 0.125
 
 Array = NDArray[np.float64]
