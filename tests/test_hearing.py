@@ -17,7 +17,7 @@ from intfit import api
 from intfit.codecs import read_config
 from intfit.codecs.mdct import blocks, transform
 from intfit.codecs.mdct.config import SHORTEST, MdctConfig
-from intfit.codecs.mdct.hearing import bands, envelope, levels, payload
+from intfit.codecs.mdct.hearing import bands, envelope, levels, payload, shaping
 from intfit.codecs.protocol import Hooks
 from intfit.coding import container, weights
 from intfit.coding.magnitudes import Decoder, Encoder
@@ -128,6 +128,37 @@ def test_noise_follows_bursts_and_leaves_pauses_quiet():
         )
         assert 0.3 < loud[1] / loud[0] < 1.6
         assert quiet[1] < 0.02 * loud[1]
+
+
+def filled(octaves: list[int], table: int | None) -> tuple[np.ndarray, list[int]]:
+    """Noise alone ``[N, 1]``, in blocks of these levels in all bands; and the blocks' sizes."""
+    sizes = [1024] * len(octaves)
+    levels = [np.full((bands.BAND_COUNTS[1024], 1), 16 * each) for each in octaves]
+    shape = shaping.Shape(sizes, levels, RATE, 0, payload.SLOPE, payload.TILT, table)
+    filling = shaping.NoiseFilling(shape, bytes([255] * shaping.SHARES), 1.0)
+    zeros = np.zeros((1024, 1), np.int32)
+    return np.concatenate([filling.fill(i, zeros) for i in range(len(sizes))]), sizes
+
+
+@pytest.mark.parametrize(("table", "least", "most"), [(None, 0.5, 2.0), (1, 2.5, 6.0)])
+def test_noise_rises_within_blocks_whose_level_rises(table, least, most):
+    latents, sizes = filled([-8, -6, -4], table)
+    latents[:1024], latents[2048:] = 0, 0  # the middle block alone
+    heard = np.square(transform.synthesise(latents, sizes)[1024:2048, 0])
+    assert least < heard[512:].mean() / heard[:512].mean() < most
+
+
+def test_there_is_next_to_no_noise_below_300_hertz():
+    latents, _ = filled([-6, -6, -6], 1)
+    places = (np.arange(1024) + 0.5) * RATE / 2048
+    power = np.square(latents[1024:2048, 0])
+    low, above = power[places < 300].mean(), power[(places > 300) & (places < 1000)].mean()
+    assert 0.05 < low / above < 0.15
+
+
+def test_a_table_of_steps_that_is_not_known_is_refused():
+    with pytest.raises(FileFormatError, match="does not know"):
+        replace(CONFIG, bands=2)
 
 
 def test_the_default_file_holds_a_network_and_says_so(intfit):
