@@ -26,6 +26,7 @@ from .config import (
     NEWEST_BANDS,
     NEWEST_CONTEXTS,
     NEWEST_SHARED,
+    SHARED_FOR_EYES,
     WaveletConfig,
 )
 from .decoder_network import reconstruct
@@ -61,7 +62,7 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
         config = replace(config, bands=NEWEST_BANDS)
     if not config.can_share_network():
         return config
-    return replace(config, common=NEWEST_SHARED)
+    return replace(config, common=NEWEST_SHARED if config.bands is None else SHARED_FOR_EYES)
 
 
 def trains(plan: Plan) -> bool:
