@@ -177,9 +177,9 @@ def encode(
             panel=NETWORK,
             text="latent: quantised latents, far smaller at equal quality and made in seconds. "
             "siren: a plain SIREN, fitted step by step. auto: latent for images, recordings, and "
-            "smooth closed or open bodies without colours (sheets above -q 50 only); siren for other "
-            "meshes, for options of the network or the fit, --max-time, or very few bytes. Beside "
-            "latents of images and recordings, these options act on the SIREN of the field.",
+            "smooth meshes without colours (sheets above -q 50 only); siren for other meshes, or "
+            "with options of the network or the fit, --max-time, or very few bytes. Of images and "
+            "recordings, these options act on the SIREN beside the latents.",
         ),
     ] = options.FieldChoice.auto,
     width: options.Width = None,
