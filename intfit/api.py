@@ -17,6 +17,7 @@ from .codecs.assemble import network_overhead
 from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
 from .coding.facts import check_facts
+from .coding.header import as_opened
 from .coding.tensors import Tensors, store_open
 from .defaults import worthwhile_threads
 from .encoded import Encoded, describe
@@ -303,7 +304,7 @@ def export(file: File, *, suffix: str = ".safetensors", limits: Limits = USUAL) 
     """
     layout, config, tensors = _read(read_file(file), limits)
     if suffix.lower() != container.ONNX_SUFFIX:
-        return container.dump(layout.header, store_open(tensors))
+        return container.dump(as_opened(layout.header), store_open(tensors))
     codec = codec_of(layout.header.field, layout.header.medium)
     return codec.write_onnx(tensors, config, layout.header)
 

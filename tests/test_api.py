@@ -29,7 +29,7 @@ from intfit.errors import FileFormatError, IntfitError, MediaError, UsageError
 from intfit.media import mesh, sampling
 from intfit.targets import ASKED, Asked
 
-SIREN = Settings(field="siren", width=8, depth=2, steps=20, device="cpu")
+SIREN = Settings(field="siren", width=8, depth=2, steps=200, device="cpu")
 #: Enough for a field that has a surface.
 SURFACE = replace(SIREN, width=16, steps=300, lr=1e-3)
 LATENT = Settings(effort=2, quality=80)

@@ -7,7 +7,7 @@ without their names, in the order below. A list may end early: the values that i
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Any
 
@@ -92,6 +92,12 @@ def shorten_fit(fit: Mapping[str, Any]) -> dict[str, Any]:
     teacher = USUAL_TEACHER if fit["steps"] else "none"
     usual = {"steps": USUAL_STEPS, "teacher": teacher, "seed": USUAL_SEED}
     return {name: value for name, value in fit.items() if usual.get(name) != value}
+
+
+def as_opened(header: Header) -> Header:
+    """The header of the same field in the open profile, which has no quantisation steps."""
+    network = {name: value for name, value in header.network.items() if name != "neuron_steps"}
+    return replace(header, network=network)
 
 
 def complete_fit(fit: Mapping[str, Any]) -> dict[str, Any]:

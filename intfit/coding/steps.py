@@ -2,11 +2,6 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..signals import Floats
-
 #: Steps per octave of a network's weights; the largest index, which is stored as a byte.
 WEIGHT_STEPS_PER_OCTAVE, FINEST_WEIGHT_STEP = 12, 255
 #: Steps per octave of latents; the indices of the coarsest and the finest step of a header.
@@ -16,11 +11,6 @@ LATENT_STEPS_PER_OCTAVE, COARSEST_LATENT_STEP, FINEST_LATENT_STEP = 24, -96, 400
 def step_size(index: int, per_octave: int) -> float:
     """The quantisation step that ``index`` stands for."""
     return float(2.0 ** (-index / per_octave))
-
-
-def finer_steps(size: float, halves: NDArray[np.int32]) -> Floats:
-    """Steps ``[n]`` that are finer than ``size`` by so many halves of an octave ``[n]``."""
-    return (size * 2.0 ** (-halves / 2)).astype(np.float32)
 
 
 def nearest_weight_step(size: float) -> int:

@@ -23,6 +23,11 @@ MAX_INTEGERS_PER_BYTE = 16
 OVERHEAD = 1 + MODEL_SIZE
 
 
+def finer_steps(size: float, halves: Integers) -> Floats:
+    """Steps ``[n]`` that are finer than ``size`` by so many halves of an octave ``[n]``."""
+    return (size * 2.0 ** (-halves / 2)).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class QuantisedTensor:
     """A tensor as multiples of a step: ``integers`` of its shape, and the step's index."""

@@ -21,11 +21,10 @@ from ..coding.integers import LARGEST, Integers
 from ..coding.steps import (
     FINEST_WEIGHT_STEP,
     WEIGHT_STEPS_PER_OCTAVE,
-    finer_steps,
     nearest_weight_step,
     step_size,
 )
-from ..coding.weights import QuantisedTensor
+from ..coding.weights import QuantisedTensor, finer_steps
 from ..networks.siren import Siren, add_creases, set_parameters
 from ..signals import Floats
 from .evaluation import evaluate

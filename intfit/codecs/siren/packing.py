@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from ...coding import weights
 from ...coding.container import Stored
 from ...coding.integers import Integers
-from ...coding.steps import WEIGHT_STEPS_PER_OCTAVE, finer_steps, step_size
+from ...coding.steps import WEIGHT_STEPS_PER_OCTAVE, step_size
 from ...coding.tensors import Tensors, payload_of, read_open
-from ...coding.weights import QuantisedTensor
+from ...coding.weights import QuantisedTensor, finer_steps
 from ...errors import FileFormatError
 from .config import COLOURS, AnyConfig, colours_of, distance_of
 
