@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..coding import container
@@ -12,6 +13,11 @@ from ..defaults import COLOUR_WEIGHTS
 from ..networks.architecture import MAX_CREASES
 from ..signals import Signal
 from .protocol import Config, Prepared
+
+#: The longest facts of a fit: a distortion, and what is measured of a surface.
+LONGEST_DISTORTION, MEASURED = -119.1234, {"mean_distance": 12.345e-5, "trim": 10}
+#: Bytes for the digits of the payload's own size, which is told twice.
+SIZE_DIGITS = 24
 
 
 def assemble(
@@ -46,18 +52,33 @@ def assemble(
     return container.dump(header, stored)
 
 
+def measure_overhead(prepared: Prepared, config: Config) -> int:
+    """The most bytes that a packed file of architecture ``config`` takes besides its payload."""
+    plan = prepared.plan
+    measured = MEASURED if prepared.kind == "mesh" else {}
+    data = assemble(
+        replace(prepared, signal=replace(prepared.signal, facts=prepared.signal.facts | measured)),
+        config,
+        store_payload(b""),
+        steps=10**9 if plan.steps is None else plan.steps,
+        distortion=LONGEST_DISTORTION,
+    )
+    return len(data) + SIZE_DIGITS
+
+
 def overhead_bytes(
     kind: str, facts: dict[str, Any], metadata: Mapping[str, str] | None = None
 ) -> int:
-    """The most bytes that a packed SIREN's file takes besides its payload."""
+    """The most bytes that a packed SIREN's file takes besides its payload, whatever its network."""
     networks = 1 if facts.get("texture") is None else 2
     sizes = (8192, 64, 1e8 / 3, 1e8 / 3) * networks
     network = dict(zip(FIELDS["siren"], sizes, strict=False))
     network |= {"creases": MAX_CREASES} if kind == "mesh" else {}
-    fit = dict(zip(FIT, (-119.1234, 10**9, "int-proportional", 2**63), strict=True))
-    measured = {"mean_distance": 12.345e-5, "trim": 10} if kind == "mesh" else {}
+    network["neuron_steps"] = 1
+    fit = dict(zip(FIT, (LONGEST_DISTORTION, 10**9, "int-proportional", 2**63), strict=True))
+    measured = MEASURED if kind == "mesh" else {}
     header = Header(kind, facts | measured, "siren", network, fit, dict(metadata or {}))
-    return len(container.dump(header, store_payload(b""))) + 24  # the payload's own size, twice
+    return len(container.dump(header, store_payload(b""))) + SIZE_DIGITS
 
 
 def network_overhead(

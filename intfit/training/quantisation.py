@@ -69,9 +69,13 @@ class Steps:
             return size
         return finer_steps(size, finer)[:, None] if kind == "weight" else finer_steps(size, finer)
 
-    def coarser(self) -> "Steps":
-        """The same a little coarser; those that are the coarsest possible stay."""
-        return replace(self, indices={name: max(i - 1, 0) for name, i in self.indices.items()})
+    def shift(self, by: int) -> "Steps":
+        """The same, finer by so many indices; those at an end stay there."""
+        indices = {
+            name: min(max(index + by, 0), FINEST_WEIGHT_STEP)
+            for name, index in self.indices.items()
+        }
+        return replace(self, indices=indices)
 
 
 def quantise(parameters: Mapping[str, Tensor], steps: Steps) -> dict[str, QuantisedTensor]:

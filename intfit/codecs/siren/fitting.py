@@ -30,7 +30,7 @@ from ...training.session import (
     train_stepwise,
 )
 from ...training.spectrum import draw_waves
-from ..assemble import assemble, overhead_bytes
+from ..assemble import assemble, measure_overhead
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
 from ..trim import USUAL_DISTANCE, USUAL_SIZE, Trim, choose_trim, fit_trims, note_trim
 from .config import (
@@ -48,6 +48,8 @@ from .packing import pack, unpack
 BIT_MARGIN = 0.995
 #: More of the examples inside that the field has outside than this are no matter of rounding.
 MOST_LOST = 0.25
+#: By how many indices steps may become finer than they were in training.
+MOST_SHIFTS = 12
 #: The most of a file's bytes that a trim may take.
 MOST_OF_TRIM = 0.1
 #: Points on a surface that a field's distance from it is estimated at.
@@ -74,7 +76,7 @@ def begin(prepared: Prepared, hooks: Hooks) -> None:
 def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise[Encoding]:
     """As :func:`fit`, step by step, from what :func:`start_training` gave."""
     plan, signal, config = prepared.plan, prepared.signal, prepared.config
-    overhead, size = _overhead_of(prepared), plan.target_size
+    size = plan.target_size
     trim = None
     if isinstance(signal, DistanceSamples) and signal.draw_trim is not None:
         trims = fit_trims(signal, plan, prepared.settings.effort)
@@ -95,6 +97,7 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         colour_plan = plan_colours(plan, prepared.settings, colours.n)
         plan = leave_room_for_colours(plan)
         painter = _start(prepared, painted_config, colours, colour_plan)
+    overhead = measure_overhead(prepared, with_neuron_steps(config))
     room = None if size is None else size - overhead - (0 if trim is None else trim.size)
     bits = None if room is None else 8 * BIT_MARGIN * room * plan.size_share
     reports = _Reports(hooks.progress, colours=painter is not None)
@@ -232,11 +235,6 @@ def _train(
     return _Trained(finest, progress.step, progress.seconds)
 
 
-def _overhead_of(prepared: Prepared) -> int:
-    """The most bytes of the file besides its payload."""
-    return overhead_bytes(prepared.kind, prepared.signal.facts, prepared.metadata)
-
-
 def start_training(prepared: Prepared, wrap_teacher: WrapTeacher | None = None) -> Session:
     """The SIREN of ``prepared``, but for colours, initialised, with its examples and teacher."""
     config = distance_of(prepared.config)
@@ -291,16 +289,29 @@ def _pack(
 ) -> tuple[AnyConfig, dict[str, Stored]]:
     """The payload of networks, and their architecture as the file has it.
 
-    Coarser than ``steps`` where the file would exceed ``size``.
+    Coarser than ``steps`` where the file would exceed ``size``, and finer where it need not be as
+    coarse: what parameters take was estimated.
     """
     own = {} if trim is None else trim.tensors
     if any(halves.any() for halves in steps.finer.values()):
         config = with_neuron_steps(config)
-    while True:
-        tensors = quantise(parameters, steps) | own
-        stored = store_payload(pack(tensors, steps.finer, config))
-        if size is None or overhead + len(stored[PAYLOAD].data) <= size:
-            return config, stored
+
+    def pack_at(steps: Steps) -> dict[str, Stored]:
+        return store_payload(pack(quantise(parameters, steps) | own, steps.finer, config))
+
+    def fits(stored: dict[str, Stored]) -> bool:
+        return size is None or overhead + len(stored[PAYLOAD].data) <= size
+
+    stored = pack_at(steps)
+    while not fits(stored):
         if not any(steps.indices.values()):
             raise UsageError(f"{size} bytes are too few for this network: give a smaller --depth")
-        steps = steps.coarser()
+        steps = steps.shift(-1)
+        stored = pack_at(steps)
+    if size is not None:
+        for _ in range(MOST_SHIFTS):
+            steps = steps.shift(1)
+            if not fits(finer := pack_at(steps)):
+                break
+            stored = finer
+    return config, stored
