@@ -91,18 +91,18 @@ def encode(
     given = read_source(source, suffix=suffix, rate=rate)
     del source
     settings, hooks, notes = settings or Settings(), hooks or Hooks(), given.notes
-    prepare_again = partial(prepare, given.data, suffix=given.suffix, kind=given.kind or kind)
-    prepared = prepare_again(settings)
-    del given
-    if not may_need_siren(settings, prepared.kind, prepared.field):
-        del prepare_again  # and with it the bytes of the source
+    prepare_as = partial(prepare, given.data, suffix=given.suffix, kind=given.kind or kind)
+    prepared, prepare_siren = prepare_as(settings), None
+    if may_need_siren(settings, prepared.kind, prepared.field):
+        prepare_siren = partial(prepare_as, replace(settings, field="siren"))
+    del given, prepare_as  # the bytes of the source, which may be many
+    try:
         encoded = encode_prepared(prepared, hooks)
-    else:
-        try:
-            encoded = encode_prepared(prepared, hooks)
-        except UsageError:  # too few bytes for latents
-            encoded = encode_prepared(prepare_again(replace(settings, field="siren")), hooks)
-            notes = (*notes, "too few bytes for latents: a plain SIREN")
+    except UsageError:
+        if prepare_siren is None:
+            raise
+        encoded = encode_prepared(prepare_siren(), hooks)
+        notes = (*notes, "too few bytes for latents: a plain SIREN")
     if path is not None:
         write_whole(path, encoded.data)
     return replace(encoded, notes=(*notes, *encoded.notes))

@@ -25,12 +25,22 @@ from typer.testing import CliRunner
 
 from intfit.cli import app
 from intfit.codecs import read_config
+from intfit.codecs.levelset import codec as levelset_codec
 from intfit.codecs.wavelet import payload
 from intfit.coding import container
 from intfit.media import mesh, sampling
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
+
+
+def use_few_points(patch: pytest.MonkeyPatch) -> None:
+    """Have latents of surfaces learn from few points, and be measured on few."""
+    patch.setitem(mesh.read.__kwdefaults__, "pool", 1 << 13)
+    patch.setattr(mesh, "COMPARED_POINTS", 1 << 13)
+    patch.setattr(sampling, "EVALUATION_POINTS", 1 << 12)
+    patch.setattr(levelset_codec, "ON", 1 << 14)
+    patch.setattr(levelset_codec, "AROUND", 1 << 12)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from conftest import use_few_points
 
 from intfit import api
 from intfit.codecs import choose_field, read_config
@@ -17,7 +18,6 @@ from intfit.codecs.levelset.mixing import Decisions, Decoder, Encoder
 from intfit.codecs.levelset.pyramid import Pyramid, subdivide
 from intfit.coding import container
 from intfit.errors import FileFormatError
-from intfit.media import mesh, sampling
 from intfit.settings import Settings
 
 #: The bases that are tried by default. Without them tests are quicker.
@@ -27,11 +27,7 @@ LIST_BASES = codec._list_bases
 @pytest.fixture(scope="module", autouse=True)
 def _few_points():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(mesh.read.__kwdefaults__, "pool", 1 << 13)
-        patch.setattr(mesh, "COMPARED_POINTS", 1 << 13)
-        patch.setattr(sampling, "EVALUATION_POINTS", 1 << 12)
-        patch.setattr(codec, "ON", 1 << 14)
-        patch.setattr(codec, "AROUND", 1 << 12)
+        use_few_points(patch)
         patch.setattr(base_fitting, "BASE_STEPS", dict.fromkeys(range(1, 10), 1000))
         patch.setattr(codec, "_list_bases", lambda step, effort: (None,))
         yield

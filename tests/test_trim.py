@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from conftest import use_few_points
 
 from intfit import api
 from intfit.codecs import trim
-from intfit.codecs.levelset import base_fitting, codec
+from intfit.codecs.levelset import base_fitting
 from intfit.coding import container
 from intfit.coding.header import Header
 from intfit.errors import FileFormatError
 from intfit.inspection import info
-from intfit.media import mesh, sampling
+from intfit.media import mesh
 from intfit.media.surface import trimming
 from intfit.media.surface.trimming import trim as cut
 from intfit.settings import Settings
@@ -22,11 +23,7 @@ from intfit.settings import Settings
 @pytest.fixture(scope="module", autouse=True)
 def _few_points():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(mesh.read.__kwdefaults__, "pool", 1 << 13)
-        patch.setattr(mesh, "COMPARED_POINTS", 1 << 13)
-        patch.setattr(sampling, "EVALUATION_POINTS", 1 << 12)
-        patch.setattr(codec, "ON", 1 << 14)
-        patch.setattr(codec, "AROUND", 1 << 12)
+        use_few_points(patch)
         patch.setattr(base_fitting, "BASE_STEPS", dict.fromkeys(range(1, 10), 100))
         patch.setattr(trim, "TRIM_STEPS", dict.fromkeys(range(1, 10), 300))
         patch.setattr(trimming, "LEARNT", 1 << 13)

@@ -14,9 +14,10 @@ from ..coding import weights
 from ..coding.tensors import Tensors
 from ..coding.weights import QuantisedTensor
 from ..defaults import TRIM_STEPS
-from ..plan import Plan, make_plan
+from ..plan import Plan
 from ..settings import Settings
 from ..signals import Coordinates, DistanceSamples, Evaluate, Floats, TrimSamples
+from .small_siren import fit_small_siren, settings_of
 from .trim_config import DEPTH, OMEGA, OMEGA_FIRST, PREFIX, trim_config
 
 #: The widths that are tried, the narrowest alone at the lowest efforts.
@@ -27,8 +28,6 @@ EXCHANGE = 1.2
 USUAL_SIZE, USUAL_DISTANCE = 6000, 0.025
 #: Points at which a trim is evaluated at once.
 CHUNK = 1 << 16
-#: The relative gain in distortion that a bit for every weight must bring, in nepers.
-RD_LAMBDA = 0.1
 
 
 class TrimField:
@@ -87,34 +86,17 @@ def fit_trims(signal: DistanceSamples, plan: Plan, effort: int) -> tuple[Trim, .
     samples = None if signal.draw_trim is None else signal.draw_trim()
     if samples is None:
         return ()
-    own = Settings(teacher=plan.teacher, seed=plan.seed, steps=TRIM_STEPS[effort])
-    if plan.teacher == "int":
-        own = replace(own, selection=plan.selection)
     widths = WIDTHS[:1] if effort <= LOW_EFFORT else WIDTHS
-    return tuple(_fit(samples, replace(own, width=width)) for width in widths)
+    steps = TRIM_STEPS[effort]
+    return tuple(_fit(samples, settings_of(plan, width=width, steps=steps)) for width in widths)
 
 
 @lru_cache(maxsize=len(WIDTHS))
 def _fit(samples: TrimSamples, settings: Settings) -> Trim:
-    import torch
-
-    from ..devices import limit_threads
-    from ..networks.siren import Siren
-    from ..training.examples import examples_of
-    from ..training.quantisation import quantise
-    from ..training.session import start_session, train_quantised
-
     assert settings.width is not None
-    plan = make_plan(settings, kind="trim", n=samples.n, features=(3, 1))
-    with limit_threads(1):
-        network = Siren(
-            trim_config(settings.width), generator=torch.Generator().manual_seed(plan.seed)
-        )
-        session = start_session(network, examples_of(samples, torch.device("cpu")), plan, "cpu")
-        steps, progress = train_quantised(session, plan, rd_lambda=RD_LAMBDA, restarts=False)
-    quantised = quantise(dict(network.named_parameters()), steps)
+    quantised, steps = fit_small_siren(samples, trim_config(settings.width), settings, "trim")
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in quantised.items()}
-    found = Trim(settings.width, tensors, len(weights.pack(tensors)), progress.step, 0.0)
+    found = Trim(settings.width, tensors, len(weights.pack(tensors)), steps, 0.0)
     values = found.field()(samples.evaluation_points)
     saved = samples.measure_cost(None) - samples.measure_cost(values)
     return replace(found, saved=saved)
@@ -125,14 +107,15 @@ def choose_trim(
 ) -> Trim | None:
     """The trim that is worth most in a file of ``size`` bytes without it; None if none is.
 
-    ``distance`` is the mean distance of that file's surface with its caps, in %.
+    ``distance`` is the mean distance of that file's surface but for its caps, in %.
     """
+    capped = distance + max((trim.saved for trim in trims), default=0.0)
 
     def cost(trim: Trim | None) -> float:
         if trim is None:
             return 0.0
-        left = max(distance - trim.saved, 0.05 * distance)
-        return float(np.log1p(trim.size / size) + EXCHANGE * np.log(left / distance))
+        left = max(capped - trim.saved, 0.05 * capped)
+        return float(np.log1p(trim.size / size) + EXCHANGE * np.log(left / capped))
 
     return min((None, *trims), key=cost)
 

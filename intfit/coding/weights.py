@@ -23,9 +23,14 @@ MAX_INTEGERS_PER_BYTE = 16
 OVERHEAD = 1 + MODEL_SIZE
 
 
-def finer_steps(size: float, halves: Integers) -> Floats:
-    """Steps ``[n]`` that are finer than ``size`` by so many halves of an octave ``[n]``."""
-    return (size * 2.0 ** (-halves / 2)).astype(np.float32)
+def finer_steps(name: str, step: int, halves: Integers) -> Floats:
+    """The steps of the parameter ``name``, one for each row: ``[n, 1]`` of a weight, else ``[n]``.
+
+    They are finer than that of the index ``step`` by so many ``halves`` of an octave ``[n]``.
+    """
+    sizes = step_size(step, WEIGHT_STEPS_PER_OCTAVE) * 2.0 ** (-halves / 2)
+    rows: Floats = sizes.astype(np.float32)
+    return rows[:, None] if name.endswith(".weight") else rows
 
 
 @dataclass(frozen=True)

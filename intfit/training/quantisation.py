@@ -62,12 +62,10 @@ class Steps:
 
     def sizes(self, name: str) -> float | Floats:
         """The step of a parameter: a number, or an array that has one for each of its rows."""
-        size = step_size(self.indices[name], WEIGHT_STEPS_PER_OCTAVE)
-        layer, _, kind = name.rpartition(".")
-        finer = self.finer.get(layer)
+        finer = self.finer.get(name.rpartition(".")[0])
         if finer is None:
-            return size
-        return finer_steps(size, finer)[:, None] if kind == "weight" else finer_steps(size, finer)
+            return step_size(self.indices[name], WEIGHT_STEPS_PER_OCTAVE)
+        return finer_steps(name, self.indices[name], finer)
 
     def shift(self, by: int) -> "Steps":
         """The same, finer by so many indices; those at an end stay there."""

@@ -13,7 +13,7 @@ from .contexts import read_levels_2
 from .levels import NORMS, PASSES, SIZE, Cache, band_shapes, level_count
 from .siren import mirrored, packed_parameters, perceptron, siren_shapes
 from .smoothing import smoothings
-from .two_scales import seen_by_last_layer
+from .two_scales import framed, layers, seen_by_last_layer
 
 
 def shipped(folder, sha256):
@@ -303,16 +303,7 @@ def decoder_inputs(coarsest, levels, index, filtered):
 
 def convolutions(network, inputs, more, own):
     """Two layers and a last one, ``[h, w, F]`` to ``[h, w, 4 C]``; ``more`` the last one sees."""
-    x = np.pad(inputs, ((2, 2), (2, 2), (0, 0)), mode="edge")
-    for layer in range(2):
-        weight, bias = network[f"blocks.{layer}.weight"], network[f"blocks.{layer}.bias"]
-        rows, columns = x.shape[0] - 2, x.shape[1] - 2
-        v = bias + sum(
-            x[i : i + rows, j : j + columns] @ weight[:, :, i, j].T
-            for i in range(3)
-            for j in range(3)
-        )
-        x = np.where(v > 0, v, 0.1 * v) + (x[1:-1, 1:-1] if layer == 1 else 0)
+    x = layers(network, "blocks", 2, framed(inputs, 2))
     return last_layer(network, [x, inputs, *more], own)
 
 

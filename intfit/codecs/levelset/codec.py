@@ -135,7 +135,6 @@ def _assemble_best(
     signal: DistanceSamples,
     fitted: _Fitted,
     trims: tuple[Trim, ...],
-    caps: float,
 ) -> _Candidate:
     """The file of latents that were fitted, with the trim that pays.
 
@@ -146,7 +145,7 @@ def _assemble_best(
     overlap = _measure_overlap(signal, field)
     if not overlap:
         raise MediaError("the latents hold no surface: a higher --quality may")
-    trim = choose_trim(trims, fitted.size, distance + caps)
+    trim = choose_trim(trims, fitted.size, distance)
     measured: dict[str, Any] = {"mean_distance": min(float(f"{distance:.4g}"), 100.0)}
     networks = [] if base is None else [base.packed]
     tensors = {"coefficients": field.coefficients}
@@ -183,7 +182,6 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     samples = signal.draw(ON, AROUND)
     effort = prepared.settings.effort
     trims = fit_trims(signal, plan, effort)
-    caps = max((trim.saved for trim in trims), default=0.0)
 
     @cache
     def base_of(neurons: int) -> Base:
@@ -207,7 +205,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         fits = [fit_at(replace(config, neurons=each)) for each in _list_bases(step, effort)]
         best = min(filter(None, fits), key=_Fitted.cost, default=None) or fit_at(config)
         assert best is not None  # without a base there always are some
-        return _assemble_best(prepared, signal, best, trims, caps)
+        return _assemble_best(prepared, signal, best, trims)
 
     best = encode_at(_choose_step(prepared, signal, encode_at))
     reached = None if plan.goal is None else _measure_distance(signal, best)

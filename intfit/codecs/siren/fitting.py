@@ -32,7 +32,7 @@ from ...training.session import (
 from ...training.spectrum import draw_waves
 from ..assemble import assemble, measure_overhead
 from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
-from ..trim import USUAL_DISTANCE, USUAL_SIZE, Trim, choose_trim, fit_trims, note_trim
+from ..trim import USUAL_SIZE, Trim, choose_trim, fit_trims, note_trim
 from .config import (
     COLOURS,
     AnyConfig,
@@ -83,8 +83,7 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         allowed = size or USUAL_SIZE
         # a trim may not take the room that the network needs
         trims = tuple(each for each in trims if each.size <= MOST_OF_TRIM * allowed)
-        caps = max((each.saved for each in trims), default=0.0)
-        trim = choose_trim(trims, allowed, USUAL_DISTANCE + caps)
+        trim = choose_trim(trims, allowed)
     if trim is not None:
         config = TrimmedConfig(config, trim.width)
         session = replace(session, examples=_measure_trimmed(session.examples, trim))

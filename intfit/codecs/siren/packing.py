@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from ...coding import weights
 from ...coding.container import Stored
 from ...coding.integers import Integers
-from ...coding.steps import WEIGHT_STEPS_PER_OCTAVE, step_size
 from ...coding.tensors import Tensors, payload_of, read_open
 from ...coding.weights import QuantisedTensor, finer_steps
 from ...errors import FileFormatError
@@ -60,10 +59,8 @@ def unpack(stored: Mapping[str, Stored], config: AnyConfig) -> Tensors:
     tensors = unpack_integers(payload, config)
     parameters = {}
     for name in config.shapes():
-        layer, _, kind = name.rpartition(".")
-        size = step_size(tensors[name].step, WEIGHT_STEPS_PER_OCTAVE)
-        sizes = finer_steps(size, _find_halves(layer, tensors))
-        parameters[name] = tensors[name].dequantise(sizes[:, None] if kind == "weight" else sizes)
+        halves = _find_halves(name.rpartition(".")[0], tensors)
+        parameters[name] = tensors[name].dequantise(finer_steps(name, tensors[name].step, halves))
     return parameters
 
 
