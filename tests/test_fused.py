@@ -13,7 +13,7 @@ from intfit.devices import runs_triton
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.postfilter import PostfilterSiren
 from intfit.networks.siren import Siren
-from intfit.training.gradients import fused
+from intfit.training.gradients import fused, layered
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import Batch
 from intfit.training.gradients.fused import FusedGradient, make_fused
@@ -123,6 +123,27 @@ def test_gradients_by_a_kernel_a_layer_are_autograd_s_for_networks_side_by_side(
 
 
 @runs
+def test_large_batches_in_half_precision_and_in_parts_have_autograd_s_gradients(monkeypatch):
+    monkeypatch.setattr(layered, "LARGE_BATCH", 100)
+    monkeypatch.setattr(layered, "MAX_ROWS", 120)
+    if DEVICE == "cpu":  # Triton's interpreter multiplies no bfloat16
+        monkeypatch.setattr(layered, "HALVES", (torch.float16, torch.float16))
+    field, how = siren(2, 3, 40, 3), {"loss": "l2", "count": 220}
+    coords, targets, weights = examples(2, 3, 220)
+    exact = LayeredGradient([field])
+    batch = Batch(coords, targets, weights=weights, **how)
+    expected = exactly(field, coords, targets, weights=weights, **how)
+    assert_same(field, exact(batch), expected)
+    field.zero_grad(set_to_none=False)
+    errors = exact.make_rough()(batch)
+    gradients, exact_errors = expected
+    for name, parameter in field.named_parameters():
+        error = (parameter.grad - gradients[name]).norm() / gradients[name].norm()
+        assert 1e-6 < error < 1e-2, name
+    assert (errors - exact_errors).norm() < 5e-3 * exact_errors.norm()
+
+
+@runs
 def test_networks_side_by_side_have_the_gradients_that_each_has_alone(monkeypatch):
     monkeypatch.setattr(fused, "MAX_TILE", 16)
     fields = [siren(2, 3, 24, 3), siren(2, 3, 24, 3)]
@@ -222,11 +243,10 @@ def test_it_is_compiled_before_the_fit_and_leaves_no_gradient(monkeypatch):
         assert (fast is exact) == (width == 24)
         assert all(not parameter.grad.any() for parameter in field.parameters())
     monkeypatch.setattr(fused, "supports", lambda field: False)
-    monkeypatch.setattr(fused.layered, "supports", lambda field, *, batch: batch < 30)
+    monkeypatch.setattr(fused.layered, "supports", lambda field: True)
     fast, exact = make_fused([field], batch=20, loss="l1")
     assert isinstance(fast, LayeredGradient)
     assert fast._memory is exact._memory
-    assert make_fused([field], batch=40, loss="l1") is None
 
 
 def test_where_triton_does_not_work_it_is_said_and_done_without(monkeypatch):
@@ -251,7 +271,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from intfit.training.gradients import kernels, layer_kernels
 from intfit.training.gradients.compiled import OPTIONS
-from intfit.training.gradients.layered import COLUMNS, PIPELINED, ROWS, STEP
+from intfit.training.gradients.layered import LARGE, SMALL
 from intfit.training.optimizers import kernels as optimizer_kernels
 from intfit.training.optimizers import orthogonal
 from intfit.training.optimizers.orthogonal import count_warps
@@ -274,23 +294,48 @@ for capability, width, precision in (
     assert kernel.asm["cubin"]
     print(kernel.metadata.shared)
 
-wide = dict(ROWS=ROWS, COLUMNS=COLUMNS, STEP=STEP, WIDTH=256, PRECISION="tf32")
-for capability, kernel, known, how in (
-    (80, optimizer_kernels.orthogonalise, {"WIDTH": 32}, {"num_warps": count_warps(32)}),
-    (90, optimizer_kernels.orthogonalise, {"WIDTH": 128}, {"num_warps": count_warps(128)}),
+small, large = (
+    dict(ROWS=tiles.rows, COLUMNS=tiles.columns, STEP=tiles.step, WIDTH=256, PRECISION="tf32")
+    for tiles in (SMALL, LARGE)
+)
+above, group = {"ABOVE": 256}, {"ABOVE": 256, "GROUP": 4}
+halves = {"turns": "*fp16"} | dict.fromkeys(["above", "deltas"], "*bf16")
+for capability, kernel, known, how, kinds in (
+    (80, optimizer_kernels.orthogonalise, {"WIDTH": 32}, {"num_warps": count_warps(32)}, {}),
+    (90, optimizer_kernels.orthogonalise, {"WIDTH": 128}, {"num_warps": count_warps(128)}, {}),
     (
         80,
         optimizer_kernels.orthogonalise_in_memory,
         {"WIDTH": 256, "COLUMNS": orthogonal.COLUMNS},
         {"num_warps": orthogonal.WARPS},
+        {},
     ),
-    (80, layer_kernels.hidden_layer, wide, PIPELINED),
-    (90, layer_kernels.backward_layer, wide | {"ABOVE": 256}, PIPELINED),
-    (90, layer_kernels.weight_gradients, wide | {"ABOVE": 256, "GROUP": 4}, PIPELINED),
+    (80, layer_kernels.hidden_layer, small, {"num_stages": SMALL.stages}, {}),
+    (90, layer_kernels.backward_layer, small | above, {"num_stages": SMALL.stages}, {}),
+    (90, layer_kernels.weight_gradients, small | group, {"num_stages": SMALL.stages}, {}),
+    (
+        90, layer_kernels.hidden_layer, large, {"num_stages": LARGE.stages},
+        halves | {"matrices": "*fp16"},
+    ),
+    (
+        80, layer_kernels.backward_layer, large | above, {"num_stages": LARGE.stages},
+        halves | {"matrices": "*bf16"},
+    ),
+    (90, layer_kernels.weight_gradients, large | group, {"num_stages": LARGE.stages}, halves),
 ):
     pointers = {"matrices", "bases", "parameters", "turns", "deltas", "above", "partials"}
-    types = {name: "*fp32" if name in pointers else "i32" for name in kernel.arg_names}
-    source = ASTSource(kernel, types | dict.fromkeys(known, "constexpr"), known)
+    aligned, ordinary = pointers | {"place", "total"}, {"share": "fp32"}
+    types = {
+        name: kinds.get(name, "*fp32" if name in pointers else ordinary.get(name, "i32"))
+        for name in kernel.arg_names
+    }
+    attributes = {
+        (place,): [["tt.divisibility", 16]]
+        for place, name in enumerate(kernel.arg_names)
+        if name in aligned
+    }
+    constants = types | dict.fromkeys(known, "constexpr")
+    source = ASTSource(kernel, constants, known, attributes)
     made = compile(source, target=GPUTarget("cuda", capability, 32), options=OPTIONS | how)
     assert made.asm["cubin"]
     print(made.metadata.shared)

@@ -55,7 +55,7 @@ def make_fused(
     supports some GPUs only.
     """
     small = supports(networks[0])
-    if not (small or layered.supports(networks[0], batch=batch)):
+    if not (small or layered.supports(networks[0])):
         return None
     try:
         kind = FusedGradient if small else layered.LayeredGradient

@@ -2,8 +2,11 @@
 
 A kernel works on one layer of all networks. Parameters and gradients are laid out as
 :mod:`.kernels` says. ``turns`` are the phases of all layers ``[n, depth, rows, WIDTH]``, reduced to
-half a turn at most, and ``deltas`` the gradients of the loss by them. A grid's last axis goes over
-networks, which have ``batch`` of ``rows`` each.
+half a turn at most, and ``deltas`` the gradients of the loss by them, times the ``share`` that an
+example has in it. A grid's last axis goes over networks, which have ``batch`` of ``rows`` each.
+
+Phases and deltas are of any floating type. The ``matrices`` of the forward pass have that in which
+it multiplies, those of the backward pass the deltas'; sums of products are float32.
 """
 
 import triton
@@ -33,15 +36,16 @@ def first_layer(
     tl.store(address, found, mask=(lines < batch)[:, None])
 
 
-@triton.jit(do_not_specialize=["batch", "rows", "depth", "layer", "place"])
+@triton.jit(do_not_specialize=["batch", "rows", "depth", "layer"])
 def hidden_layer(
-    parameters, turns, batch, rows, depth, layer, place, total,
+    parameters, matrices, turns, batch, rows, depth, layer, place, total,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr, WIDTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The phases of ``layer``, whose parameters begin at ``place``, from those below it."""
     network = tl.program_id(2).to(tl.int64)
     parameters += network * total + place
+    matrices += network * total + place
     after = turns + (network * depth + layer) * rows * WIDTH
     before = turns + (network * depth + layer - 1) * rows * WIDTH
     lines = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -51,17 +55,18 @@ def hidden_layer(
     for first in range(0, WIDTH, STEP):
         inner = first + tl.arange(0, STEP)
         x = tl.load(before + lines[:, None] * WIDTH + inner[None, :], mask=inside, other=0.0)
-        weights = tl.load(parameters + columns[:, None] * WIDTH + inner[None, :])
-        phases = tl.dot(sine(x), tl.trans(weights), phases, input_precision=PRECISION)
+        weights = tl.load(matrices + columns[:, None] * WIDTH + inner[None, :])
+        waves = sine(x.to(tl.float32)).to(weights.dtype)
+        phases = tl.dot(waves, tl.trans(weights), phases, input_precision=PRECISION)
     phases += tl.load(parameters + WIDTH * WIDTH + columns)[None, :]
     address = after + lines[:, None] * WIDTH + columns[None, :]
     tl.store(address, reduce_turns(phases), mask=inside)
 
 
-@triton.jit(do_not_specialize=["batch", "rows", "depth", "place", "in_features", "out_features"])
+@triton.jit(do_not_specialize=["batch", "rows", "depth", "in_features", "out_features"])
 def output_layer(
     coords, targets, weights, errors, parameters, turns, output_deltas,
-    batch, rows, depth, place, in_features, out_features, total, share,
+    batch, rows, depth, place, in_features, out_features, total,
     ROWS: tl.constexpr, STEP: tl.constexpr, WIDTH: tl.constexpr, INPUTS: tl.constexpr,
     OUTPUTS: tl.constexpr, L1: tl.constexpr, SKIP: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
@@ -82,7 +87,7 @@ def output_layer(
         inner = first + tl.arange(0, STEP)
         x = tl.load(last + lines[:, None] * WIDTH + inner[None, :], mask=inside, other=0.0)
         own = tl.load(parameters + outs[:, None] * WIDTH + inner[None, :])
-        values = tl.dot(sine(x), tl.trans(own), values, input_precision=EXACT)
+        values = tl.dot(sine(x.to(tl.float32)), tl.trans(own), values, input_precision=EXACT)
     values += tl.load(parameters + OUTPUTS * WIDTH + outs)[None, :]
     if SKIP:
         ins = tl.arange(0, INPUTS)
@@ -92,7 +97,7 @@ def output_layer(
         values = tl.dot(inputs, tl.trans(skip_weights), values, input_precision=EXACT)
     difference = values - load_part(targets, lines, outs, batch, out_features)
     tl.store(errors + lines, tl.sum(tl.abs(difference), 1), mask=lines < batch)
-    counts = share * tl.load(weights + lines, mask=lines < batch, other=0.0)
+    counts = tl.load(weights + lines, mask=lines < batch, other=0.0)
     if L1:
         error = tl.where(difference > 0, 1.0, tl.where(difference < 0, -1.0, 0.0))
     else:
@@ -101,9 +106,9 @@ def output_layer(
     tl.store(address, error * counts[:, None], mask=inside)
 
 
-@triton.jit(do_not_specialize=["batch", "rows", "depth", "layer", "layers_above", "place"])
+@triton.jit(do_not_specialize=["batch", "rows", "depth", "layer", "layers_above"])
 def backward_layer(
-    parameters, above, turns, deltas, batch, rows, depth, layer, layers_above, place, total,
+    matrices, above, turns, deltas, batch, rows, depth, layer, layers_above, place, total,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr, WIDTH: tl.constexpr,
     ABOVE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -112,7 +117,7 @@ def backward_layer(
     These are ``[n, layers_above, rows, ABOVE]``; the weights between the two begin at ``place``.
     """
     network = tl.program_id(2).to(tl.int64)
-    parameters += network * total + place
+    matrices += network * total + place
     above += network * layers_above * rows * ABOVE
     here = (network * depth + layer) * rows * WIDTH
     lines = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -122,16 +127,16 @@ def backward_layer(
     for first in range(0, ABOVE, STEP):
         inner = first + tl.arange(0, STEP)
         delta = tl.load(above + lines[:, None] * ABOVE + inner[None, :], mask=inside, other=0.0)
-        weights = tl.load(parameters + inner[:, None] * WIDTH + columns[None, :])
+        weights = tl.load(matrices + inner[:, None] * WIDTH + columns[None, :])
         sums = tl.dot(delta, weights, sums, input_precision=PRECISION)
     address = here + lines[:, None] * WIDTH + columns[None, :]
-    sums *= slope(tl.load(turns + address, mask=inside, other=0.0))
+    sums *= slope(tl.load(turns + address, mask=inside, other=0.0).to(tl.float32))
     tl.store(deltas + address, sums, mask=inside)
 
 
-@triton.jit(do_not_specialize=["batch", "rows", "layers", "layers_above", "place", "splits"])
+@triton.jit(do_not_specialize=["batch", "rows", "layers", "layers_above", "splits"])
 def weight_gradients(
-    above, turns, partials, batch, rows, layers, layers_above, place, splits, total,
+    above, turns, partials, batch, rows, layers, layers_above, place, splits, total, share,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr, WIDTH: tl.constexpr,
     ABOVE: tl.constexpr, GROUP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -156,15 +161,16 @@ def weight_gradients(
         inside = (lines < batch)[:, None]
         delta = tl.load(above + lines[:, None] * ABOVE + outs[None, :], mask=inside, other=0.0)
         x = tl.load(turns + lines[:, None] * WIDTH + columns[None, :], mask=inside, other=0.0)
-        sums = tl.dot(tl.trans(delta), sine(x), sums, input_precision=PRECISION)
-        biases += tl.sum(delta, 0)
-    tl.store(partials + outs[:, None] * WIDTH + columns[None, :], sums)
-    tl.store(partials + ABOVE * WIDTH + outs, biases, mask=(outs < ABOVE) & (block == 0))
+        waves = sine(x.to(tl.float32)).to(delta.dtype)
+        sums = tl.dot(tl.trans(delta), waves, sums, input_precision=PRECISION)
+        biases += tl.sum(delta.to(tl.float32), 0)
+    tl.store(partials + outs[:, None] * WIDTH + columns[None, :], share * sums)
+    tl.store(partials + ABOVE * WIDTH + outs, share * biases, mask=(outs < ABOVE) & (block == 0))
 
 
-@triton.jit(do_not_specialize=["batch", "rows", "layers_above", "place", "splits", "in_features"])
+@triton.jit(do_not_specialize=["batch", "rows", "layers_above", "splits", "in_features"])
 def input_gradients(
-    above, coords, partials, batch, rows, layers_above, place, splits, in_features, total,
+    above, coords, partials, batch, rows, layers_above, place, splits, in_features, total, share,
     ROWS: tl.constexpr, STEP: tl.constexpr, INPUTS: tl.constexpr, ABOVE: tl.constexpr,
     BIASED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -180,10 +186,10 @@ def input_gradients(
     biases = tl.zeros([ROWS], tl.float32)
     for first in range(split * STEP, batch, splits * STEP):
         lines = first + tl.arange(0, STEP)
-        delta = load_part(above, lines, outs, batch, ABOVE)
+        delta = load_part(above, lines, outs, batch, ABOVE).to(tl.float32)
         inputs = load_part(coords, lines, ins, batch, in_features)
         sums = tl.dot(tl.trans(delta), inputs, sums, input_precision=PRECISION)
         biases += tl.sum(delta, 0)
-    tl.store(partials + outs[:, None] * INPUTS + ins[None, :], sums)
+    tl.store(partials + outs[:, None] * INPUTS + ins[None, :], share * sums)
     if BIASED:
-        tl.store(partials + ABOVE * INPUTS + outs, biases)
+        tl.store(partials + ABOVE * INPUTS + outs, share * biases)
