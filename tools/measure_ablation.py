@@ -11,7 +11,7 @@ as in a recording that is as long as they describe. A run that was ended goes on
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -40,6 +40,7 @@ NEAR, TRIES = 0.04, 5
 #: What a score grows by when the rate grows by the factor e; and what the logarithm of the rate
 #: changes by, about, when a step's index grows by 1.
 SCORE_SLOPE, RATE_SLOPE = 0.8, 1 / 30
+#: A table of steps by frequency in which all are equal, for each version.
 FLAT = dict.fromkeys(shaping.STEP_OFFSETS, ((200, 0), (3500, 0)))
 
 
@@ -182,16 +183,16 @@ def measure(paths: list[Path], kbps: float, log: Path) -> Iterator[dict]:
     """A line for each recording and row; those that the log has are not measured again."""
     known = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     for path in paths:
-        make: Callable[[], Recording] = partial(prepare, path)
         recording, step = None, codec.hearing_step(40)
         for row in ROWS:
-            found = [k for k in known if (k["recording"], k["row"]) == (path.name, row)]
+            name = {"recording": path.name, "row": row, "kbps": kbps}
+            found = [line for line in known if name.items() <= line.items()]
             if found:
                 step = found[0]["step"]
                 continue
-            recording = recording or make()
+            recording = recording or prepare(path)
             score, step = search(recording, row, kbps, step)
-            line = {"recording": path.name, "row": row, "score": score, "step": step}
+            line = {**name, "score": score, "step": step}
             with log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             known.append(line)
@@ -212,9 +213,9 @@ def main() -> None:
     names = [path.name for path in arguments.recordings]
     print("| | mean |", " | ".join(names), "|\n|---|---|" + "---|" * len(names))
     for row in ROWS:
+        keys = [{"recording": name, "row": row, "kbps": arguments.kbps} for name in names]
         scores = [
-            next(k["score"] for k in lines if (k["recording"], k["row"]) == (name, row))
-            for name in names
+            next(line["score"] for line in lines if key.items() <= line.items()) for key in keys
         ]
         cells = " | ".join(f"{score:.2f}" for score in (np.mean(scores), *scores))
         print(f"| {row} | {cells} |")
