@@ -29,9 +29,23 @@ from intfit.codecs.levelset import codec as levelset_codec
 from intfit.codecs.wavelet import payload
 from intfit.coding import container
 from intfit.media import mesh, sampling
+from intfit.metrics import perceptual
 
 #: Real media to measure on, beside the checkout; tests that use them skip where they are missing.
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
+
+
+@pytest.fixture(autouse=True)
+def _without_visqol(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ViSQOL, which takes seconds, is not there but for tests that use the fixture ``visqol``."""
+    if "visqol" not in request.fixturenames:
+        monkeypatch.setitem(perceptual.PACKAGES, "visqol", "no_such_package")
+
+
+@pytest.fixture
+def visqol() -> None:
+    """Skip where ViSQOL is not installed."""
+    pytest.importorskip("visqol", reason=perceptual.REMEDIES["visqol"])
 
 
 def use_few_points(patch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import photo, tone
 from PIL import Image
 
@@ -71,6 +73,45 @@ def test_recordings_score_less_the_noisier_they_are(seconds, rate):
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.usefixtures("visqol")
+def test_visqol_is_less_the_noisier_a_recording_is():
+    sound = tone(1.0, 44100)
+    noise = np.random.default_rng(0).normal(size=sound.shape)
+    scores = [perceptual.visqol(sound, sound + a * noise, rate=44100) for a in (0, 0.01)]
+    assert scores[0] == pytest.approx(4.732, abs=1e-3)
+    assert scores[1] < 4.5
+    assert perceptual.visqol(sound[1:], sound[1:], rate=44100) is None
+
+
+@pytest.mark.usefixtures("visqol")
+def test_visqol_leaves_silence_out_and_hears_where_a_recording_is_mute():
+    sound = tone(1.0, 8000, channels=2)
+    silence, one_sided = np.zeros_like(sound), sound * [1, 0]
+    assert perceptual.visqol(silence, sound, rate=8000) is None
+    assert perceptual.visqol(one_sided, silence, rate=8000) == 1
+
+
+def test_visqol_hears_parts_of_a_long_recording(monkeypatch):
+    class Ear:
+        """Takes the mean difference of two recordings for an opinion."""
+
+        def measure_from_arrays(self, one, two, rate):
+            assert rate == 48000
+            return SimpleNamespace(moslqo=np.mean(two - one))
+
+    monkeypatch.setitem(perceptual.PACKAGES, "visqol", "numpy")
+    monkeypatch.setattr(perceptual, "_load_visqol", Ear)
+    sound = tone(20.0, 8000)
+    parts = [slice(0, 40_000), slice(60_000, 100_000), slice(120_000, 160_000)]
+    for length in (120_000, 160_000):
+        changed = sound.copy()
+        for number, part in enumerate(parts):
+            changed[part] += (number + 1) / 10
+        expected = 0.2 if length == 160_000 else np.mean((changed - sound)[:length])
+        found = perceptual.visqol(sound[:length], changed[:length], rate=8000)
+        assert found == pytest.approx(expected, abs=1e-3)
+
+
 def test_verify_says_in_a_line_what_to_install_for_scores_that_are_missing(
     intfit, picture, monkeypatch
 ):
@@ -93,3 +134,28 @@ def test_verify_fails_below_a_limit_on_what_people_see(intfit, picture):
     command = ("verify", f"{picture}.safetensors", "--against", picture, "--min-ssimulacra2")
     assert intfit(*command, -50).code == 0
     assert intfit(*command, 99.9).code == 1
+
+
+def test_recordings_are_verified_and_compared_without_visqol(intfit, tmp_path):
+    recording = tmp_path / "tone.wav"
+    soundfile.write(recording, tone(0.5, 8000), 8000)
+    remedy = "pip install 'intfit[visqol]', which needs a C++ compiler"
+    assert intfit("encode", recording, "-e", 1, "--steps", 10).code == 0
+    command = ("verify", f"{recording}.safetensors", "--against", recording)
+    run = intfit(*command, "--json")
+    line = json.loads(run.out)
+    assert run.code == 0
+    assert f"ViSQOL: {remedy}" in run.err
+    assert line["visqol"] is None
+    assert "visqol" in line["missing"]
+    refused = intfit(*command, "--min-visqol", 4)
+    assert refused.code == 2
+    assert remedy in refused.err
+    points = tmp_path / "points.json"
+    run = intfit(
+        "bench", "rd", recording, "--against", "mp3", "--qualities", 20, "-e", 1,
+        "--cache", tmp_path / "cache", "--json", points,
+    )  # fmt: skip
+    assert run.code == 0
+    assert f"visqol left out: {remedy}" in run.err
+    assert {point["distortion"]["visqol"] for point in json.loads(points.read_text())} == {None}

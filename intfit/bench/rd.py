@@ -24,7 +24,7 @@ from .rivals import ON_REQUEST, RIVALS, Coded, list_settings, say_what_is_missin
 #: The scores that codecs are compared by on each medium.
 COMPARED_BY = {
     "image": ("psnr", "ssimulacra2", "ms_ssim"),
-    "audio": ("snr", "zimtohrli", "log_spectral_distance"),
+    "audio": ("snr", "zimtohrli", "visqol", "log_spectral_distance"),
     "mesh": rd_surface.SCORES,
 }
 #: What a plot's axis shows of a score, where that is not the score itself: see
@@ -171,8 +171,8 @@ def _measure_points(
     program = f"{_digest_sources()} {torch.__version__} {choose_device(settings.device)}"
     bench_sources = _digest_sources("bench/r", "metrics", "media/")
     unknown = ",".join(perceptual.list_missing(module.METRICS))
-    if unknown:
-        yield f"{unknown} left out: pip install 'intfit[bench]'"
+    for remedy, scores in perceptual.group_missing(module.METRICS).items():
+        yield f"{','.join(scores)} left out: {remedy}"
     for quality in qualities:
         key = (digest, "intfit", program, settings_text, f"{quality:g}", unknown)
         yield cache.fetch(key, partial(measure_intfit, quality))

@@ -147,6 +147,7 @@ def verify(
         float | None, make_bound_option("log_spectral_distance", lowest=False)
     ] = None,
     min_zimtohrli: Annotated[float | None, make_bound_option("zimtohrli", lowest=True)] = None,
+    min_visqol: Annotated[float | None, make_bound_option("visqol", lowest=True)] = None,
     min_iou: Annotated[float | None, make_bound_option("iou", lowest=True)] = None,
     max_mean_distance: Annotated[
         float | None, make_bound_option("mean_distance", lowest=False)
@@ -166,17 +167,18 @@ def verify(
 ) -> None:
     """Decode a file at its original's resolution and measure the difference.
 
-    PSNR, SSIM, MS-SSIM and SSIMULACRA2 (up to 100) of an image; SNR, log-spectral distance and
-    Zimtohrli (1 to 5) of a recording; IoU, mean and maximal distance between the surfaces (in % of
-    the box diagonal), mean angle between their normals (in degrees) and F-score at 0.1 % of the
-    diagonal of a mesh, which is compared in the faces that `decode` writes by default. SSIMULACRA2
-    and Zimtohrli need the extra intfit[bench].
+    PSNR, SSIM, MS-SSIM and SSIMULACRA2 (up to 100) of an image; SNR, log-spectral distance,
+    Zimtohrli (1 to 5) and ViSQOL (1 to 4.73) of a recording; IoU, mean and maximal distance between
+    the surfaces (in % of the box diagonal), mean angle between their normals (in degrees) and
+    F-score at 0.1 % of the diagonal of a mesh, which is compared in the faces that `decode` writes
+    by default. SSIMULACRA2 and Zimtohrli need the extra intfit[bench]; ViSQOL needs intfit[visqol],
+    a C++ compiler to install it, and up to 15 s for each channel.
 
     \b
     Example:
       intfit verify photo.png.safetensors --against photo.png --min-psnr 30
     """
-    from ..metrics.perceptual import list_missing
+    from ..metrics.perceptual import group_missing
 
     report = Reporter(as_json=as_json)
     minima = {
@@ -186,6 +188,7 @@ def verify(
         "ssimulacra2": min_ssimulacra2,
         "snr": min_snr,
         "zimtohrli": min_zimtohrli,
+        "visqol": min_visqol,
         "iou": min_iou,
         "f_score": min_f_score,
     }
@@ -221,12 +224,17 @@ def verify(
     failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
     if not as_json:
         print("  ".join(name_metric(metric, number) for metric, number in distortions.items()))
-    if missing := list_missing(distortions):
-        names = " and ".join(METRICS[metric][0] for metric in missing)
-        report.say(f"note: {names}: pip install 'intfit[bench]'")
-    report.record(
-        line | {"ok": not failed, "kind": kind, "failed": failed, "missing": missing, **distortions}
-    )
+    missing = group_missing(distortions)
+    for remedy, scores in missing.items():
+        names = " and ".join(METRICS[metric][0] for metric in scores)
+        report.say(f"note: {names}: {remedy}")
+    result = {
+        "ok": not failed,
+        "kind": kind,
+        "failed": failed,
+        "missing": [score for scores in missing.values() for score in scores],
+    }
+    report.record(line | result | distortions)
     for metric in failed:
         bound = (lowest | highest)[metric]
         reached = format_metric(metric, distortions[metric])
@@ -257,7 +265,7 @@ def measure_distortions(
     from .. import api
     from ..limits import Limits
     from ..media import medium
-    from ..metrics.perceptual import list_missing
+    from ..metrics.perceptual import group_missing
 
     data = read_input(Job(Path(file), None))
     try:
@@ -270,8 +278,8 @@ def measure_distortions(
         if metric not in medium(loaded.kind).METRICS:
             name = METRICS[metric][0]
             raise UsageError(f"a limit on the {name} was given, but the file holds {loaded.kind}")
-    if missing := list_missing(given):
-        name = METRICS[missing[0]][0]
-        raise UsageError(f"a limit on the {name} was given: it needs pip install 'intfit[bench]'")
+    for remedy, scores in group_missing(given).items():
+        name = METRICS[scores[0]][0]
+        raise UsageError(f"a limit on the {name} was given: it needs {remedy}")
     suffix, hooks = Path(against).suffix, Hooks(stage=follow)
     return loaded.kind, api.verify(loaded, original, suffix=suffix, hooks=hooks)

@@ -17,6 +17,7 @@ METRICS = {
     "snr": ("SNR", "dB"),
     "log_spectral_distance": ("log-spectral distance", "dB"),
     "zimtohrli": ("Zimtohrli", ""),
+    "visqol": ("ViSQOL", ""),
     "iou": ("IoU", ""),
     "mean_distance": ("mean distance", "% of the diagonal"),
     "max_distance": ("maximal distance", "% of the diagonal"),
@@ -26,7 +27,15 @@ METRICS = {
     "colour_psnr": ("colours", "dB"),
 }
 #: The digits after the point of those that are not given to four.
-DIGITS = {"psnr": 1, "snr": 1, "ssimulacra2": 2, "zimtohrli": 3, "faces": 0, "colour_psnr": 1}
+DIGITS = {
+    "psnr": 1,
+    "snr": 1,
+    "ssimulacra2": 2,
+    "zimtohrli": 3,
+    "visqol": 3,
+    "faces": 0,
+    "colour_psnr": 1,
+}
 #: The unit of each rate.
 RATES = {"bpp": "bpp", "kbps": "kbps", "bytes_per_1000_faces": "B/1000 faces"}
 

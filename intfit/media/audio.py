@@ -31,7 +31,7 @@ from .samples import (
 DEFAULT_SUFFIX = ".wav"
 read_metadata = read_tags
 LOSSLESS = frozenset({".wav", ".flac", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"})
-METRICS = ("snr", "log_spectral_distance", "zimtohrli")
+METRICS = ("snr", "log_spectral_distance", "zimtohrli", "visqol")
 #: Samples of a decode that are evaluated at once.
 CHUNK = 1 << 16
 #: Output samples decoded beyond either end of a part, so that the low-pass filter's edge effects
@@ -281,6 +281,7 @@ def compare_with(
             "snr": metrics.snr(reference, decoded),
             "log_spectral_distance": metrics.log_spectral_distance(reference, decoded),
             "zimtohrli": perceptual.zimtohrli(reference, decoded, rate=rate),
+            "visqol": perceptual.visqol(reference, decoded, rate=rate),
         }
 
     return measure

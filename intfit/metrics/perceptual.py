@@ -1,12 +1,14 @@
 """Scores that agree with what people see and hear. A leaf: NumPy in, floats out.
 
-Two of them are other packages', in the extra ``bench``: without these they are None, and
-:func:`list_missing` says what to install.
+Three of them are other packages': without these they are None, and :func:`group_missing` says what
+to install.
 """
 
 import importlib.util
 import io
+import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,14 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-#: The package that each score needs.
-PACKAGES = {"ssimulacra2": "ssimulacra2", "zimtohrli": "zimtohrli"}
+#: The package that each score needs, and how to get it.
+PACKAGES = {"ssimulacra2": "ssimulacra2", "zimtohrli": "zimtohrli", "visqol": "visqol"}
+_IN_BENCH = "pip install 'intfit[bench]'"
+REMEDIES = {
+    "ssimulacra2": _IN_BENCH,
+    "zimtohrli": _IN_BENCH,
+    "visqol": "pip install 'intfit[visqol]', which needs a C++ compiler",
+}
 
 #: The exponents of the five scales of MS-SSIM (Wang et al. 2003, section 4).
 SCALE_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -30,12 +38,17 @@ BAND = 1 << 22
 #: The shades of grey, of 1, that SSIMULACRA2 puts a transparent picture on; the worse score counts.
 BACKGROUNDS = (0.1, 0.9)
 
-#: The sample rate that Zimtohrli is defined for, in Hz.
+#: The sample rate that Zimtohrli and ViSQOL are defined for, in Hz.
 HEARING_RATE = 48000
-#: Shorter recordings are filled up with silence, in samples at that rate: it fails on some.
+#: The shortest recording, in samples at that rate. Zimtohrli, which fails on some that are shorter,
+#: hears silence after them; ViSQOL would take that for most of what there is to hear.
 SHORTEST = 48000
-#: The largest sample that it is given, of 1: it ends the program on absurd ones.
+#: The largest sample that they are given, of 1: Zimtohrli ends the program on absurd ones.
 LOUDEST = 16.0
+#: ViSQOL takes about a second for each second of a channel, and is meant for some 5 to 10: of
+#: recordings longer than :data:`LISTENED` seconds it hears :data:`STRETCHES` parts, evenly spread,
+#: that are as long together.
+LISTENED, STRETCHES = 15, 3
 
 
 def list_missing(scores: Iterable[str]) -> list[str]:
@@ -45,6 +58,14 @@ def list_missing(scores: Iterable[str]) -> list[str]:
         for score in scores
         if score in PACKAGES and importlib.util.find_spec(PACKAGES[score]) is None
     ]
+
+
+def group_missing(scores: Iterable[str]) -> dict[str, list[str]]:
+    """The same, by what is to be installed for them."""
+    groups: dict[str, list[str]] = {}
+    for score in list_missing(scores):
+        groups.setdefault(REMEDIES[score], []).append(score)
+    return groups
 
 
 def _blur(plane: Array) -> Array:
@@ -150,16 +171,71 @@ def zimtohrli(reference: Array, decoded: Array, *, rate: int) -> float | None:
     SPL. Each channel is heard for itself; the score is that of the channels' mean distance. None
     where the package is missing, or samples are beyond :data:`LOUDEST`.
     """
-    loudest = max(float(np.abs(values).max(initial=0)) for values in (reference, decoded))
-    if not loudest <= LOUDEST or list_missing(["zimtohrli"]):
+    if not _is_sane(reference, decoded) or list_missing(["zimtohrli"]):
         return None
-    import soxr
     from zimtohrli import Pyohrli, mos_from_zimtohrli
 
     ear = Pyohrli()
-    distances = []
-    for pair in zip(reference.T, decoded.T, strict=True):
-        heard = [soxr.resample(np.asarray(c, np.float32), rate, HEARING_RATE) for c in pair]
-        silence = max(0, SHORTEST - len(heard[0]))
-        distances.append(ear.distance(*(np.pad(channel, (0, silence)) for channel in heard)))
+    distances = [ear.distance(*pair) for pair in _hear(reference, decoded, rate)]
     return float(mos_from_zimtohrli(float(np.mean(distances))))
+
+
+def _is_sane(reference: Array, decoded: Array) -> bool:
+    """Whether all samples are numbers, and none is beyond :data:`LOUDEST`."""
+    loudest = [float(np.abs(values).max(initial=0)) for values in (reference, decoded)]
+    return all(value <= LOUDEST for value in loudest)
+
+
+def _hear(reference: Array, decoded: Array, rate: int) -> list[tuple[Array, Array]]:
+    """Each channel of both recordings ``[N, C]``, resampled, with silence after a short one."""
+    import soxr
+
+    pairs = []
+    for pair in zip(reference.T, decoded.T, strict=True):
+        one, two = (soxr.resample(np.asarray(c, np.float32), rate, HEARING_RATE) for c in pair)
+        silence = max(0, SHORTEST - len(one))
+        pairs.append((np.pad(one, (0, silence)), np.pad(two, (0, silence))))
+    return pairs
+
+
+@lru_cache(maxsize=1)
+def _load_visqol() -> Any:
+    """ViSQOL in its mode for audio, which takes a second to load."""
+    from visqol.api import VisqolApi
+
+    ear = VisqolApi()
+    ear.create(mode="audio")
+    return ear
+
+
+def visqol(reference: Array, decoded: Array, *, rate: int) -> float | None:
+    """The opinion that listeners would have of ``decoded``, 1 (bad) to 4.73 (no difference).
+
+    ViSQOL 3 (Chinen et al. 2020, as the package ``visqol-python`` has it) in its mode for audio, of
+    ``[N, C]`` recordings in -1..1, resampled to 48 kHz: the mean over channels, of a long recording
+    over :data:`STRETCHES` parts, too. Silence, of which it knows nothing, is left out where it is
+    the original's, and has the worst score where it is not. None where the package is missing,
+    samples are beyond :data:`LOUDEST`, or what is left is shorter than a second.
+    """
+    if not _is_sane(reference, decoded) or list_missing(["visqol"]):
+        return None
+    if len(reference) * HEARING_RATE < SHORTEST * rate:
+        return None
+    scores = []
+    for part in _choose_stretches(len(reference), rate):
+        for one, two in _hear(reference[part], decoded[part], rate):
+            if not one.any():
+                continue
+            with np.errstate(all="ignore"):  # it divides by the energy of what may be silence
+                score = float(_load_visqol().measure_from_arrays(one, two, HEARING_RATE).moslqo)
+            scores.append(score if math.isfinite(score) else 1.0)
+    return float(np.mean(scores)) if scores else None
+
+
+def _choose_stretches(frames: int, rate: int) -> list[slice]:
+    """The parts of a recording that ViSQOL hears: all, or :data:`STRETCHES` of a long one."""
+    length = LISTENED * rate // STRETCHES
+    if frames <= LISTENED * rate:
+        return [slice(0, frames)]
+    starts = [(frames - length) * i // (STRETCHES - 1) for i in range(STRETCHES)]
+    return [slice(start, start + length) for start in starts]

@@ -146,9 +146,9 @@ def rd(
 
     Every codec at several settings, each decoded and measured like the rest; BD-rate (less is
     better) over the qualities that both reach, by every score: PSNR, SSIMULACRA2 and MS-SSIM of
-    images, SNR, Zimtohrli and log-spectral distance of recordings. Draco comes after quadric
-    decimation. An interrupted run goes on where it was. Needs the extra intfit[bench]; for AAC,
-    intfit[aac].
+    images, SNR, Zimtohrli, ViSQOL and log-spectral distance of recordings. Draco comes after
+    quadric decimation. An interrupted run goes on where it was. Needs the extra intfit[bench]; for
+    AAC, intfit[aac]; for ViSQOL, which takes most of a run's time, intfit[visqol].
 
     \b
     Example:
