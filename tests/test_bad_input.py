@@ -461,6 +461,8 @@ LIES: dict[str, tuple[str, Callable[[Any, Any], None], str]] = {
     "width of text": ("image", field(width="8"), "not a SIREN"),
     "width of much text": ("image", field(width="8" * 5000), "not a SIREN"),
     "width nested": ("image", field(width=nested(600)), "not a SIREN|damaged"),
+    "creases no whole number": ("image", field(creases=0.0), "not a SIREN"),
+    "steps of neurons true": ("image", field(neuron_steps=True), "not a SIREN"),
     "omega 10^12": ("image", field(omega=10**12), "not a SIREN"),
     "no width": ("image", without_width, "not a SIREN|damaged"),
     "height 10^9": ("image", facts(height=10**9), "not describe an image"),
