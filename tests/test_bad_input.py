@@ -187,6 +187,19 @@ def test_a_missing_file_is_named(intfit, picture, command):
         refused(intfit(command, "nope.x", *against), "nope.x: .*No such file")
 
 
+@pytest.mark.parametrize("command", ["encode", "decode", "info"])
+def test_a_link_to_nothing_is_told_apart_from_a_missing_file(intfit, command):
+    Path("photo.png").symlink_to("gone.png")
+    with nothing_written():
+        refused(intfit(command, "photo.png"), "photo.png: .*; a link to 'gone.png'$")
+
+
+@pytest.mark.parametrize("command", [("encode", ""), ("encode", "photo.png", "-o", "")])
+def test_an_empty_name_is_misuse(intfit, picture, command):
+    with nothing_written():
+        refused(intfit(*command), "without a name", code=2)
+
+
 @pytest.mark.parametrize("folder", ["folder", "."])
 @pytest.mark.parametrize("command", ["encode", "decode", "info", "verify"])
 def test_a_folder_is_not_taken_for_a_file(intfit, picture, command, folder):

@@ -57,7 +57,9 @@ def info(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what is in each file; reads its header only, unless -v asks what takes how much.
+    """Show what is in each file.
+
+    Reads its header only, unless -v asks how many bytes each part takes.
 
     \b
     Example:
@@ -125,9 +127,8 @@ def make_bound_option(metric: str, *, lowest: bool) -> Any:
     name, unit = METRICS[metric]
     flag = f"--{'min' if lowest else 'max'}-{metric.replace('_', '-').removeprefix('max-')}"
     word = "below" if lowest else "above"
-    return option(
-        flag, panel="Limits", text=f"Exit with 1 if the {name} is {word} this. {unit}".strip()
-    )
+    unit = f" ({unit})" if unit else ""
+    return option(flag, panel="Limits", text=f"Exit with 1 if the {name} is {word} this{unit}.")
 
 
 def verify(
@@ -164,13 +165,13 @@ def verify(
     ] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Decode a file at its original's resolution and measure the difference.
+    """Measure how much a file differs from its original.
 
-    PSNR, SSIM, MS-SSIM and SSIMULACRA2 (up to 100) of an image; SNR, log-spectral distance and
-    Zimtohrli (1 to 5) of a recording; IoU, mean and maximal distance between the surfaces (in % of
-    the box diagonal), mean angle between their normals (in degrees) and F-score at 0.1 % of the
-    diagonal of a mesh, which is compared in the faces that `decode` writes by default. SSIMULACRA2
-    and Zimtohrli need the extra intfit[bench].
+    It is decoded at the original's resolution. PSNR, SSIM, MS-SSIM and SSIMULACRA2 (up to 100) of
+    an image; SNR, log-spectral distance and Zimtohrli (1 to 5) of a recording; IoU, mean and
+    maximal distance between the surfaces (in % of the box diagonal), mean angle between their
+    normals (in degrees) and F-score at 0.1 % of the diagonal of a mesh, which is compared in the
+    faces that `decode` writes by default. SSIMULACRA2 and Zimtohrli need the extra intfit[bench].
 
     \b
     Example:
