@@ -25,7 +25,7 @@ from intfit.cli import app
 from intfit.cli.decode import DECODED_KEYS
 from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
-from intfit.cli.report import Display
+from intfit.cli.report import Display, fold
 from intfit.codecs.protocol import Hooks
 from intfit.training import loop
 
@@ -363,6 +363,22 @@ def test_progress_is_shown_on_a_terminal_only(intfit, picture, on_terminal):
     assert re.search(r"(fitting|rounding) 0:\d\d  [━─]+ +\d+ %  -?\d+\.\d dB  0:\d\d left", seen)
     assert "steps/s" not in intfit("encode", picture, *FAST, "-f", env={"FORCE_COLOR": "1"}).err
     assert on_terminal("encode", picture, *FAST, "-f", "--quiet") == ""
+
+
+def test_on_a_terminal_lines_are_broken_between_their_parts(intfit, picture, on_terminal):
+    seen = on_terminal("encode", picture, "-e", 1)
+    plain = intfit("encode", picture, "-e", 1, "-f").err
+    assert plain.count("\n") == 1 + plain.count("note:")
+    first, second, *_ = seen[seen.index(f"{picture} →") :].splitlines()
+    assert len(first) <= 80 < len(plain.splitlines()[0])
+    assert second.startswith("    ")
+    path = "a/" * 50
+    assert fold(f"  note: not {path} but b", 40).splitlines() == [
+        "  note: not",
+        f"    {path}",
+        "    but b",
+    ]
+    assert fold("one two  three four  five", 20) == "one two  three four\n    five"
 
 
 #: The program, which says when it has begun to train.
