@@ -66,7 +66,7 @@ def _measure_caps(surface: Surface, places: Faces, part: Faces) -> Array:
     caps = np.linalg.norm([np.bincount(loop[start], half, loops) for half in halves.T], axis=0)
     owner = np.zeros(loops, np.int64)
     owner[loop] = part
-    return np.bincount(owner, caps, int(part.max()) + 1)
+    return np.asarray(np.bincount(owner, caps, int(part.max()) + 1), np.float64)
 
 
 def _measure_areas(surface: Surface) -> Array:
