@@ -284,6 +284,7 @@ def test_the_input_is_never_overwritten_not_even_with_force(intfit, picture, tar
     ("command", "word"),
     [
         ("encode photo.png other.png -o x.safetensors", "-o is for one input"),
+        ("encode photo.png -o x --target-size 9 kB", "'kB' is missing; a size is one word"),
         ("encode photo.png -o x.safetensors --output-dir out", "-o and --output-dir"),
         ("encode photo.png -o - --json", "--json"),
         ("encode photo.png --steps 3 --max-time 3", "--steps and --max-time"),

@@ -50,7 +50,8 @@ class Reporter:
     def _print_line(self, text: str) -> None:
         """Print a message; on a terminal in lines of its width, elsewhere as one."""
         if sys.stderr.isatty():
-            text = fold(text, measure_width(sys.stderr))
+            width = measure_width(sys.stderr)
+            text = "\n".join(fold(line, width) for line in text.splitlines())
         if self._live is not None:  # above the progress display, not through it
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
