@@ -38,9 +38,11 @@ def _run() -> object:
     # for one that does not run. So they sleep after some microseconds.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    from .complaints import keep_apart
     from .interrupts import raise_on_termination
     from .jobs.memory import keep_freed_memory
 
+    keep_apart()
     raise_on_termination()
     keep_freed_memory()
     from .cli import app

@@ -323,6 +323,22 @@ def test_a_fit_loads_no_compiler(picture):
     assert not {"torch._dynamo", "sympy"} & loaded
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_libraries_print_of_a_damaged_file_becomes_a_note(process, picture, jobs):
+    """libtiff prints what it thinks of fax codes, whatever Python does with standard error."""
+    buffer = io.BytesIO()
+    with Image.open(picture) as image:
+        image.convert("1").save(buffer, "TIFF", compression="group4")
+    data = bytearray(buffer.getvalue())
+    data[60:90] = b"\x55" * 30
+    Path("fax.tif").write_bytes(data)
+    run = process("encode", "fax.tif", picture, "-e", 1, "--jobs", jobs, "--output-dir", "out")
+    lines = run.err.splitlines()
+    assert len(lines) == 3
+    assert re.fullmatch(r"  note: the library that reads it says 'Fax4Decode: .*", lines[1])
+    assert lines[2].startswith(f"{picture} ")
+
+
 class Terminal(io.StringIO):
     """A standard error that says it is a terminal, and keeps what is written to it."""
 
