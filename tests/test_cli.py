@@ -323,6 +323,20 @@ def test_a_fit_loads_no_compiler(picture):
     assert not {"torch._dynamo", "sympy"} & loaded
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_standard_stream_is_an_error(picture, stream):
+    command = [sys.executable, "-m", "intfit", "encode", picture, "-e", "1", "-o"]
+    command.append("-" if stream == "stdout" else "a.safetensors")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(command, **{"stderr": subprocess.PIPE, stream: full}, check=False)
+    assert done.returncode == 1
+    if stream == "stdout":
+        assert b"cannot write to standard output: No space left" in done.stderr
+    else:
+        assert intfit_api.info("a.safetensors")["kind"] == "image"
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_libraries_print_of_a_damaged_file_becomes_a_note(process, picture, jobs):
     """libtiff prints what it thinks of fax codes, whatever Python does with standard error."""
