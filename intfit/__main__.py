@@ -15,6 +15,8 @@ def main() -> None:
         code = _run()
     except KeyboardInterrupt:
         code = 130
+    except OSError:  # any other was told on standard error: that is what cannot be written to
+        code = 1
     interrupts = sys.modules.get(f"{__package__}.interrupts")
     done = "".join(f": {text}" for text in interrupts.done) if interrupts is not None else ""
     if interrupts is not None and (number := interrupts.TerminatedError.number) is not None:
@@ -38,9 +40,11 @@ def _run() -> object:
     # for one that does not run. So they sleep after some microseconds.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    from .complaints import keep_apart
     from .interrupts import raise_on_termination
     from .jobs.memory import keep_freed_memory
 
+    keep_apart()
     raise_on_termination()
     keep_freed_memory()
     from .cli import app
@@ -53,17 +57,19 @@ def _run() -> object:
 
 
 def _flush() -> int:
-    """Write what standard output has buffered; an exit code where that cannot be done."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        # it would be tried again on the way out
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            print(f"intfit: standard output: {error.strerror}", file=sys.stderr)
-        return 1
-    return 0
+    """Write what standard streams have buffered; an exit code where that cannot be done."""
+    code = 0
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            # it would be tried again on the way out
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if not isinstance(error, BrokenPipeError) and stream is sys.stdout:
+                print(f"intfit: standard output: {error.strerror}", file=sys.stderr)
+            code = 1
+    return code
 
 
 def _open_closed_streams() -> None:

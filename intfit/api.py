@@ -19,6 +19,7 @@ from .coding import container
 from .coding.facts import check_facts
 from .coding.header import as_opened
 from .coding.tensors import Tensors, store_open
+from .complaints import collect_complaints, note_complaints
 from .defaults import worthwhile_threads
 from .encoded import Encoded, describe
 from .errors import FileFormatError, MediaError, UsageError
@@ -143,11 +144,13 @@ def prepare(
     check_settings(settings)
     if not data:
         raise MediaError("the file is empty")
-    kind = kind or sniff(data, suffix)
-    signal: Signal = medium(kind).read(
-        data, suffix=suffix, seed=settings.seed, limits=Limits(settings.limit)
-    )
-    signal, metadata = _keep_metadata(signal, kind, data, settings)
+    with collect_complaints() as complaints:
+        kind = kind or sniff(data, suffix)
+        signal: Signal = medium(kind).read(
+            data, suffix=suffix, seed=settings.seed, limits=Limits(settings.limit)
+        )
+        signal, metadata = _keep_metadata(signal, kind, data, settings)
+    signal = replace(signal, notes=(*signal.notes, *note_complaints(complaints)))
     goals = settings.changed(GOAL_METRICS)
     if goals and GOAL_METRICS[goals[0]] not in REACHABLE[signal.metric]:
         raise UsageError(f"{flag(goals[0])} is not for a medium of this kind, {kind}")
@@ -372,9 +375,10 @@ def verify(
     module = medium(field.kind)
     given = read_source(original, suffix=suffix, rate=field.facts.get("sample_rate"))
     try:
-        measure = module.compare_with(
-            given.data, field.facts, suffix=given.suffix, limits=field.limits
-        )
+        with collect_complaints():
+            measure = module.compare_with(
+                given.data, field.facts, suffix=given.suffix, limits=field.limits
+            )
     except MediaError as error:
         raise MediaError(f"the original: {error}") from None
     hooks.enter("rendering")

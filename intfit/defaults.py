@@ -6,6 +6,7 @@ recordings' on bach.wav, surfaces' on bunny.obj, and their batch on spot.obj and
 
 from dataclasses import dataclass
 
+from .coding.header import SMALL_DEPTH, SMALL_OMEGA, SMALL_OMEGA_FIRST
 from .schedules import RatioSchedule
 from .settings import OptimizerName
 
@@ -136,13 +137,13 @@ MEDIUM_DEFAULTS = {
     ),
     # what a surface's latents correct: see codecs.levelset
     "base": MediumDefaults(
-        depth=3,
+        depth=SMALL_DEPTH,
         weights=600,
         per=1,
         power=0.0,
         widths=(4, 64),
-        omega=30.0,
-        omega_first=15.0,
+        omega=SMALL_OMEGA,
+        omega_first=SMALL_OMEGA_FIRST,
         follows_length=False,
         optimizer="soap",
         lr=1.5e-3,
@@ -157,13 +158,13 @@ MEDIUM_DEFAULTS = {
     ),
     # of a surface with holes: see codecs.trim
     "trim": MediumDefaults(
-        depth=3,
+        depth=SMALL_DEPTH,
         weights=300,
         per=1,
         power=0.0,
         widths=(4, 512),
-        omega=30.0,
-        omega_first=15.0,
+        omega=SMALL_OMEGA,
+        omega_first=SMALL_OMEGA_FIRST,
         follows_length=False,
         lr=4e-3,
         lr_width=12,

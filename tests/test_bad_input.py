@@ -187,6 +187,19 @@ def test_a_missing_file_is_named(intfit, picture, command):
         refused(intfit(command, "nope.x", *against), "nope.x: .*No such file")
 
 
+@pytest.mark.parametrize("command", ["encode", "decode", "info"])
+def test_a_link_to_nothing_is_told_apart_from_a_missing_file(intfit, command):
+    Path("photo.png").symlink_to("gone.png")
+    with nothing_written():
+        refused(intfit(command, "photo.png"), "photo.png: .*; a link to 'gone.png'$")
+
+
+@pytest.mark.parametrize("command", [("encode", ""), ("encode", "photo.png", "-o", "")])
+def test_an_empty_name_is_misuse(intfit, picture, command):
+    with nothing_written():
+        refused(intfit(*command), "without a name", code=2)
+
+
 @pytest.mark.parametrize("folder", ["folder", "."])
 @pytest.mark.parametrize("command", ["encode", "decode", "info", "verify"])
 def test_a_folder_is_not_taken_for_a_file(intfit, picture, command, folder):
@@ -271,6 +284,7 @@ def test_the_input_is_never_overwritten_not_even_with_force(intfit, picture, tar
     ("command", "word"),
     [
         ("encode photo.png other.png -o x.safetensors", "-o is for one input"),
+        ("encode photo.png -o x --target-size 9 kB", "'kB' is missing; a size is one word"),
         ("encode photo.png -o x.safetensors --output-dir out", "-o and --output-dir"),
         ("encode photo.png -o - --json", "--json"),
         ("encode photo.png --steps 3 --max-time 3", "--steps and --max-time"),
@@ -461,6 +475,8 @@ LIES: dict[str, tuple[str, Callable[[Any, Any], None], str]] = {
     "width of text": ("image", field(width="8"), "not a SIREN"),
     "width of much text": ("image", field(width="8" * 5000), "not a SIREN"),
     "width nested": ("image", field(width=nested(600)), "not a SIREN|damaged"),
+    "creases no whole number": ("image", field(creases=0.0), "not a SIREN"),
+    "steps of neurons true": ("image", field(neuron_steps=True), "not a SIREN"),
     "omega 10^12": ("image", field(omega=10**12), "not a SIREN"),
     "no width": ("image", without_width, "not a SIREN|damaged"),
     "height 10^9": ("image", facts(height=10**9), "not describe an image"),

@@ -25,7 +25,7 @@ from intfit.cli import app
 from intfit.cli.decode import DECODED_KEYS
 from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
-from intfit.cli.report import Display
+from intfit.cli.report import Display, fold
 from intfit.codecs.protocol import Hooks
 from intfit.training import loop
 
@@ -323,6 +323,36 @@ def test_a_fit_loads_no_compiler(picture):
     assert not {"torch._dynamo", "sympy"} & loaded
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_standard_stream_is_an_error(picture, stream):
+    command = [sys.executable, "-m", "intfit", "encode", picture, "-e", "1", "-o"]
+    command.append("-" if stream == "stdout" else "a.safetensors")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(command, **{"stderr": subprocess.PIPE, stream: full}, check=False)
+    assert done.returncode == 1
+    if stream == "stdout":
+        assert b"cannot write to standard output: No space left" in done.stderr
+    else:
+        assert intfit_api.info("a.safetensors")["kind"] == "image"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_libraries_print_of_a_damaged_file_becomes_a_note(process, picture, jobs):
+    """libtiff prints what it thinks of fax codes, whatever Python does with standard error."""
+    buffer = io.BytesIO()
+    with Image.open(picture) as image:
+        image.convert("1").save(buffer, "TIFF", compression="group4")
+    data = bytearray(buffer.getvalue())
+    data[60:90] = b"\x55" * 30
+    Path("fax.tif").write_bytes(data)
+    run = process("encode", "fax.tif", picture, "-e", 1, "--jobs", jobs, "--output-dir", "out")
+    lines = run.err.splitlines()
+    assert len(lines) == 3
+    assert re.fullmatch(r"  note: the library that reads it says 'Fax4Decode: .*", lines[1])
+    assert lines[2].startswith(f"{picture} ")
+
+
 class Terminal(io.StringIO):
     """A standard error that says it is a terminal, and keeps what is written to it."""
 
@@ -363,6 +393,22 @@ def test_progress_is_shown_on_a_terminal_only(intfit, picture, on_terminal):
     assert re.search(r"(fitting|rounding) 0:\d\d  [━─]+ +\d+ %  -?\d+\.\d dB  0:\d\d left", seen)
     assert "steps/s" not in intfit("encode", picture, *FAST, "-f", env={"FORCE_COLOR": "1"}).err
     assert on_terminal("encode", picture, *FAST, "-f", "--quiet") == ""
+
+
+def test_on_a_terminal_lines_are_broken_between_their_parts(intfit, picture, on_terminal):
+    seen = on_terminal("encode", picture, "-e", 1)
+    plain = intfit("encode", picture, "-e", 1, "-f").err
+    assert plain.count("\n") == 1 + plain.count("note:")
+    first, second, *_ = seen[seen.index(f"{picture} →") :].splitlines()
+    assert len(first) <= 80 < len(plain.splitlines()[0])
+    assert second.startswith("    ")
+    path = "a/" * 50
+    assert fold(f"  note: not {path} but b", 40).splitlines() == [
+        "  note: not",
+        f"    {path}",
+        "    but b",
+    ]
+    assert fold("one two  three four  five", 20) == "one two  three four\n    five"
 
 
 #: The program, which says when it has begun to train.

@@ -78,6 +78,17 @@ def test_no_flipped_byte_crashes_the_reader():
         json.dumps(layout.header.facts)
 
 
+@pytest.mark.parametrize("place", ["tensor", "metadata"])
+def test_a_name_that_is_no_text_is_refused(place):
+    """Half of a surrogate pair, which JSON can escape, cannot be printed or written anywhere."""
+    header = replace(HEADER, metadata={"xmp": "?"}) if place == "metadata" else HEADER
+    data = container.dump(header, {"l?": container.Stored("U8", (1,), b"a")})
+    wrong = data.replace(b"?", rb"\\ud800" if place == "metadata" else rb"\ud800")
+    length = int.from_bytes(wrong[:8], "little") + len(wrong) - len(data)
+    with pytest.raises(FileFormatError, match="JSON"):
+        container.load(length.to_bytes(8, "little") + wrong[8:])
+
+
 def test_the_checksum_covers_where_tensors_lie_and_what_they_are():
     """Two tensors of one size that change places, or a type for another of its size."""
     data = container.dump(

@@ -209,6 +209,23 @@ def test_siren_vectors_of_surfaces_with_colours(name):
     check_values(expected, np.hstack(values))
 
 
+def test_siren_vector_of_an_open_surface():
+    expected, header, tensors = vector("siren-trim")
+    (width, depth, *_), trim_width = header["siren"], header["mesh"][8]
+    shapes = {"steps": (depth - 1, width), **reference.siren_shapes(3, 1, width, depth)}
+    for key, shape in reference.siren_shapes(3, 1, trim_width, 3).items():
+        shapes[f"trim.{key}"] = shape
+    integers, parameters = reference.packed_parameters(tensors["payload"][2], shapes)
+    check_integers(expected["integers"], integers)
+    own = {key: value for key, value in parameters.items() if not key.startswith("trim.")}
+    coordinates = np.array(expected["coordinates"])
+    check_values(expected, reference.siren(own, header["siren"][:4], coordinates))
+    trim = reference.with_prefix(parameters, "trim.")
+    values = reference.siren(trim, (trim_width, 3, 15.0, 30.0), coordinates)
+    check_values({"values": expected["trim"]}, values)
+    assert values.min() < 0 < values.max()
+
+
 @pytest.mark.parametrize(
     "name", ["siren-image", "siren-open", "siren-mesh", "siren-creases", "siren-metadata"]
 )

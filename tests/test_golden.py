@@ -14,7 +14,7 @@ from intfit import api, metrics
 GOLDEN = Path(__file__).parent / "golden"
 REFERENCES = GOLDEN / "samples.npz"
 #: Every golden file, how it is decoded, and options of the medium's target. Rendered samples of a
-#: picture are uint8, of a recording float; of a surface, values of the field are taken.
+#: picture are uint8, of a recording float; of a surface, values of the field or of its trim.
 DECODINGS = {
     "image": {"native": {}, "scale2": {"scale": 2}, "half": {"scale": 0.5}},
     "latent": {"native": {}, "scale2": {"scale": 2}, "half": {"scale": 0.5}},
@@ -43,7 +43,8 @@ DECODINGS = {
     },
     "mesh": {"values": {}},
     "levelset": {"values": {}},
-    "base": {"values": {}},
+    "base": {"values": {}, "trim": {}},
+    "trim": {"values": {}, "trim": {}},
 }
 #: In dB, of samples as decoded now against those stored. Machines differ by rounding alone.
 LEAST_PSNR = 70
@@ -56,7 +57,8 @@ def decoded(name: str, how: str) -> np.ndarray:
     if field.kind == "mesh":
         axis = np.linspace(-1, 1, 16, dtype=np.float32)
         coords = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
-        return field(coords.reshape(-1, 3)).astype(np.float16)
+        part = field.part("trim") if how == "trim" else field
+        return part(coords.reshape(-1, 3)).astype(np.float16)
     target = api.medium(field.kind).Target(**DECODINGS[name][how])
     samples = api.render(field, target)
     return samples if samples.dtype == np.uint8 else samples.astype(np.float16)

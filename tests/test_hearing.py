@@ -187,7 +187,7 @@ def test_tuned_for_snr_it_has_more_of_it():
     [
         (
             {"tune": "hearing", "field": "siren"},
-            "--tune hearing: --field siren of this medium, audio",
+            "--tune hearing is not for audio, --field siren",
         ),
         ({"width": 65}, "--width 65 is above 64"),
         ({"depth": 2}, "--depth is for --field siren"),

@@ -115,6 +115,19 @@ def test_a_body_with_sharp_edges_is_a_siren_at_any_quality(intfit, tmp_path):
     assert "SIREN" in run.err + run.out
 
 
+def test_a_poor_fit_says_how_much_is_missing(intfit, tmp_path):
+    """A sheet thinner than the cells of a low quality."""
+    disc = trimesh.creation.icosphere(subdivisions=2)
+    disc.update_faces(disc.triangles_center[:, 2] > 0.3)
+    disc.export(tmp_path / "disc.ply")
+    run = intfit("encode", tmp_path / "disc.ply", "--field", "latent", "-q", 5, "-e", 1)
+    assert run.code == 0, run.err
+    assert "near the surface is missing: a higher --quality may keep it" in run.err
+    run = intfit("encode", tmp_path / "disc.ply", "--field", "latent", "-q", 70, "-e", 1, "-f")
+    assert run.code == 0, run.err
+    assert "missing" not in run.err
+
+
 def test_settings_of_training_and_colours_are_refused(intfit, knot, tmp_path):
     run = intfit("encode", knot, "-o", tmp_path / "x", "--field", "latent", "--steps", 10)
     assert run.code == 2

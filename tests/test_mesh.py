@@ -21,6 +21,7 @@ from intfit.media.sampling import CLAMP, PADDING
 from intfit.media.surface import grid as extraction_grid
 from intfit.media.triangles import read_triangles
 from intfit.networks.architecture import SirenConfig
+from intfit.signals import DistanceSamples
 from intfit.training.examples import examples_of
 
 #: A padded cube of side 4.4 away from the origin.
@@ -165,6 +166,41 @@ def test_the_longest_side_and_its_padding_span_the_unit_cube():
     np.testing.assert_allclose(reach, half, atol=0.02)
     span = np.abs(signal.evaluation_points).max(axis=0) * signal.facts["unit"]
     np.testing.assert_allclose(span, half + 0.2, atol=0.02)
+
+
+def beside_a_box(*corners: tuple[float, float, float]) -> DistanceSamples:
+    """A box of side 1, and a triangle with these corners."""
+    box = trimesh.creation.box()
+    vertices = np.concatenate([box.vertices, corners])
+    faces = [*box.faces, len(vertices) + np.arange(-3, 0)]
+    data = trimesh.Trimesh(vertices, faces, process=False).export(file_type="ply")
+    return mesh.read(data, suffix=".ply", pool=1 << 12)
+
+
+@pytest.mark.parametrize("place", [(0.8, 0, 0), (-0.2, -0.2, 0)], ids=["beside", "within"])
+def test_a_stray_triangle_makes_no_sheet_of_a_body(place):
+    signal = beside_a_box(*(np.array([[0, 0, 0], [1.6, 0, 0], [0, 1.6, 0]]) + place))
+    assert "1 of 13 faces, in parts that enclose nothing, left out" in signal.notes
+    assert "thickness" not in signal.facts
+    assert signal.facts["faces"] == 12
+    np.testing.assert_allclose(signal.facts["centre"], 0, atol=1e-6)  # it widens no box
+    assert signal.draw_trim is None
+
+
+def test_what_is_mostly_open_is_a_sheet():
+    signal = beside_a_box((0, 0, 0), (5, 0, 0), (0, 5, 0))
+    assert "kept as a sheet" in signal.notes[0]
+    assert signal.facts["faces"] == 13
+
+
+def test_a_lid_that_shares_no_edge_is_no_stray():
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    lid = ball.triangles_center[:, 2] > 0.8
+    triangles = np.where(lid[:, None, None], 1.001, 1) * ball.triangles
+    data = trimesh.Trimesh(
+        triangles.reshape(-1, 3), np.arange(3 * len(lid)).reshape(-1, 3), process=False
+    ).export(file_type="ply")
+    assert mesh.read(data, suffix=".ply", pool=1 << 12).facts["faces"] == len(lid)
 
 
 def test_an_open_surface_is_given_a_thickness_and_a_hole_is_closed():

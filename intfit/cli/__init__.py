@@ -40,10 +40,10 @@ def top(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")
     ] = False,
 ) -> None:
-    """Media files as small neural networks.
+    """Media files as small neural fields.
 
-    Fits a network (a SIREN) to an image, a recording or a mesh, and renders
-    it back at any resolution.
+    Turns an image, a recording or a mesh into a small file, and renders it back
+    at any resolution.
 
     \b
       intfit encode photo.png                 -> photo.png.safetensors

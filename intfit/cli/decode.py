@@ -94,7 +94,7 @@ def decode(
     ] = None,
     sample_rate: Annotated[
         int | None,
-        option("--sample-rate", panel=AUDIO, text="Instead of the native.", metavar="HZ"),
+        option("--sample-rate", panel=AUDIO, text="Instead of the original's.", metavar="HZ"),
     ] = None,
     start: Annotated[
         float | None, option("--start", panel=AUDIO, text="Begin here.", metavar="SECONDS")
@@ -111,7 +111,9 @@ def decode(
     ] = None,
     faces: Annotated[
         int | None,
-        option("--faces", panel=MESH, text="As many at most, by simplifying.", metavar="N"),
+        option(
+            "--faces", panel=MESH, text="At most so many: the surface is simplified.", metavar="N"
+        ),
     ] = None,
     tolerance: Annotated[
         float | None,

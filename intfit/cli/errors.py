@@ -17,8 +17,10 @@ from ..jobs.phrases import printable
 from .report import Reporter
 
 
-def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
+def explain(error: BaseException, *, debug: bool, name: str = "") -> tuple[int, str]:
     """The exit code of an error, and a line that says what to do; ``debug`` prints a traceback.
+
+    The line comes after ``name``, which it does not repeat.
 
     The code is 2 for a request that makes no sense, and 1 for all else.
 
@@ -39,7 +41,8 @@ def explain(error: BaseException, *, debug: bool) -> tuple[int, str]:
     if isinstance(error, IsADirectoryError):
         return 1, "a folder, not a file: name the files in it"
     if isinstance(error, OSError):
-        named = f": {error.filename!r}" if error.filename else ""
+        given = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+        named = f": {error.filename!r}" if given not in ("", name) else ""
         is_missing = isinstance(error, FileNotFoundError) and error.filename
         meant = suggest_input(Path(os.fsdecode(error.filename))) if is_missing else ""
         return 1, (error.strerror or text) + named + meant
@@ -72,7 +75,7 @@ def report_each(
             with report.follow(name, position=position, total=len(names), show=progress) as follow:
                 found = make(name, follow)
         except Exception as error:
-            code, message = explain(error, debug=debug)
+            code, message = explain(error, debug=debug, name=name)
             exit_code = max(exit_code, code)
             line |= {"ok": False, "error": message}
             report.error(f"{printable(name)}: {message}")

@@ -56,7 +56,7 @@ def export(
     \b
     Examples:
       intfit export photo.png.safetensors -o weights.safetensors
-      intfit export photo.png.safetensors -o photo.onnx
+      intfit export siren.safetensors -o siren.onnx      of encode --field siren
     """
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     with report_errors(report, debug):

@@ -13,10 +13,10 @@ NOT_OFFERED = frozenset({"field", "profile", "tune", "target_size", "target_bpp"
 
 
 def fit(**given: Any) -> None:
-    """Fit a SIREN to each input and write its weights: named float32 tensors.
+    """Fit a SIREN to each input, and write its weights.
 
-    Any safetensors reader can use them; intfit decodes them as any other file. The options, the
-    summary and the JSON lines are those of encode.
+    They are named float32 tensors: any safetensors reader can use them, and intfit decodes them as
+    any other file. The options, the summary and the JSON lines are those of encode.
 
     Networks of one --seed begin with the same weights where they are of the same architecture: give
     --width, --omega-first (otherwise it follows the picture's spectrum and the recording's length)

@@ -1,5 +1,6 @@
 """``intfit info`` and ``intfit verify``: look at files without changing anything."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from ..jobs.phrases import (
 from . import options
 from .errors import explain, report_each, report_errors
 from .options import MESSAGES, option
-from .report import Reporter
+from .report import Reporter, fold, measure_width
 
 INFO_KEYS = (
     "input",
@@ -44,8 +45,8 @@ INFO_KEYS = (
 )
 """The keys of `info --json`, in order."""
 
-#: The most characters of a text of the metadata that `info` shows.
-SHOWN = 60
+#: The most characters of a text of the metadata that `info` shows; columns of its labels.
+SHOWN, LABELS = 60, 11
 
 VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed", "missing")
 """The keys of `verify --json`: every metric, null where it is not one of the medium."""
@@ -57,7 +58,9 @@ def info(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what is in each file; reads its header only, unless -v asks what takes how much.
+    """Show what is in each file.
+
+    Reads its header only, unless -v asks how many bytes each part takes.
 
     \b
     Example:
@@ -67,7 +70,7 @@ def info(
 
     def show(line: dict[str, Any]) -> None:
         if not as_json:
-            print(format_page(line))
+            print_page(format_page(line))
 
     def describe(name: str, follow: Follow) -> dict[str, Any]:
         follow("decoding")
@@ -77,6 +80,14 @@ def info(
         if not files:
             raise UsageError("no input: name files")
         report_each(files, INFO_KEYS, describe, show, report=report, debug=debug, progress=verbose)
+
+
+def print_page(text: str) -> None:
+    """Print what :func:`format_page` gave; on a terminal in lines of its width."""
+    lines = text.splitlines()
+    if sys.stdout is not None and sys.stdout.isatty():
+        lines = [fold(line, measure_width(sys.stdout), LABELS) for line in lines]
+    print("\n".join(lines))
 
 
 def format_page(line: dict[str, Any]) -> str:
@@ -98,7 +109,7 @@ def format_page(line: dict[str, Any]) -> str:
         )
     if line["sizes"] is not None:
         rows["parts"] = ", ".join(f"{name} {taken:g} B" for name, taken in line["sizes"].items())
-    text += [f"  {name:8} {printable(row)}" for name, row in rows.items()]
+    text += [f"  {name:{LABELS - 3}} {printable(row)}" for name, row in rows.items()]
     return "\n".join(text)
 
 
@@ -125,9 +136,8 @@ def make_bound_option(metric: str, *, lowest: bool) -> Any:
     name, unit = METRICS[metric]
     flag = f"--{'min' if lowest else 'max'}-{metric.replace('_', '-').removeprefix('max-')}"
     word = "below" if lowest else "above"
-    return option(
-        flag, panel="Limits", text=f"Exit with 1 if the {name} is {word} this. {unit}".strip()
-    )
+    unit = f" ({unit})" if unit else ""
+    return option(flag, panel="Limits", text=f"Exit with 1 if the {name} is {word} this{unit}.")
 
 
 def verify(
@@ -165,14 +175,15 @@ def verify(
     ] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Decode a file at its original's resolution and measure the difference.
+    """Measure how much a file differs from its original.
 
-    PSNR, SSIM, MS-SSIM and SSIMULACRA2 (up to 100) of an image; SNR, log-spectral distance,
-    Zimtohrli (1 to 5) and ViSQOL (1 to 4.73) of a recording; IoU, mean and maximal distance between
-    the surfaces (in % of the box diagonal), mean angle between their normals (in degrees) and
-    F-score at 0.1 % of the diagonal of a mesh, which is compared in the faces that `decode` writes
-    by default. SSIMULACRA2 and Zimtohrli need the extra intfit[bench]; ViSQOL needs intfit[visqol],
-    a C++ compiler to install it, and up to 15 s for each channel.
+    It is decoded at the original's resolution. PSNR, SSIM, MS-SSIM and SSIMULACRA2 (up to 100) of
+    an image; SNR, log-spectral distance, Zimtohrli (1 to 5) and ViSQOL (1 to 4.73) of a recording;
+    IoU, mean and maximal distance between the surfaces (in % of the box diagonal), mean angle
+    between their normals (in degrees) and F-score at 0.1 % of the diagonal of a mesh, which is
+    compared in the faces that `decode` writes by default. SSIMULACRA2 and Zimtohrli need the extra
+    intfit[bench]; ViSQOL needs intfit[visqol], a C++ compiler to install it, and up to 15 s for
+    each channel.
 
     \b
     Example:

@@ -28,10 +28,10 @@ def check(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Check that each file is whole and can be decoded; needs no original.
+    """Check that each file is whole and can be decoded.
 
-    Its sizes and its checksum are checked, all of its payload is decoded, and its field evaluated
-    at some points. Exits with 1 if a file is damaged.
+    No original is needed. Its sizes and its checksum are checked, all of its payload is decoded,
+    and its field evaluated at some points. Exits with 1 if a file is damaged.
 
     \b
     Example:

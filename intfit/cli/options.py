@@ -180,7 +180,7 @@ Threads = Annotated[
     option(
         "--threads",
         panel=MACHINE,
-        text="CPU threads to use (a fit: as many as its sizes can feed).",
+        text="CPU threads at most (chosen by the size of the fit otherwise).",
         min=1,
         max=1024,
         envvar="INTFIT_THREADS",

@@ -4,12 +4,14 @@ Messages and progress go to standard error; standard output carries only data.
 """
 
 import json
+import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from ..codecs.protocol import Follow, ignore_progress
 from ..jobs.phrases import (
@@ -28,6 +30,8 @@ NAME_WIDTH = 24
 SHORTEST_BAR, LONGEST_BAR, BEFORE_BAR = 6, 40, 2
 #: What stands for a display's other characters where there is only ASCII.
 IN_ASCII = str.maketrans("━─…", "#-~")
+#: The fewest columns that messages are broken for, and by how many further lines are indented.
+NARROWEST, INDENT = 20, 4
 #: The most characters of a message.
 LONGEST_MESSAGE = 350
 
@@ -44,6 +48,10 @@ class Reporter:
         self._live: Any = None
 
     def _print_line(self, text: str) -> None:
+        """Print a message; on a terminal in lines of its width, elsewhere as one."""
+        if sys.stderr.isatty():
+            width = measure_width(sys.stderr)
+            text = "\n".join(fold(line, width) for line in text.splitlines())
         if self._live is not None:  # above the progress display, not through it
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -150,6 +158,33 @@ class Reporter:
                     display.update(position, fraction, ())
 
             yield follow
+
+
+def fold(text: str, width: int, indent: int = INDENT) -> str:
+    """A message in lines of at most ``width`` columns, those after the first indented.
+
+    It is broken between parts that two spaces divide, and within long parts between words. A word
+    that is longer than a line is left whole, so that a path can be copied.
+    """
+    parts = text.split("  ")
+    # textwrap breaks at spaces, and at nothing else
+    whole = [part.replace(" ", "\0") if 2 * len(part) < width else part for part in parts]
+    lines = textwrap.wrap(
+        "  ".join(whole),
+        max(width, NARROWEST),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines).replace("\0", " ")
+
+
+def measure_width(terminal: TextIO) -> int:
+    """The columns of a terminal."""
+    try:
+        return int(os.environ.get("COLUMNS", 0)) or os.get_terminal_size(terminal.fileno()).columns
+    except (ValueError, OSError):
+        return 80
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """All files of a call: read, worked on, written, and reported in order."""
 
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from ..jobs.files import (
     place_output,
     read_input,
     refuse_collisions,
+    suggest_input,
     write_output,
 )
 from ..jobs.parallelism import ONE_AT_A_TIME, Parallelism, Together
@@ -264,10 +266,14 @@ def plan_jobs(
     names = collect_inputs(files, files_from)
     if expand is not None:
         names = expand(names)
+    if output == "":
+        raise UsageError("an output without a name: -o '' (an empty variable of the shell?)")
     if output is not None and output_dir is not None:
         raise UsageError("-o and --output-dir both say where to write: give one")
     if output is not None and (len(names) != 1 or files_from is not None):
-        raise UsageError(f"-o is for one input, not {len(names)}: --output-dir takes many")
+        missing = (name for name in names if name != STREAM and not os.path.lexists(name))
+        wrong = next((f"; {name!r} is missing{suggest_input(Path(name))}" for name in missing), "")
+        raise UsageError(f"-o is for one input, not {len(names)}: --output-dir takes many{wrong}")
     jobs = []
     for name in names:
         refusal = ""

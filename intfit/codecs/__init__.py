@@ -126,8 +126,8 @@ def choose_tune(settings: Settings, kind: str, field: FieldName, n: int) -> Tune
         goals = [tune for goal, tune in TUNES_OF_GOALS.items() if settings.changed([goal])]
         return next((tune for tune in (*goals, *choices) if tune in choices), None)
     if settings.tune not in choices:
-        known = f"has {' and '.join(choices)}" if choices else "has no choice"
-        raise UsageError(f"--tune {settings.tune}: --field {field} of this medium, {kind}, {known}")
+        known = f"there are {' and '.join(choices)}" if choices else "there is no choice"
+        raise UsageError(f"--tune {settings.tune} is not for {kind}, --field {field}: {known}")
     return settings.tune
 
 

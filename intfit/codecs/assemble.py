@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..coding import container
@@ -11,11 +10,14 @@ from ..coding.header import FIELDS, FIT, Header, shorten_fit
 from ..coding.tensors import store_payload
 from ..defaults import COLOUR_WEIGHTS
 from ..networks.architecture import MAX_CREASES
+from ..plan import Plan
 from ..signals import Signal
 from .protocol import Config, Prepared
 
 #: The longest facts of a fit: a distortion, and what is measured of a surface.
 LONGEST_DISTORTION, MEASURED = -119.1234, {"mean_distance": 12.345e-5, "trim": 10}
+#: The most steps of a fit that is bounded by time.
+MOST_STEPS = 10**9
 #: Bytes for the digits of the payload's own size, which is told twice.
 SIZE_DIGITS = 24
 
@@ -39,45 +41,49 @@ def assemble(
         facts=prepared.signal.facts | dict(measured or {}),
         field=prepared.field,
         network=config.header_entries(),
-        fit=shorten_fit(
-            {
-                "distortion": round(distortion, 4),
-                "steps": steps,
-                "teacher": prepared.plan.teacher_name if steps else "none",
-                "seed": prepared.plan.seed,
-            }
-        ),
+        fit=describe_fit(prepared.plan, steps, distortion),
         metadata=prepared.metadata,
     )
     return container.dump(header, stored)
 
 
-def measure_overhead(prepared: Prepared, config: Config) -> int:
-    """The most bytes that a packed file of architecture ``config`` takes besides its payload."""
-    plan = prepared.plan
-    measured = MEASURED if prepared.kind == "mesh" else {}
-    data = assemble(
-        replace(prepared, signal=replace(prepared.signal, facts=prepared.signal.facts | measured)),
-        config,
-        store_payload(b""),
-        steps=10**9 if plan.steps is None else plan.steps,
-        distortion=LONGEST_DISTORTION,
+def describe_fit(plan: Plan, steps: int, distortion: float) -> dict[str, Any]:
+    """What a header says of a fit of so many ``steps``."""
+    return shorten_fit(
+        {
+            "distortion": round(distortion, 4),
+            "steps": steps,
+            "teacher": plan.teacher_name if steps else "none",
+            "seed": plan.seed,
+        }
     )
-    return len(data) + SIZE_DIGITS
 
 
-def overhead_bytes(
-    kind: str, facts: dict[str, Any], metadata: Mapping[str, str] | None = None
+def measure_overhead(
+    kind: str,
+    facts: dict[str, Any],
+    metadata: Mapping[str, str],
+    *,
+    config: Config | None = None,
+    plan: Plan | None = None,
 ) -> int:
-    """The most bytes that a packed SIREN's file takes besides its payload, whatever its network."""
+    """The most bytes that a packed SIREN's file takes besides its payload.
+
+    Where ``config`` and ``plan`` are given, of these networks and their fit; else of any.
+    """
     networks = 1 if facts.get("texture") is None else 2
     sizes = (8192, 64, 1e8 / 3, 1e8 / 3) * networks
     network = dict(zip(FIELDS["siren"], sizes, strict=False))
     network |= {"creases": MAX_CREASES} if kind == "mesh" else {}
     network["neuron_steps"] = 1
-    fit = dict(zip(FIT, (LONGEST_DISTORTION, 10**9, "int-proportional", 2**63), strict=True))
+    fit = dict(zip(FIT, (LONGEST_DISTORTION, MOST_STEPS, "int-proportional", 2**63), strict=True))
+    if config is not None:
+        network = config.header_entries()
+    if plan is not None:
+        steps = MOST_STEPS if plan.steps is None else plan.steps
+        fit = describe_fit(plan, steps, LONGEST_DISTORTION)
     measured = MEASURED if kind == "mesh" else {}
-    header = Header(kind, facts | measured, "siren", network, fit, dict(metadata or {}))
+    header = Header(kind, facts | measured, "siren", network, fit, dict(metadata))
     return len(container.dump(header, store_payload(b""))) + SIZE_DIGITS
 
 
@@ -86,9 +92,9 @@ def network_overhead(
 ) -> int:
     """Bytes of a file of ``size`` that are not for the network of a medium's own values.
 
-    Besides :func:`overhead_bytes`, those of a surface's colours.
+    Besides :func:`measure_overhead`, those of a surface's colours.
     """
-    overhead = overhead_bytes(kind, signal.facts, metadata)
+    overhead = measure_overhead(kind, signal.facts, metadata)
     if size is None or getattr(signal, "colours", None) is None:
         return overhead
     return overhead + math.ceil((size - overhead) * COLOUR_WEIGHTS / (1 + COLOUR_WEIGHTS))

@@ -23,6 +23,10 @@ if TYPE_CHECKING:  # NumPy and torch come with these, and a command's help needs
 #: How to get further than a fit did, for a note on a goal that was missed.
 ADVICE = ": a higher --effort or larger network gets further"
 
+#: What lies inside a surface near it and outside its field, as a share, that is no matter of
+#: rounding.
+MOST_LOST = 0.25
+
 #: Why latents are not exported to ONNX.
 NO_ONNX = "ONNX is for SIRENs, and this file holds latents: export it to .safetensors"
 
@@ -200,3 +204,14 @@ def goal_notes(goal: Goal | None, reached: float | None, *, advice: str = "") ->
     if goal.margin(reached) < 0:
         return (f"{reached:.4g} {unit} as stored, not the {goal.value:g} asked for{advice}",)
     return (f"{reached:.4g} {unit}",) if goal.metric == "mean_distance" else ()
+
+
+def note_lost(lost: float, options: str) -> tuple[str, ...]:
+    """A note where a share ``lost`` of what lies inside a surface near it is outside its field.
+
+    ``options`` are those that may keep it.
+    """
+    if lost <= MOST_LOST:
+        return ()
+    what = f"{100 * lost:.0f} % of what lies inside near the surface is missing"
+    return (f"{what}: a higher {options} may keep it",)

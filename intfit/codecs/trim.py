@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..coding import weights
+from ..coding.header import SMALL_DEPTH, SMALL_OMEGA, SMALL_OMEGA_FIRST
 from ..coding.tensors import Tensors
 from ..coding.weights import QuantisedTensor
 from ..defaults import TRIM_STEPS
@@ -18,7 +19,7 @@ from ..plan import Plan
 from ..settings import Settings
 from ..signals import Coordinates, DistanceSamples, Evaluate, Floats, TrimSamples
 from .small_siren import fit_small_siren, settings_of
-from .trim_config import DEPTH, OMEGA, OMEGA_FIRST, PREFIX, trim_config
+from .trim_config import PREFIX, trim_config
 
 #: The widths that are tried, the narrowest alone at the lowest efforts.
 WIDTHS, LOW_EFFORT = (8, 14), 2
@@ -36,7 +37,7 @@ class TrimField:
     def __init__(self, tensors: Mapping[str, Floats], width: int) -> None:
         self._layers = [
             (tensors[f"{PREFIX}layers.{i}.weight"].T, tensors[f"{PREFIX}layers.{i}.bias"])
-            for i in range(DEPTH + 1)
+            for i in range(SMALL_DEPTH + 1)
         ]
         self.width = width
 
@@ -50,8 +51,8 @@ class TrimField:
         x = coords.astype(np.float32)
         for layer, (weight, bias) in enumerate(self._layers):
             x = x @ weight + bias
-            if layer < DEPTH:
-                x = np.sin(np.float32(OMEGA if layer else OMEGA_FIRST) * x)
+            if layer < SMALL_DEPTH:
+                x = np.sin(np.float32(SMALL_OMEGA if layer else SMALL_OMEGA_FIRST) * x)
         return x
 
 

@@ -2,21 +2,20 @@
 
 from typing import Any
 
+from ..coding.header import SMALL_DEPTH, SMALL_OMEGA, SMALL_OMEGA_FIRST
 from ..networks.architecture import SirenConfig
 
 #: What the names of its parameters begin with.
 PREFIX = "trim."
-#: Its sine layers and frequencies. Its width is a fact of the surface.
-DEPTH, OMEGA_FIRST, OMEGA = 3, 15.0, 30.0
 
 
 def trim_config(width: Any) -> SirenConfig:
-    """The architecture of a trim of so many neurons a layer.
+    """The architecture of a trim of so many neurons a layer, which is a fact of the surface.
 
     Raises:
         FileFormatError: if there is none.
     """
-    return SirenConfig(3, 1, width, DEPTH, OMEGA_FIRST, OMEGA)
+    return SirenConfig(3, 1, width, SMALL_DEPTH, SMALL_OMEGA_FIRST, SMALL_OMEGA)
 
 
 def trim_shapes(width: int) -> dict[str, tuple[int, ...]]:
@@ -26,4 +25,4 @@ def trim_shapes(width: int) -> dict[str, tuple[int, ...]]:
 
 def describe_trim(width: int | None) -> str:
     """What is said of a trim of this width, after the field that it is beside."""
-    return "" if width is None else f"; open where a SIREN {width} x {DEPTH} says so"
+    return "" if width is None else f"; open where a SIREN {width} x {SMALL_DEPTH} says so"

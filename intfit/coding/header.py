@@ -64,6 +64,9 @@ FIELDS = {
     ),
     "latent": ("step", "neurons", "common", "adapted", "bands", "contexts"),
 }
+#: Of the small SIRENs of a surface, its base and its trim, a header says the width alone: this is
+#: their number of sine layers, and the frequencies (omega) of the first one and of the others.
+SMALL_DEPTH, SMALL_OMEGA_FIRST, SMALL_OMEGA = 3, 15.0, 30.0
 #: The names of the values that describe the fit, and the usual ones, which need not be there.
 FIT = ("distortion", "steps", "teacher", "seed")
 USUAL_STEPS, USUAL_TEACHER, USUAL_SEED = 0, "int-proportional", 0
@@ -191,6 +194,8 @@ def parse_json(text: str, what: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text, parse_float=_finite, parse_int=_finite, parse_constant=_finite)
+        # half of a character's surrogate pair, which an escape can give, is in no other text
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise FileFormatError(f"{what} is damaged: not valid JSON") from None
     if not isinstance(value, dict):

@@ -76,6 +76,8 @@ def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     if files_from == STREAM and STREAM in files:
         raise UsageError("standard input is either the list (--files-from -) or a medium (-)")
     listed = read_list(files_from) if files_from is not None else []
+    if "" in (*files, *listed):
+        raise UsageError("an input without a name: '' (an empty variable of the shell?)")
     names = [*(expand_patterns(files) if sys.platform == "win32" else files), *listed]
     if not names:
         if files_from is not None:
@@ -220,6 +222,8 @@ def read_input(job: Job) -> bytes:
 def suggest_input(path: Path) -> str:
     """What may have been meant by the path of a file that is not there, to end a message with."""
     text = str(path)
+    if path.is_symlink():
+        return f"; a link to {str(path.readlink())!r}"
     if re.match(r"https?:", text):
         return "; of a web address: curl -s URL | intfit encode - -o FILE.safetensors"
     if re.fullmatch(r"[kmKM]i?[bB]", text):
@@ -292,8 +296,13 @@ def write_output(job: Job, data: bytes, *, force: bool) -> None:
     if job.target is None:
         if sys.stdout is None:
             raise IntfitError("standard output is closed")
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise IntfitError(f"cannot write to standard output: {error.strerror}") from None
         return
     try:
         write_whole(job.target, data, replace=force)

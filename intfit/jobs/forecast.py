@@ -52,7 +52,7 @@ def forecast(prepared: "Prepared") -> Forecast:
 
 
 def _forecast_siren(prepared: "Prepared") -> Forecast:
-    from ..codecs.assemble import overhead_bytes
+    from ..codecs.assemble import measure_overhead
 
     plan, count = prepared.plan, prepared.config.count()
     seconds = plan.max_time
@@ -60,10 +60,8 @@ def _forecast_siren(prepared: "Prepared") -> Forecast:
         seconds = plan.steps * step_seconds(plan.width, plan.depth, plan.batch)
     if plan.goal is not None and not plan.stops_at_goal:
         return Forecast(None, None)
-    overhead, tensors = (
-        overhead_bytes(prepared.kind, prepared.signal.facts, prepared.metadata),
-        2 * (plan.depth + 1),
-    )
+    overhead = measure_overhead(prepared.kind, prepared.signal.facts, prepared.metadata)
+    tensors = 2 * (plan.depth + 1)
     if plan.profile == "open":
         numbers = count * FLOAT_BYTES[plan.precision]
         return Forecast(numbers + overhead + ENTRY_BYTES * tensors, seconds)

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..complaints import keep_apart
 from ..errors import IntfitError, UsageError
 from ..interrupts import ENDING, hold_interrupts
 from .memory import keep_freed_memory
@@ -285,6 +286,7 @@ def run_worker(pipe: connection.Connection, work: Work) -> None:
     """Do tasks, one after another, until the parent process is gone: the body of a worker."""
     parent = parent_process()
     assert parent is not None
+    keep_apart()
     keep_freed_memory()
     for number in ENDING:  # the parent ends it
         signal.signal(number, signal.SIG_IGN)

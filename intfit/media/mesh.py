@@ -38,10 +38,16 @@ from .surface.grid import (
 )
 from .surface.output import note_faces, write_decoded
 from .surface.search import Surface
-from .surface.sheet import HALF_THICKNESS, MOST_HOLES, measure_holes, move_to_middle
+from .surface.sheet import (
+    HALF_THICKNESS,
+    MOST_HOLES,
+    find_strays,
+    measure_holes,
+    move_to_middle,
+)  # fmt: skip
 from .surface.simplification import measure_deviation, simplify, simplify_within
 from .surface.trimming import FEWEST_HOLES, draw_trim, trim
-from .triangles import measure_box, read_painted
+from .triangles import drop_unused, measure_box, read_painted
 
 read_metadata = read_labels
 DEFAULT_SUFFIX = ".ply"
@@ -97,6 +103,15 @@ def read(
     box = fit_box(vertices)
     surface = Surface((vertices - box.centre) / box.unit, faces)
     holes, thickness = measure_holes(surface), None
+    if holes > MOST_HOLES and (stray := find_strays(surface)).any():
+        left_out = f"{np.count_nonzero(stray)} of {len(faces)} faces"
+        notes.append(f"{left_out}, in parts that enclose nothing, left out")
+        kept = np.flatnonzero(~stray)
+        vertices, faces = drop_unused(vertices, faces[kept])
+        paint = None if paint is None else paint.select(kept, np.zeros(len(kept), bool))
+        box = fit_box(vertices)
+        surface = Surface((vertices - box.centre) / box.unit, faces)
+        holes = measure_holes(surface)
     if holes > MOST_HOLES:
         thickness = HALF_THICKNESS
         notes.append("open, and kept as a sheet: its two sides come back as two layers of faces")

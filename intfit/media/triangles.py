@@ -46,11 +46,7 @@ def read_painted(
         raise MediaError("has no triangles")
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise MediaError("damaged mesh: a face names a vertex that is not there")
-    used = np.zeros(len(vertices), bool)
-    used[faces] = True
-    if not used.all():
-        # Vertices of no triangle must not enlarge the bounding box.
-        vertices, faces = vertices[used], (np.cumsum(used) - 1)[faces]
+    vertices, faces = drop_unused(vertices, faces)
     if not np.isfinite(vertices).all():
         raise MediaError("has vertices that are not numbers (NaN or infinite)")
     places = number_places(vertices)
@@ -71,6 +67,15 @@ def read_painted(
     if turned:
         notes.append(f"{turned} faces were wound against the others, and turned")
     return vertices, faces, notes, paint
+
+
+def drop_unused(vertices: Array, faces: Faces) -> tuple[Array, Faces]:
+    """The same without vertices of no triangle, which must not enlarge the bounding box."""
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    if used.all():
+        return vertices, faces
+    return vertices[used], (np.cumsum(used) - 1)[faces]
 
 
 def _have_area(vertices: Array, faces: Faces) -> NDArray[np.bool_]:

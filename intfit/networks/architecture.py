@@ -39,8 +39,8 @@ class SirenConfig:
     neuron_steps: int = 0
 
     def __post_init__(self) -> None:
-        def in_range(value: Any, limit: int) -> bool:
-            return type(value) is int and 1 <= value <= limit
+        def in_range(value: Any, limit: int, least: int = 1) -> bool:
+            return type(value) is int and least <= value <= limit
 
         frequencies = (self.omega_first, self.omega)
         if not (
@@ -48,11 +48,8 @@ class SirenConfig:
             and in_range(self.out_features, MAX_FEATURES)
             and in_range(self.width, MAX_WIDTH)
             and in_range(self.depth, MAX_DEPTH)
-            and (
-                self.creases == 0
-                or (in_range(self.creases, MAX_CREASES) and self.out_features == 1)
-            )
-            and self.neuron_steps in (0, 1)
+            and in_range(self.creases, MAX_CREASES if self.out_features == 1 else 0, 0)
+            and in_range(self.neuron_steps, 1, 0)
             and all(type(f) in (int, float) and 1e-9 < f < 1e9 for f in frequencies)
         ):
             values = ", ".join(f"{key} {reprlib.repr(value)}" for key, value in vars(self).items())

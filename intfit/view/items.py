@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import api
 from ..codecs.protocol import Hooks
+from ..complaints import collect_complaints
 from ..field import Field
 from ..inputs import read_file
 from ..inspection import info
@@ -73,7 +74,8 @@ def make_item(
         measured = api.verify(field, original, suffix=suffix, hooks=hooks)
     hooks.enter("page")
     key, make = MAKERS[field.kind]
-    values, notes = make(field, found, original, suffix, limits)
+    with collect_complaints():
+        values, notes = make(field, found, original, suffix, limits)
     caption = captions.make_caption(found, measured)
     return Item(
         os.fsencode(Path(file).name).decode(errors="replace"),

@@ -25,7 +25,7 @@ from ...plan import Plan
 from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Settings, flag, refuse_settings
 from ...signals import DistanceSamples, Evaluate
 from ..assemble import assemble
-from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes
+from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes, note_lost
 from ..trim import EXCHANGE, Trim, TrimField, choose_trim, fit_trims, note_trim
 from ..trim_config import trim_shapes
 from . import payload
@@ -221,6 +221,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         notes=(
             *_note_time(prepared.settings),
             *note_trim(best.trim),
+            *note_lost(_measure_lost(signal, best.field), flag("quality")),
             *goal_notes(plan.goal, reached),
         ),
     )
@@ -296,6 +297,12 @@ def _measure_strays(signal: DistanceSamples, field: SplineField) -> float:
     far = np.abs(signal.targets[:, 0]) > FAR
     wrong = (field(signal.points[far])[:, 0] < 0) != (signal.targets[far, 0] < 0)
     return float(np.mean(wrong)) if len(wrong) else 0.0
+
+
+def _measure_lost(signal: DistanceSamples, field: SplineField) -> float:
+    """The share of the points inside the original near its surface that are outside the field."""
+    inside = signal.points[signal.targets[:, 0] < 0]
+    return float(np.mean(field(inside) >= 0)) if len(inside) else 0.0
 
 
 def _measure_overlap(signal: DistanceSamples, field: SplineField) -> float:

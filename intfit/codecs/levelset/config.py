@@ -4,7 +4,7 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
-from ...coding.header import Header
+from ...coding.header import SMALL_DEPTH, SMALL_OMEGA, SMALL_OMEGA_FIRST, Header
 from ...errors import FileFormatError
 from ...networks.architecture import SirenConfig
 from ..trim_config import describe_trim, trim_config, trim_shapes
@@ -18,8 +18,8 @@ FINE_STEPS = (128, 123, 117, 112, 108, 103, 99, 95, 91, 87, 83, 79, 76, 73, 70, 
 FEWEST_LEVELS, MOST_LEVELS = 3, 8
 #: A base gives the coefficients of this level.
 BASE_LEVEL = 5
-#: The base's sine layers and frequencies, and the most neurons of a layer.
-BASE_DEPTH, BASE_OMEGA_FIRST, BASE_OMEGA, MOST_NEURONS = 3, 15.0, 30.0, 64
+#: The most neurons of a layer of the base.
+MOST_NEURONS = 64
 #: What the names of its parameters begin with.
 BASE = "base."
 #: The coarsest and the finest step.
@@ -73,7 +73,7 @@ class LevelSetConfig:
         """The architecture of the base, where there is one."""
         if self.neurons is None:
             return None
-        return SirenConfig(3, 1, self.neurons, BASE_DEPTH, BASE_OMEGA_FIRST, BASE_OMEGA)
+        return SirenConfig(3, 1, self.neurons, SMALL_DEPTH, SMALL_OMEGA_FIRST, SMALL_OMEGA)
 
     @property
     def fine_step(self) -> int:
@@ -125,7 +125,7 @@ class LevelSetConfig:
         finest = f"the finest of {1 << self.levels} cells a side"
         count = self.levels - self.first_level + 1
         latents = f"latents on {count} level{'s' if count > 1 else ''}, {finest}"
-        base = f"SIREN {self.neurons} x {BASE_DEPTH}, corrected by " if self.neurons else ""
+        base = f"SIREN {self.neurons} x {SMALL_DEPTH}, corrected by " if self.neurons else ""
         return f"{base}{latents}{describe_trim(self.trim)}"
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 DECODES_ON_DEVICE = False
 #: Why a setting of training is refused, or has no effect.
-NO_FIT = "a recording's latents need no fit with --tune snr"
+NO_FIT = "a recording that is tuned for SNR, or is short or silent, needs no fit"
 #: The width of an envelope's networks, and that of a recording shorter than so many seconds.
 NEURONS, FEW_NEURONS, SHORT = 16, 8, 2.0
 #: A recording's step at the middle quality, tuned for hearing, as a share of its root mean square

@@ -31,7 +31,7 @@ from ...training.session import (
 )
 from ...training.spectrum import draw_waves
 from ..assemble import assemble, measure_overhead
-from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes
+from ..protocol import ADVICE, Encoding, Hooks, Prepared, WrapTeacher, goal_notes, note_lost
 from ..trim import USUAL_SIZE, Trim, choose_trim, fit_trims, note_trim
 from .config import (
     COLOURS,
@@ -46,8 +46,6 @@ from .packing import pack, unpack
 #: The share of the bytes allowed that parameters may take by their estimated bits, which may be a
 #: little too few.
 BIT_MARGIN = 0.995
-#: More of the examples inside that the field has outside than this are no matter of rounding.
-MOST_LOST = 0.25
 #: By how many indices steps may become finer than they were in training.
 MOST_SHIFTS = 12
 #: The most of a file's bytes that a trim may take.
@@ -96,7 +94,13 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         colour_plan = plan_colours(plan, prepared.settings, colours.n)
         plan = leave_room_for_colours(plan)
         painter = _start(prepared, painted_config, colours, colour_plan)
-    overhead = measure_overhead(prepared, with_neuron_steps(config))
+    overhead = measure_overhead(
+        prepared.kind,
+        signal.facts,
+        prepared.metadata,
+        config=with_neuron_steps(config),
+        plan=prepared.plan,
+    )
     room = None if size is None else size - overhead - (0 if trim is None else trim.size)
     bits = None if room is None else 8 * BIT_MARGIN * room * plan.size_share
     reports = _Reports(hooks.progress, colours=painter is not None)
@@ -139,9 +143,7 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
         metric = plan.goal.metric
         reached = measure(network, examples, count=MEASURE, generator=generator, metric=metric)
     notes = goal_notes(plan.goal, reached, advice=ADVICE)
-    if lost > MOST_LOST:
-        what = f"{100 * lost:.0f} % of what lies inside near the surface is missing"
-        notes = (f"{what}: a higher --effort or --quality may keep it", *notes)
+    notes = (*note_lost(lost, "--effort or --quality"), *notes)
     if painter is not None:
         psnr = measure(painter.network, painter.examples, count=MEASURE, generator=generator)
         notes = (f"colours: {psnr:.1f} dB", *notes)

@@ -10,13 +10,15 @@ from scipy.sparse.csgraph import connected_components
 
 from ...signals import Evaluate
 from .search import Array, Faces, Surface
-from .winding import number_places
+from .winding import Marks, link_faces, measure_blur, number_places
 
 #: Half of the thickness, in units of half of the padded box's longest side: some two cells of the
 #: usual grid.
 HALF_THICKNESS = 0.016
 #: A surface is a sheet where what would close its holes has more than this share of its area.
 MOST_HOLES = 0.1
+#: Parts that are sheets are left out beside bodies where they have at most this share of the area.
+MOST_STRAYS = 0.25
 #: Points that are evaluated at once.
 CHUNK = 1 << 16
 
@@ -27,7 +29,11 @@ def find_open_edges(surface: Surface) -> tuple[Array, Faces, Faces]:
     Places ``[P, 3]``, and of each edge which of them it runs from and to, both ``[E]``. Vertices at
     the same place are one.
     """
-    places = number_places(surface.vertices)[surface.faces]
+    return _find_open_edges(surface, number_places(surface.vertices)[surface.faces])
+
+
+def _find_open_edges(surface: Surface, places: Faces) -> tuple[Array, Faces, Faces]:
+    """As :func:`find_open_edges`, where corners ``[F, 3]`` are one if their ``places`` are."""
     start, end = places.reshape(-1), np.roll(places, -1, axis=1).reshape(-1)
     count = int(places.max()) + 1
     forward = coo_array((np.ones(len(start)), (start, end)), shape=(count, count)).tocsr()
@@ -45,15 +51,49 @@ def measure_holes(surface: Surface) -> float:
     """
     if surface.closed:
         return 0.0
-    where, start, end = find_open_edges(surface)
-    count = len(where)
-    _, loop = connected_components(
-        coo_array((np.ones(len(start)), (start, end)), shape=(count, count)), directed=False
-    )
-    parts = np.cross(where[start], where[end]) / 2
-    loops = [np.bincount(loop[start], part) for part in parts.T]
-    caps = float(np.linalg.norm(loops, axis=0).sum())
-    return caps / float(np.linalg.norm(surface.normals, axis=1).sum() / 2)
+    places = number_places(surface.vertices)[surface.faces]
+    caps = _measure_caps(surface, places, np.zeros(int(places.max()) + 1, np.int64))
+    return float(caps.sum() / _measure_areas(surface).sum())
+
+
+def _measure_caps(surface: Surface, places: Faces, part: Faces) -> Array:
+    """The area of the caps of each part; ``part`` is that of each of the ``places``."""
+    where, start, end = _find_open_edges(surface, places)
+    shape = (len(where), len(where))
+    graph = coo_array((np.ones(len(start)), (start, end)), shape=shape)
+    loops, loop = connected_components(graph, directed=False)
+    halves = np.cross(where[start], where[end]) / 2
+    caps = np.linalg.norm([np.bincount(loop[start], half, loops) for half in halves.T], axis=0)
+    owner = np.zeros(loops, np.int64)
+    owner[loop] = part
+    return np.asarray(np.bincount(owner, caps, int(part.max()) + 1), np.float64)
+
+
+def _measure_areas(surface: Surface) -> Array:
+    return np.asarray(np.linalg.norm(surface.normals, axis=1) / 2)
+
+
+def find_strays(surface: Surface) -> Marks:
+    """Which faces ``[F]`` belong to small parts that are sheets, beside what is a body by itself.
+
+    Parts share no edge of exactly two faces. None are where they close holes of the others.
+    """
+    count = len(surface.faces)
+    places = number_places(surface.vertices)[surface.faces]
+    links = link_faces(places)[0]
+    graph = coo_array((np.ones(len(links)), tuple(links.T)), shape=(count, count))
+    _, label = connected_components(graph, directed=False)
+    # parts that meet at a place are apart there
+    keys = places + (int(places.max()) + 1) * label.astype(np.int64)[:, None]
+    kept, apart = np.unique(keys, return_inverse=True)
+    caps = _measure_caps(surface, apart.reshape(count, 3), kept // (int(places.max()) + 1))
+    areas = _measure_areas(surface)
+    stray = (caps > MOST_HOLES * np.bincount(label, areas))[label]
+    if not 0 < areas[stray].sum() <= MOST_STRAYS * areas.sum():
+        return np.zeros(count, bool)
+    before = measure_blur(surface.vertices, surface.faces)
+    after = measure_blur(surface.vertices, surface.faces[~stray])
+    return stray if after < before else np.zeros(count, bool)
 
 
 def move_to_middle(evaluate: Evaluate, points: Array, thickness: float, cell: float) -> Array:

@@ -69,7 +69,7 @@ def orient_faces(vertices: Array, faces: Faces, places: Faces) -> tuple[Faces, i
     result = _turn(faces, turned)
     turned ^= _turn_patches(vertices, result, label, open_pieces)[label]
     result = _turn(faces, turned)
-    if one_sided and _blur(find_winding(_draw_probes(), vertices, result)) > BLUR:
+    if one_sided and measure_blur(vertices, result) > BLUR:
         raise MediaError("its faces are wound both ways and cannot be made to agree")
     return (result, int(np.count_nonzero(turned))) if turned.any() else (faces, 0)
 
@@ -213,6 +213,14 @@ def _descend(rest: Array, parts: Array, signs: Array) -> tuple[float, Array]:
 
 def _draw_probes() -> Array:
     return np.random.default_rng(0).uniform(-1, 1, (PROBES, 3))
+
+
+def measure_blur(vertices: Array, faces: Faces) -> float:
+    """How far the winding number is from that of a body: 0 of one, 1 and more of a sheet.
+
+    ``vertices`` lie around the origin and measure about 1.
+    """
+    return _blur(find_winding(_draw_probes(), vertices, faces))
 
 
 def _blur(winding: Array) -> float:
