@@ -12,6 +12,9 @@ from .base import ScheduledTeacher, Score
 
 #: The progress, in [0, 1], until which importance is introduced by degrees.
 IMPORTANCE_RAMP = 0.25
+#: The power of importance at the end of a fit, to which it rises from then on; and the least that
+#: an example has, relative to the most important one: what counts for nothing goes wrong.
+IMPORTANCE_POWER, LEAST_IMPORTANCE = 4.0, 0.02
 
 
 class ProportionalInt(ScheduledTeacher):
@@ -21,7 +24,8 @@ class ProportionalInt(ScheduledTeacher):
     ``ratio`` times its share of uniform draws. So as in the greedy form, a ratio of 1 does not
     select by error. Where examples have an ``importance`` ``[n]``, both terms are multiplied by it,
     by degrees: at first, unimportant examples too must come out roughly right. (Until then the
-    uniform term makes up only about ``ratio`` of all draws.)
+    uniform term makes up only about ``ratio`` of all draws.) Once they have, it is sharpened, by
+    degrees, up to its power of :data:`IMPORTANCE_POWER`.
 
     As the fit goes on, what is drawn more often than its share counts less in the loss: its weight
     is its share over ``p``, to the power of the progress squared (as in prioritised replay, Schaul
@@ -106,8 +110,8 @@ class ProportionalInt(ScheduledTeacher):
             torch.randint(self._n, (POOL,), generator=generator, device=device, out=self._pool)
             discrepancies = discrepancies[self._pool]
             importance = None if importance is None else importance[self._pool]
-        if importance is not None and progress < IMPORTANCE_RAMP:
-            importance = importance ** (progress / IMPORTANCE_RAMP)
+        if importance is not None:
+            importance = _importance_at(progress, importance)
         counted = discrepancies if importance is None else discrepancies * importance
         mean = counted.mean().clamp_min(1e-12)
         torch.mul(discrepancies, (1 - ratio) / mean, out=self._oversampling).add_(ratio)
@@ -137,6 +141,16 @@ class ProportionalInt(ScheduledTeacher):
         turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
         batches = torch.cat([positions, positions], dim=1).gather(1, order + turns)
         return batches.t()
+
+
+def _importance_at(progress: float, importance: Tensor) -> Tensor:
+    """How much each example counts at ``progress``, ``[n]``, of its ``importance`` ``[n]``."""
+    if progress < IMPORTANCE_RAMP:
+        return importance ** (progress / IMPORTANCE_RAMP)
+    rise = (progress - IMPORTANCE_RAMP) / (1 - IMPORTANCE_RAMP)
+    power = 1 + (IMPORTANCE_POWER - 1) * rise
+    sharpened = (importance / importance.max()).pow_(power).clamp_min_(LEAST_IMPORTANCE)
+    return sharpened.div_(sharpened.mean())
 
 
 class JointDraws:
