@@ -135,7 +135,7 @@ def test_what_is_drawn_more_often_counts_less_until_nothing_is_biased():
 
 def test_examples_of_more_importance_are_drawn_more_and_count_most_in_the_end():
     importance = torch.tensor([0.5, 0.5, 1.0, 2.0])
-    teacher = proportional(4, batch=100_000, start=0.5, importance=importance)
+    teacher = proportional(4, batch=100_000, start=0.5, importance=importance, importance_power=4.0)
     teacher.observe(torch.arange(4), torch.tensor([0.0, 2.0, 1.0, 1.0]))
     indices = teacher.select(0, 0.0, no_score)  # not before all else is roughly right
     expected = 0.5 * torch.tensor([0.0, 0.5, 0.25, 0.25]) + 0.5 / 4
