@@ -58,7 +58,9 @@ def fold_growth(finer: Sequence[Integers]) -> Integers:
     For some layers, ``[w]`` each: how much these numbers grow from one to the next once they are
     sorted, ``[k, w]``, folded around 0: 0, 1, 2, 3, 4 as 0, -1, 1, -2, 2.
     """
-    growth: Integers = np.diff(np.sort(np.stack(finer), axis=1), axis=1, prepend=0)
+    ordered = np.sort(np.stack(finer), axis=1)
+    growth = ordered.copy()
+    growth[:, 1:] -= ordered[:, :-1]
     half = (growth + 1) // 2
     return np.where(growth % 2, -half, half).astype(np.int32)
 
