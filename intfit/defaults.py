@@ -24,7 +24,8 @@ class MediumDefaults:
     times fewer neurons give it. Weight decay comes in where a fit has more steps than
     ``steps_without_decay``. ``beta2`` is Adam's; ``batch`` the examples of a step. The teacher
     rebuilds the table that it draws from after ``redraw`` times as many draws as there are
-    examples.
+    examples. Where examples are not all of the same importance, it rises to ``importance_power`` as
+    the fit goes on.
 
     Rate: ``rd_lambda`` is the relative gain in distortion that a bit for every weight must bring
     (nepers a bit a weight), or it is not spent.
@@ -49,6 +50,7 @@ class MediumDefaults:
     beta2: float
     batch: int
     redraw: float
+    importance_power: float = 1.0
     rd_lambda: float
     octave_gain: float
     late_gain: float
@@ -111,6 +113,7 @@ MEDIUM_DEFAULTS = {
         beta2=0.999,
         batch=2048,
         redraw=1.0,
+        importance_power=4.0,
         rd_lambda=0.1,
         octave_gain=4.3,
         late_gain=3.6,

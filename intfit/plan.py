@@ -65,6 +65,7 @@ class Plan:
     in :class:`.MediumDefaults`. ``target_size`` bounds the file, in bytes; the network may take
     ``size_share`` of what is left of that for networks. ``follows_spectrum``: the first layer's
     weights are drawn from the spectrum of the picture, in place of uniform ones.
+    ``importance_power`` as in :class:`.MediumDefaults`.
     """
 
     width: int
@@ -94,6 +95,7 @@ class Plan:
     tune: TuneName | None = None
     size_share: float = 1.0
     follows_spectrum: bool = False
+    importance_power: float = 1.0
 
     @property
     def teacher_name(self) -> str:
@@ -162,6 +164,7 @@ def make_plan(
         follows_spectrum=kind == "image" and settings.omega_first is None and not latent,
         lr=settings.lr or lr,
         beta2=defaults.beta2,
+        importance_power=defaults.importance_power,
         decay=0.0 if latent else _weight_decay(width, omega),
         steps_without_decay=defaults.steps_without_decay,
         optimizer=optimizer,

@@ -10,7 +10,13 @@ from intfit.coding.tensors import store_payload
 from intfit.errors import FileFormatError
 from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren, set_parameters
-from intfit.training.quantisation import Steps, compare_neurons, dequantise, quantise
+from intfit.training.quantisation import (
+    Steps,
+    compare_neurons,
+    count_bits,
+    dequantise,
+    quantise,
+)
 
 CONFIG = SirenConfig(2, 3, width=16, depth=4, omega_first=30.0, omega=30.0, neuron_steps=1)
 
@@ -53,6 +59,18 @@ def test_a_network_with_steps_by_neuron_comes_back_as_the_same_function():
     expected = network(coords).detach()
     set_parameters(network, {name: torch.from_numpy(values) for name, values in back.items()})
     torch.testing.assert_close(network(coords).detach(), expected, rtol=0, atol=1e-4)
+
+
+def test_the_bits_of_steps_by_neuron_are_known_before_they_are_packed():
+    network, coords = make_network()
+    for neuron in range(12):
+        weaken(network, 2, neuron, octaves=neuron // 2)
+    finer = compare_neurons(network, coords, generator=torch.Generator())
+    steps = Steps(dict.fromkeys(CONFIG.shapes(), 84), finer)
+    quantised = quantise(dict(network.named_parameters()), steps)
+    packed = 8 * len(packing.pack(quantised, finer, CONFIG))
+    assert count_bits(quantised, finer) == pytest.approx(packed, rel=0.01)
+    assert count_bits(quantised, {}) > 1.02 * packed
 
 
 @pytest.mark.parametrize("growth", [-(1 << 24), 1 << 24, 8])

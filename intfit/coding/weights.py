@@ -6,7 +6,7 @@ range coder for all their integers.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import FileFormatError
 from ..signals import Floats
 from . import integers
-from .integers import MODEL_SIZE, Integers, Model
+from .integers import MODEL_SIZE, SPREADS_PER_OCTAVE, Integers, Model
 from .steps import WEIGHT_STEPS_PER_OCTAVE, step_size
 
 #: A payload has at least one byte for this many integers: a small file cannot ask for much memory.
@@ -31,6 +31,38 @@ def finer_steps(name: str, step: int, halves: Integers) -> Floats:
     sizes = step_size(step, WEIGHT_STEPS_PER_OCTAVE) * 2.0 ** (-halves / 2)
     rows: Floats = sizes.astype(np.float32)
     return rows[:, None] if name.endswith(".weight") else rows
+
+
+def wider_spreads(name: str, find_halves: Callable[[str], Integers]) -> Integers | None:
+    """By how much the spread of the integers of the parameter ``name`` is wider.
+
+    ``find_halves`` gives by how many halves of an octave the steps of a layer's neurons are finer,
+    ``[n]`` or a single 0, by the name of the layer (``layers.1``). In units of their steps, the
+    weights of such neurons are larger, as are those that lead on from them: the spread grows by
+    half an octave for each octave. Can be broadcast to the parameter's shape; None where it is of
+    no numbered layer.
+    """
+    prefix, layers, place = name.rpartition("layers.")
+    if not layers:
+        return None
+    number, _, kind = place.partition(".")
+    halves = find_halves(f"{prefix}layers.{number}")
+    if kind == "weight":
+        halves = halves[:, None] + find_halves(f"{prefix}layers.{int(number) - 1}")
+    return SPREADS_PER_OCTAVE * halves >> 2
+
+
+def fold_growth(finer: Sequence[Integers]) -> Integers:
+    """The run that tells by how many halves of an octave the neurons' steps are ``finer``.
+
+    For some layers, ``[w]`` each: how much these numbers grow from one to the next once they are
+    sorted, ``[k, w]``, folded around 0: 0, 1, 2, 3, 4 as 0, -1, 1, -2, 2.
+    """
+    ordered = np.sort(np.stack(finer), axis=1)
+    growth = ordered.copy()
+    growth[:, 1:] -= ordered[:, :-1]
+    half = (growth + 1) // 2
+    return np.where(growth % 2, -half, half).astype(np.int32)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ def make_teacher(
         return Uniform(n, batch=plan.batch, generator=generator)
     kinds: dict[str, Callable[..., Teacher]] = {
         "int-top": TopInt,
-        "int-proportional": partial(ProportionalInt, importance=importance),
+        "int-proportional": partial(
+            ProportionalInt, importance=importance, importance_power=plan.importance_power
+        ),
         "evos": partial(Evos, shape=shape),
         "nint": Nint,
     }

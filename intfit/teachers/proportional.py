@@ -12,6 +12,9 @@ from .base import ScheduledTeacher, Score
 
 #: The progress, in [0, 1], until which importance is introduced by degrees.
 IMPORTANCE_RAMP = 0.25
+#: The least importance that an example has once it is sharpened, relative to the most important
+#: one: what counts for nothing goes wrong.
+LEAST_IMPORTANCE = 0.02
 
 
 class ProportionalInt(ScheduledTeacher):
@@ -21,7 +24,8 @@ class ProportionalInt(ScheduledTeacher):
     ``ratio`` times its share of uniform draws. So as in the greedy form, a ratio of 1 does not
     select by error. Where examples have an ``importance`` ``[n]``, both terms are multiplied by it,
     by degrees: at first, unimportant examples too must come out roughly right. (Until then the
-    uniform term makes up only about ``ratio`` of all draws.)
+    uniform term makes up only about ``ratio`` of all draws.) Once they have, it is sharpened, by
+    degrees, up to the power ``importance_power``.
 
     As the fit goes on, what is drawn more often than its share counts less in the loss: its weight
     is its share over ``p``, to the power of the progress squared (as in prioritised replay, Schaul
@@ -42,11 +46,12 @@ class ProportionalInt(ScheduledTeacher):
         batch: int,
         generator: torch.Generator,
         importance: Tensor | None = None,
+        importance_power: float = 1.0,
         **schedules: Any,
     ) -> None:
         super().__init__(**schedules)
         self._n, self._batch, self._generator = n, batch, generator
-        self._importance = importance
+        self._importance, self._importance_power = importance, importance_power
         device = generator.device
         self._discrepancies = torch.ones(n, device=device)
         # what a step reads stays in place: it may be recorded and replayed
@@ -106,8 +111,8 @@ class ProportionalInt(ScheduledTeacher):
             torch.randint(self._n, (POOL,), generator=generator, device=device, out=self._pool)
             discrepancies = discrepancies[self._pool]
             importance = None if importance is None else importance[self._pool]
-        if importance is not None and progress < IMPORTANCE_RAMP:
-            importance = importance ** (progress / IMPORTANCE_RAMP)
+        if importance is not None:
+            importance = _importance_at(progress, importance, self._importance_power)
         counted = discrepancies if importance is None else discrepancies * importance
         mean = counted.mean().clamp_min(1e-12)
         torch.mul(discrepancies, (1 - ratio) / mean, out=self._oversampling).add_(ratio)
@@ -137,6 +142,18 @@ class ProportionalInt(ScheduledTeacher):
         turns = torch.randint(count, (self._batch, 1), generator=generator, device=device)
         batches = torch.cat([positions, positions], dim=1).gather(1, order + turns)
         return batches.t()
+
+
+def _importance_at(progress: float, importance: Tensor, last_power: float) -> Tensor:
+    """How much each example counts at ``progress``, ``[n]``, of its ``importance`` ``[n]``."""
+    if progress < IMPORTANCE_RAMP:
+        return importance ** (progress / IMPORTANCE_RAMP)
+    if last_power == 1:
+        return importance
+    rise = (progress - IMPORTANCE_RAMP) / (1 - IMPORTANCE_RAMP)
+    power = 1 + (last_power - 1) * rise
+    sharpened = (importance / importance.max()).pow_(power).clamp_min_(LEAST_IMPORTANCE)
+    return sharpened.div_(sharpened.mean())
 
 
 class JointDraws:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from ..coding.steps import (
     nearest_weight_step,
     step_size,
 )
-from ..coding.weights import QuantisedTensor, finer_steps
+from ..coding.weights import QuantisedTensor, finer_steps, fold_growth, wider_spreads
 from ..networks.siren import Siren, add_creases, set_parameters
 from ..signals import Floats
 from .evaluation import evaluate
@@ -95,12 +96,19 @@ def dequantise(quantised: Mapping[str, QuantisedTensor], steps: Steps) -> dict[s
     }
 
 
-def count_bits(quantised: Mapping[str, QuantisedTensor]) -> float:
-    """Bits that the parameters take in a payload, about."""
-    total = 8.0 * weights.OVERHEAD * len(quantised)
-    for tensor in quantised.values():
-        total += entropy.fit_model(tensor.integers)[1]
-    return total
+def count_bits(quantised: Mapping[str, QuantisedTensor], finer: Mapping[str, Integers]) -> float:
+    """Bits that the parameters take in a payload, about, where steps are ``finer`` by neuron."""
+
+    def find_halves(layer: str) -> Integers:
+        return finer.get(layer, np.zeros(1, np.int32))
+
+    runs = [
+        (tensor.integers, wider_spreads(name, find_halves) if finer else None)
+        for name, tensor in quantised.items()
+    ]
+    if finer:
+        runs.append((fold_growth([*finer.values()]), None))
+    return sum(8 * weights.OVERHEAD + entropy.fit_model(*run)[1] for run in runs)
 
 
 def compare_neurons(
@@ -215,7 +223,7 @@ def choose_steps(
     def cost(level: int) -> float:
         steps = steps_at(level)
         quantised = quantise(parameters, steps)
-        bits = count_bits(quantised)
+        bits = count_bits(quantised, finer)
         if max_bits is not None:
             not_finest = min(steps.indices.values()) < FINEST_WEIGHT_STEP
             return level if bits <= max_bits and not_finest else math.inf

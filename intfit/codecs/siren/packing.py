@@ -11,6 +11,7 @@ on from them: the spread of their model is wider.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from ...coding import weights
 from ...coding.container import Stored
 from ...coding.integers import Integers
 from ...coding.tensors import Tensors, payload_of, read_open
-from ...coding.weights import QuantisedTensor, finer_steps
+from ...coding.weights import QuantisedTensor, finer_steps, fold_growth, wider_spreads
 from ...errors import FileFormatError
 from .config import COLOURS, AnyConfig, colours_of, distance_of
 
@@ -38,12 +39,11 @@ def pack(
     packed = dict(tensors)
     order = _packed_shapes(config)
     for name in order.keys() - tensors.keys():
-        growth = np.zeros(order[name], np.int32)
-        for row in range(len(growth)):
-            layer = f"{name.removesuffix(STEPS)}layers.{row + 1}"
-            growth[row] = np.diff(np.sort(finer[layer]), prepend=0)
+        prefix = name.removesuffix(STEPS)
+        layers = [f"{prefix}layers.{row + 1}" for row in range(order[name][0])]
+        for layer in layers:
             _sort_neurons(packed, layer, np.argsort(finer[layer], kind="stable"))
-        packed[name] = QuantisedTensor(0, _fold(growth))
+        packed[name] = QuantisedTensor(0, fold_growth([finer[layer] for layer in layers]))
     return weights.pack({name: packed[name] for name in order}, _find_wider)
 
 
@@ -119,27 +119,12 @@ def _find_halves(layer: str, tensors: Mapping[str, QuantisedTensor]) -> Integers
 
 
 def _find_wider(name: str, tensors: Mapping[str, QuantisedTensor]) -> Integers | None:
-    """By how much the spread of a tensor's integers is wider: see :data:`.weights.Wider`.
-
-    It grows by half an octave for each octave that the steps of a neuron are finer.
-    """
-    prefix, layers, place = name.rpartition("layers.")
-    if not layers or f"{prefix}{STEPS}" not in tensors:
+    """By how much the spread of a tensor's integers is wider: see :data:`.weights.Wider`."""
+    if f"{name.rpartition('layers.')[0]}{STEPS}" not in tensors:
         return None
-    number, _, kind = place.partition(".")
-    halves = _find_halves(f"{prefix}layers.{number}", tensors)
-    if kind == "weight":
-        before = _find_halves(f"{prefix}layers.{int(number) - 1}", tensors)
-        halves = halves[:, None] + before
-    return 3 * halves >> 1
-
-
-def _fold(numbers: Integers) -> Integers:
-    """Numbers of 0 and above as integers around 0: 0, 1, 2, 3, 4 as 0, -1, 1, -2, 2."""
-    half = (numbers + 1) // 2
-    return np.where(numbers % 2, -half, half).astype(np.int32)
+    return wider_spreads(name, partial(_find_halves, tensors=tensors))
 
 
 def _unfold(integers: Integers) -> Integers:
-    """The numbers that :func:`_fold` made these of."""
+    """The numbers that :func:`.weights.fold_growth` made these of."""
     return np.where(integers < 0, -2 * integers - 1, 2 * integers)
