@@ -62,7 +62,7 @@ FIELDS = {
         "creases",
         "neuron_steps",
     ),
-    "latent": ("step", "neurons", "common", "adapted", "bands", "contexts"),
+    "latent": ("step", "neurons", "common", "adapted", "bands", "contexts", "trellis"),
 }
 #: The names of the values that describe the fit, and the usual ones, which need not be there.
 FIT = ("distortion", "steps", "teacher", "seed")

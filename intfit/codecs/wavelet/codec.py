@@ -26,6 +26,7 @@ from .config import (
     NEWEST_BANDS,
     NEWEST_CONTEXTS,
     NEWEST_SHARED,
+    NEWEST_TRELLIS,
     SHARED_FOR_EYES,
     WaveletConfig,
 )
@@ -60,6 +61,8 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
     config = WaveletConfig(signal.out_features, height, width, step, contexts=NEWEST_CONTEXTS)
     if plan.tune == "visual" and signal.facts["mode"] not in NOT_FOR_EYES:
         config = replace(config, bands=NEWEST_BANDS)
+    else:
+        config = replace(config, trellis=NEWEST_TRELLIS)
     if not config.can_share_network():
         return config
     return replace(config, common=NEWEST_SHARED if config.bands is None else SHARED_FOR_EYES)
