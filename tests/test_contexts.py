@@ -86,9 +86,9 @@ def test_latents_of_a_trellis_come_back_and_are_near_the_exact_ones(size):
 def test_dependent_quantisation_of_a_photograph_costs_less_at_the_same_slope():
     levels, coarsest = latents_of(np.asarray(photo(240, 160)), 70)
     costs = []
-    for unit, trellis in ((1, False), (10 / 16, True)):
+    for unit, dependent in ((1, False), (10 / 16, True)):
         exact = [[band / unit for band in level] for level in levels]
-        latents, data = coding.quantise_and_encode(exact, coarsest, RD_LAMBDA, trellis=trellis)
+        latents, data = coding.quantise_and_encode(exact, coarsest, RD_LAMBDA, trellis=dependent)
         error = sum(
             np.square(one - other).sum()
             for before, after in zip(exact, latents, strict=True)
@@ -239,9 +239,10 @@ def test_a_new_picture_has_the_second_model_and_one_of_the_first_is_still_read()
             WaveletConfig(3, 48, 64, 60, contexts=version)
 
 
-def test_a_picture_tuned_for_psnr_has_a_trellis_and_other_trellises_are_refused():
-    for tune, version in (("psnr", 1), ("visual", None)):
-        layout, _ = container.load(api.encode(png(photo(64, 48)), replace(LATENT, tune=tune)).data)
+def test_a_picture_tuned_for_psnr_has_a_trellis_if_not_tiny_and_other_trellises_are_refused():
+    for side, tune, version in ((80, "psnr", 1), (79, "psnr", None), (80, "visual", None)):
+        data = api.encode(png(photo(side, side)), replace(LATENT, tune=tune)).data
+        layout, _ = container.load(data)
         assert layout.header.network.get("trellis") == version
     for entries in ({"trellis": 2}, {"trellis": True}, {"bands": 1}, {"contexts": None}):
         with pytest.raises(FileFormatError):
