@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 #: The state after each one, at which an even or an odd level was coded.
 NEXT = np.array([(0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)], np.intp)
-#: The first state of a lane: those after which zeros leave the second quantiser in place lose least
-#: by having no choice.
+#: The first state of a lane: of the eight, the one with which a lane costs least.
 FIRST_STATE = 1
 #: The numbers in a lane, at least, where there are enough. Each lane loses what its first numbers
 #: might have gained.
