@@ -1,7 +1,9 @@
 """The second context model: what it sees, that it is made of whole numbers, and what it saves."""
 
 import hashlib
+import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import context_model, transform
 from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.codecs.wavelet.contexts import coding, low_pass, network, symbols, windows
-from intfit.coding import container
+from intfit.coding import container, trellis
 from intfit.coding.magnitudes import Encoder
 from intfit.errors import FileFormatError
 
@@ -65,6 +67,49 @@ def test_latents_of_several_steps_come_back_and_are_seen_in_their_steps():
     for before, after in zip(scaled, coding.decode(data, shapes, coarsest, steps), strict=True):
         for one, other in zip(before, after, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("size", [(3, 40, 56), (1, 33, 17), (2, 177, 90)])
+def test_latents_of_a_trellis_come_back_and_are_near_the_exact_ones(size):
+    """Spread out as noise, of which every lane has many that are not zero."""
+    config = WaveletConfig(*size, 0)
+    levels = [[3 * band for band in level] for level in levels_of(config, 3.0)]
+    coarsest = coarsest_of(config)
+    latents, data = coding.quantise_and_encode(levels, coarsest, 0.11, trellis=True)
+    decoded = coding.decode(data, config.band_shapes(), coarsest, trellis=True)
+    for exact, before, after in zip(levels, latents, decoded, strict=True):
+        for wanted, one, other in zip(exact, before, after, strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert np.abs(wanted - one).max(initial=0) <= 4
+
+
+def test_dependent_quantisation_of_a_photograph_costs_less_at_the_same_slope():
+    levels, coarsest = latents_of(np.asarray(photo(240, 160)), 70)
+    costs = []
+    for unit, dependent in ((1, False), (10 / 16, True)):
+        exact = [[band / unit for band in level] for level in levels]
+        latents, data = coding.quantise_and_encode(exact, coarsest, RD_LAMBDA, trellis=dependent)
+        error = sum(
+            np.square(one - other).sum()
+            for before, after in zip(exact, latents, strict=True)
+            for one, other in zip(before, after, strict=True)
+        )
+        costs.append(error * unit**2 / RD_LAMBDA + 8 * len(data))
+    assert costs[1] < 0.98 * costs[0]
+
+
+def test_the_path_of_least_cost_is_found():
+    """Against all paths of seven numbers."""
+    costs = np.random.default_rng(5).random((4, 7)).astype(np.float32)
+    totals = []
+    for parities in itertools.product((0, 1), repeat=7):
+        state, total = trellis.FIRST_STATE, 0.0
+        for i, parity in enumerate(parities):
+            total += costs[2 * (state & 1) + parity, i]
+            state = trellis.NEXT[state, parity]
+        totals.append(total)
+    found = costs[trellis.find_path(costs), np.arange(7)].sum()
+    assert found == pytest.approx(min(totals))
 
 
 def test_rounding_and_encoding_at_once_is_rounding_then_encoding():
@@ -192,6 +237,16 @@ def test_a_new_picture_has_the_second_model_and_one_of_the_first_is_still_read()
     for version in (1, 3, "2", True):
         with pytest.raises(FileFormatError):
             WaveletConfig(3, 48, 64, 60, contexts=version)
+
+
+def test_a_picture_tuned_for_psnr_has_a_trellis_if_not_tiny_and_other_trellises_are_refused():
+    for side, tune, version in ((80, "psnr", 1), (79, "psnr", None), (80, "visual", None)):
+        data = api.encode(png(photo(side, side)), replace(LATENT, tune=tune)).data
+        layout, _ = container.load(data)
+        assert layout.header.network.get("trellis") == version
+    for entries in ({"trellis": 2}, {"trellis": True}, {"bands": 1}, {"contexts": None}):
+        with pytest.raises(FileFormatError):
+            WaveletConfig(3, 48, 64, 60, **{"contexts": 2, "trellis": 1} | entries)
 
 
 def test_the_golden_file_decodes_to_the_same_latents_for_ever():

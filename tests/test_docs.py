@@ -255,6 +255,7 @@ def test_siren_vectors(name):
         "latent-decoder",
         "latent-modulated",
         "latent-two-scales",
+        "latent-trellis",
         "latent-visual",
         "latent-version-4",
     ],

@@ -235,7 +235,7 @@ def test_the_shared_postfilter_is_left_out_on_noise():
     assert "common" not in layout.header.network
 
 
-@pytest.mark.parametrize("name", ["correction", "decoder", "modulated", "two-scales"])
+@pytest.mark.parametrize("name", ["correction", "decoder", "modulated", "two-scales", "trellis"])
 def test_the_golden_files_decode_to_the_same_for_ever(name):
     known = json.loads(GOLDEN.with_name(f"{name}.json").read_text())
     assert digests(GOLDEN.with_name(f"{name}.safetensors")) == known

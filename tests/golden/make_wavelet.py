@@ -30,6 +30,7 @@ for name, picture, settings in (
     ("decoder", Image.open(PHOTO).convert("RGB").crop((51, 20, 384, 255)), DECODED),
     ("contexts", scene(93, 71), PLAIN),
     ("modulated", Image.open(PHOTO).convert("RGB").crop((60, 30, 283, 195)), DECODED),
+    ("trellis", Image.open(PHOTO).convert("RGB").crop((60, 30, 283, 195)), DECODED),
     ("visual", Image.open(PHOTO).convert("RGB").crop((70, 40, 213, 151)), VISUAL),
 ):
     if (HERE / f"{name}.safetensors").exists():

@@ -15,7 +15,6 @@ def latent_logarithms(step, seen_by):
     return np.array(values, np.int64)
 
 
-LATENT = latent_logarithms(16, 16)
 DIFFERENCE = np.array([round(16 * math.log2(1 + m)) for m in range(4096)], np.int64)
 OWN = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if (y, x) != (0, 0)]
 NEAR = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
@@ -87,7 +86,7 @@ def differences(low, step):
     ]
 
 
-def look(band, rows, columns, window, table=LATENT):
+def look(band, rows, columns, window, table):
     """Logarithms in a window of a band, zero outside it."""
     if band is None:
         return [np.zeros(len(rows), np.int64) for _ in window]
@@ -104,7 +103,7 @@ def look(band, rows, columns, window, table=LATENT):
 class Sight:
     """The bands around one, some of which are not there."""
 
-    def __init__(self, latents, level, orientation, channel, low, steps):
+    def __init__(self, latents, level, orientation, channel, low, units, steps):
         def band(above, k, c):
             known = level + above < len(latents)
             return latents[level + above][k][c] if known else None
@@ -117,21 +116,21 @@ class Sight:
         self.far = band(2, orientation, channel)
         self.differences = differences(low, steps[level])
         self.tables = [
-            latent_logarithms(steps[min(level + above, len(steps) - 1)], steps[level])
-            for above in (1, 2)
+            latent_logarithms(units[min(level + above, len(units) - 1)], steps[level])
+            for above in (0, 1, 2)
         ]
 
     def look(self, y, x, windows):
         """What a network sees; ``windows``: own, three above, two beside, two channels, far."""
         own, *above, beside0, beside1, channel0, channel1, far = windows
-        found = look(self.own, y, x, own)
+        found = look(self.own, y, x, own, self.tables[0])
         for band, window in zip(self.above, above, strict=True):
-            found += look(band, y >> 1, x >> 1, window, self.tables[0])
+            found += look(band, y >> 1, x >> 1, window, self.tables[1])
         for band, window in zip(self.beside, (beside0, beside1), strict=True):
-            found += look(band, y, x, window)
+            found += look(band, y, x, window, self.tables[0])
         for band, window in zip(self.channels, (channel0, channel1), strict=True):
-            found += look(band, y, x, window)
-        return np.stack(found + look(self.far, y >> 2, x >> 2, far, self.tables[1]))
+            found += look(band, y, x, window, self.tables[0])
+        return np.stack(found + look(self.far, y >> 2, x >> 2, far, self.tables[2]))
 
     def slopes(self, y, x, windows):
         return np.stack(
@@ -164,17 +163,18 @@ class ContextNetworks:
         x = self.rest("magnitude", self.first("magnitude", group, turn, inputs) + position)
         return x + self.tensors["magnitude.last_bias"][:, None]
 
-    def signs(self, group, turn, inputs, sizes):
+    def signs(self, group, turn, inputs, logarithms):
         x = self.first("sign", group, turn, inputs)
         bias = self.tensors["sign.position"][group, turn][:, None]
-        bias = bias + self.tensors["sign.own"][:, None] * LATENT[np.minimum(sizes, 1023)]
+        bias = bias + self.tensors["sign.own"][:, None] * logarithms
         return (self.rest("sign", bias + x) - self.rest("sign", bias - x))[0]
 
 
 class Flags:
     """Tables of flags, which follow the flags before."""
 
-    def __init__(self, logits):
+    def __init__(self, logits, prior=256):
+        self.prior, self.shares = prior, [0] * len(logits)
         with precise():
             self.first = [int((1 << 40) / (1 + (-logit).exp())) for logit in logits]
         self.counts = [[0, 0] for _ in logits]
@@ -183,10 +183,10 @@ class Flags:
 
     def table(self, index):
         zeros, ones = self.counts[index]
-        count = zeros + ones + 256
+        count = zeros + ones + self.prior
         if count >= self.due[index]:
-            share = ((zeros << 40) + 256 * self.first[index]) // count
-            share = min(max(share, 1 << 18), (1 << 40) - (1 << 18))
+            share = ((zeros << 40) + self.prior * self.first[index]) // count
+            share = self.shares[index] = min(max(share, 1 << 18), (1 << 40) - (1 << 18))
             self.bounds[index] = cumulative([share, (1 << 40) - share])
             self.due[index] = count + count // 8
         return self.bounds[index]
@@ -230,11 +230,13 @@ def read_signs(decoder, logits, signs):
     return np.where(other > 0, -likely, likely)
 
 
-def read_levels_2(data, coarsest, height, width, tensors, steps):
+def read_levels_2(data, coarsest, height, width, tensors, steps, trellis=None):
     """Latents by level (finest first), orientation: ``[C, h, w]``.
 
-    ``steps`` are those of levels and of the coarsest picture, in sixteenths.
+    ``steps`` are those of levels and of the coarsest picture, in sixteenths. ``trellis`` reads the
+    magnitudes of section 6.7.
     """
+    units = [10 if trellis else step for step in steps[:-1]]
     channels, shapes = len(coarsest), band_shapes(height, width)
     latents = [[np.zeros((channels, *sides), np.int64) for sides in level] for level in shapes]
     decoder, networks = RangeDecoder(data), ContextNetworks(tensors)
@@ -244,7 +246,7 @@ def read_levels_2(data, coarsest, height, width, tensors, steps):
         for channel in range(channels):
             for orientation in range(3):
                 group = (min(level, 4) * 3 + orientation) * 3 + min(channel, 2)
-                sight = Sight(latents, level, orientation, channel, pictures[channel], steps)
+                sight = Sight(latents, level, orientation, channel, pictures[channel], units, steps)
                 for turn, (row, column) in enumerate(PASSES):
                     part = sight.own[row::2, column::2]
                     if not part.size:
@@ -255,7 +257,10 @@ def read_levels_2(data, coarsest, height, width, tensors, steps):
                     sizes = np.abs(sight.look(y, x, windows))
                     slopes = np.abs(sight.slopes(y, x, FEW)) * sizes.any(axis=0)
                     outputs = networks.magnitudes(group, turn, np.concatenate([sizes, slopes]))
-                    values = read_sizes(decoder, outputs, zeros, ones)
+                    if trellis:
+                        values = trellis.read(decoder, outputs)
+                    else:
+                        values = read_sizes(decoder, outputs, zeros, ones)
                     there = np.flatnonzero(values)
                     logits = np.zeros(len(there), np.int64)
                     if level < 3 and len(there):
@@ -263,10 +268,11 @@ def read_levels_2(data, coarsest, height, width, tensors, steps):
                         windows = [OWN, *[NEAR] * 6, HERE, []]
                         inputs = [sight.look(y, x, windows), sight.slopes(y, x, ALL)]
                         inputs = np.concatenate(inputs)
-                        logits = networks.signs(group, turn, inputs, values[there])
+                        own = logarithms(values[there], sight.tables[0])
+                        logits = networks.signs(group, turn, inputs, own)
                     values[there] *= read_signs(decoder, logits, signs)
                     part[...] = values.reshape(part.shape)
             if level:
                 bands = [latents[level][k][channel] for k in range(3)]
-                pictures[channel] = merge_level(pictures[channel], bands, level, steps[level])
+                pictures[channel] = merge_level(pictures[channel], bands, level, units[level])
     return latents

@@ -13,6 +13,7 @@ from .contexts import read_levels_2
 from .levels import NORMS, PASSES, SIZE, Cache, band_shapes, level_count
 from .siren import mirrored, packed_parameters, perceptron, siren_shapes
 from .smoothing import smoothings
+from .trellis import TrellisSizes
 from .two_scales import framed, layers, seen_by_last_layer
 
 
@@ -220,9 +221,10 @@ def band_steps(version, count):
     return [shares[min(level, len(shares) - 1)] for level in range(count + 1)]
 
 
-def in_steps_of_the_file(coarsest, levels, version):
+def in_steps_of_the_file(coarsest, levels, version, trellis):
     """Latents in steps of the file, of integers that count the steps of their level."""
     *shares, last = band_steps(version, len(levels))
+    shares = [10] * len(levels) if trellis else shares
     scaled = [
         [band * (share / 16) for band in bands] for bands, share in zip(levels, shares, strict=True)
     ]
@@ -264,7 +266,10 @@ def image_latents(payload, header, channels, networks):
     sixteenths = band_steps((*header["latent"], *[None] * 6)[4], len(band_shapes(height, width)))
     if len(header["latent"]) > 5:
         assert header["latent"][5] == 2
-        levels = read_levels_2(payload[end:], coarsest, height, width, networks[1], sixteenths)
+        trellis = TrellisSizes() if header["latent"][6:] else None
+        levels = read_levels_2(
+            payload[end:], coarsest, height, width, networks[1], sixteenths, trellis
+        )
     else:
         levels = read_levels(payload[end:], height, width, channels, networks[0])
     integers = {f"correction.{name}": values for name, values in integers.items()} | found
@@ -318,8 +323,8 @@ def last_layer(network, seen, own):
 
 def image_samples(header, colours, coarsest, levels, own, shipped):
     """Values ``[H, W, C]`` at the pixels; ``shipped`` are the shipped networks, in order."""
-    index, _, _, _, bands, *_ = (*header["latent"], None, None, None, None)
-    coarsest, levels = in_steps_of_the_file(coarsest, levels, bands)
+    index, _, _, _, bands, _, trellis, *_ = (*header["latent"], *[None] * 6)
+    coarsest, levels = in_steps_of_the_file(coarsest, levels, bands, trellis)
     step = 2.0 ** (-index / 24)
     picture = synthesise(coarsest, levels, step)
     features = postfilter_features(coarsest, levels, step)

@@ -26,6 +26,7 @@ from .config import (
     NEWEST_BANDS,
     NEWEST_CONTEXTS,
     NEWEST_SHARED,
+    NEWEST_TRELLIS,
     SHARED_FOR_EYES,
     WaveletConfig,
 )
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 DECODES_ON_DEVICE = False
+#: From so many pixels on, a trellis pays for its entry in the header and for the starts of lanes.
+TRELLIS_PIXELS = 6400
 #: Modes of pictures that are no photographs, and always tuned for PSNR.
 NOT_FOR_EYES = frozenset({"1", "I;16", "F"})
 
@@ -60,6 +63,8 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
     config = WaveletConfig(signal.out_features, height, width, step, contexts=NEWEST_CONTEXTS)
     if plan.tune == "visual" and signal.facts["mode"] not in NOT_FOR_EYES:
         config = replace(config, bands=NEWEST_BANDS)
+    elif height * width >= TRELLIS_PIXELS:
+        config = replace(config, trellis=NEWEST_TRELLIS)
     if not config.can_share_network():
         return config
     return replace(config, common=NEWEST_SHARED if config.bands is None else SHARED_FOR_EYES)

@@ -44,8 +44,10 @@ FIRST_MODULATED, MODULATION_SIZE, SMOOTHINGS = 3, 32, 17
 #: eye minds that less than an even error.
 BAND_STEPS: dict[int, tuple[int, ...]] = {1: (27, 18, 13, 11)}
 NEWEST_BANDS = 1
-#: The newest version of the context model.
-NEWEST_CONTEXTS = 2
+#: The newest version of the context model, and that of the trellis.
+NEWEST_CONTEXTS, NEWEST_TRELLIS = 2, 1
+#: What latents of the trellis are multiples of, in sixteenths of the quantisation step.
+TRELLIS_UNIT = 10
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class WaveletConfig:
     post-filter, a SIREN, and ``common`` the version of the shared networks, to whose output its own
     is added; None where there is none. ``adapted`` says whether the file changes the last layer of
     the decoder network. ``bands`` is the version of :data:`BAND_STEPS`, ``contexts`` that of the
-    context model; None is the first. (These names are those of a file's header.)
+    context model; None is the first. ``trellis`` is the version of the trellis of dependent
+    quantisation, None where every latent is quantised by itself. (These names are those of a file's
+    header.)
 
     Raises:
         FileFormatError: if the picture cannot have them.
@@ -71,6 +75,7 @@ class WaveletConfig:
     adapted: bool | None = None
     bands: int | None = None
     contexts: int | None = None
+    trellis: int | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step, "a pyramid")
@@ -80,6 +85,11 @@ class WaveletConfig:
             type(self.contexts) is not int or self.contexts != NEWEST_CONTEXTS
         ):
             raise FileFormatError("its latents have a context model this version does not have")
+        if self.trellis is not None:
+            if type(self.trellis) is not int or self.trellis != NEWEST_TRELLIS:
+                raise FileFormatError("its latents have a trellis this version does not have")
+            if self.contexts is None or self.bands is not None:
+                raise FileFormatError("damaged: a trellis that is for other latents")
         if self.common is not None:
             if type(self.common) is not int or not 1 <= self.common <= NEWEST_SHARED:
                 raise FileFormatError("it is corrected by a network this version does not have")
@@ -103,6 +113,11 @@ class WaveletConfig:
     def band_step(self, level: int) -> float:
         """The quantisation step of the bands of a level; 0 is the finest."""
         return self.step_size * self.band_sixteenths()[level] / 16
+
+    def latent_unit(self, level: int) -> float:
+        """What the latents of a level are multiples of, in the unit of the picture's values."""
+        step = self.band_step(level)
+        return step if self.trellis is None else step * TRELLIS_UNIT / 16
 
     def coarsest_step(self) -> float:
         """The quantisation step of the coarsest picture."""
@@ -229,7 +244,7 @@ class WaveletConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        names = ("step", "neurons", "common", "adapted", "bands", "contexts")
+        names = ("step", "neurons", "common", "adapted", "bands", "contexts", "trellis")
         return {name: getattr(self, name) for name in names}
 
     def describe(self) -> str:

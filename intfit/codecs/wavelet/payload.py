@@ -53,7 +53,7 @@ def quantise(exact: Mapping[str, Floats], config: WaveletConfig) -> Quantised:
     coarsest = _round(exact["coarsest"], config.coarsest_step())
     levels = [
         [
-            (exact[f"levels.{level}.{name}"] / np.float32(config.band_step(level))).clip(
+            (exact[f"levels.{level}.{name}"] / np.float32(config.latent_unit(level))).clip(
                 -LARGEST, LARGEST
             )
             for name in ORIENTATIONS
@@ -63,12 +63,13 @@ def quantise(exact: Mapping[str, Floats], config: WaveletConfig) -> Quantised:
     rd_lambda = RD_LAMBDA if config.bands is None else VISUAL_RD_LAMBDA
     if config.contexts is None:
         return code(coarsest, context_model.quantise(levels, rd_lambda)[0], config)
-    steps = config.band_sixteenths()
-    return Quantised(coarsest, *coding.quantise_and_encode(levels, coarsest, rd_lambda, steps))
+    steps, trellis = config.band_sixteenths(), config.trellis is not None
+    coded = coding.quantise_and_encode(levels, coarsest, rd_lambda, steps, trellis=trellis)
+    return Quantised(coarsest, *coded)
 
 
 def code(coarsest: Integers, levels: list[Level], config: WaveletConfig) -> Quantised:
-    """Integer latents with their code."""
+    """Integer latents, without a trellis, with their code."""
     if config.contexts is None:
         return Quantised(coarsest, levels, context_model.encode(levels))
     copies = [[band.copy() for band in level] for level in levels]  # coding works in place
@@ -152,7 +153,10 @@ def unpack(data: bytes, config: WaveletConfig) -> Tensors:
         levels = context_model.decode(payload[end:], config.band_shapes())
     else:
         steps = config.band_sixteenths()
-        levels = coding.decode(payload[end:], config.band_shapes(), coarsest, steps)
+        trellis = config.trellis is not None
+        levels = coding.decode(
+            payload[end:], config.band_shapes(), coarsest, steps, trellis=trellis
+        )
     tensors = dequantise(read_axes(payload[:start], channels), coarsest, levels, config)
     for name, parameter in own.items():
         tensors[f"correction.{name}"] = parameter.dequantise()
@@ -172,7 +176,7 @@ def dequantise(
         "coarsest": coarsest.astype(np.float32) * np.float32(config.coarsest_step()),
     }
     for level, bands in enumerate(levels):
-        step = np.float32(config.band_step(level))
+        step = np.float32(config.latent_unit(level))
         for name, band in zip(ORIENTATIONS, bands, strict=True):
             tensors[f"levels.{level}.{name}"] = band.astype(np.float32) * step
     return tensors | shared_parameters(config)

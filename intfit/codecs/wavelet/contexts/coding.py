@@ -17,11 +17,13 @@ from ....coding.integers import Integers
 from ....coding.magnitudes import Decoder, Encoder
 from ....errors import FileFormatError
 from ....signals import Floats
+from ..config import TRELLIS_UNIT
 from ..context_model import PASSES, Latents, Level, band_index
 from . import low_pass
 from .low_pass import UNIT
 from .network import Outputs, load_networks
 from .symbols import EntropyCoding, RoundingEncoding
+from .trellis_symbols import TrellisCoding, TrellisRounding
 from .windows import (
     CENTRE,
     CROSS,
@@ -120,13 +122,16 @@ class _Sight:
         return outputs
 
     def evaluate_signs(
-        self, turn: int, rows: Places, columns: Places, magnitudes: Latents
+        self, turn: int, rows: Places, columns: Places, magnitudes: Inputs
     ) -> Outputs:
-        """The logits ``[n]`` of a plus sign, for latents at these places, of these magnitudes."""
+        """The logits ``[n]`` of a plus sign, for latents at these places.
+
+        ``magnitudes`` ``[n]`` are theirs, as inputs.
+        """
         windows = (OWN, NEAR, NEAR, NEAR, NEAR, NEAR, NEAR, CENTRE)
         views = (self.own, *self.above, *self.beside, *self.channels)
         parts = list(zip(views, windows, strict=True))
-        sizes = signed_inputs(magnitudes).astype(np.float32)
+        sizes = magnitudes.astype(np.float32)
         logits = np.empty(len(rows), np.int32)
         for first in range(0, len(rows), CHUNK):
             chunk = slice(first, first + CHUNK)
@@ -154,20 +159,24 @@ def code_latents(
     symbols: Symbols,
     steps: Steps = (),
     networks: Networks | None = None,
+    *,
+    trellis: bool = False,
 ) -> None:
     """Code all latents of ``levels``, which are listed from the finest on, in place.
 
     ``coarsest`` ``[C, h, w]`` is the picture above them, integers. ``steps`` are the quantisation
     steps of the levels and of the coarsest picture, in sixteenths; without them all are equal. The
-    networks are the shipped ones unless others are given.
+    networks are the shipped ones unless others are given. With ``trellis``, latents are in units of
+    :data:`.TRELLIS_UNIT` in place of steps.
     """
     networks, steps = networks or load_networks(), steps or (UNIT,) * (len(levels) + 1)
     channels = range(len(coarsest))
+    units = [TRELLIS_UNIT if trellis else step for step in steps[:-1]]
     pictures = [low_pass.start(coarsest[channel], steps[-1]) for channel in channels]
     for level in reversed(range(len(levels))):
         framed: list[list[list[Inputs]]] = [[[], [], []]]
         for above in levels[level + 1 : level + 3]:
-            scale = steps[level + len(framed)], steps[level]
+            scale = units[level + len(framed)], steps[level]
             framed.append([[frame(channel, *scale) for channel in band] for band in above])
         for channel in channels:
             picture = View(frame_differences(pictures[channel], steps[level]))
@@ -176,12 +185,12 @@ def code_latents(
                 own = frame(np.zeros(band.shape, np.int16))
                 index = band_index(level, orientation, channel)
                 sight = _look_around(framed, orientation, channel, index, own, picture, networks)
-                _code_band(band, sight, symbols)
+                _code_band(band, sight, symbols, (units[level], steps[level]))
                 framed[0][orientation].append(own)
             if level:
                 bands = [levels[level][orientation][channel] for orientation in range(3)]
                 pictures[channel] = low_pass.merge_level(
-                    pictures[channel], bands, level, steps[level]
+                    pictures[channel], bands, level, units[level]
                 )
 
 
@@ -216,8 +225,11 @@ def _look_around(
     )
 
 
-def _code_band(band: Latents, sight: _Sight, symbols: Symbols) -> None:
-    """Code a band ``[h, w]`` in place, and fill in what is seen of itself."""
+def _code_band(band: Latents, sight: _Sight, symbols: Symbols, scale: tuple[int, int]) -> None:
+    """Code a band ``[h, w]`` in place, and fill in what is seen of itself.
+
+    ``scale`` are the unit of latents and their quantisation step, in the same measure.
+    """
     own = sight.own.framed
     inner = own[FRAME:-FRAME, FRAME:-FRAME]
     guessed = sight.index < band_index(GUESSED_LEVELS, 0, 0)
@@ -239,10 +251,11 @@ def _code_band(band: Latents, sight: _Sight, symbols: Symbols) -> None:
         if guessed:
             rows, columns = np.divmod(places, part.shape[1])
             rows, columns = 2 * rows + row, 2 * columns + column
-            logits = sight.evaluate_signs(turn, rows, columns, coded[places])
+            sizes = signed_inputs(coded[places], *scale)
+            logits = sight.evaluate_signs(turn, rows, columns, sizes)
         coded[places] *= symbols.code_signs(logits, values[places])
         part[...] = coded.reshape(part.shape)
-        inner[row::2, column::2] = signed_inputs(part)
+        inner[row::2, column::2] = signed_inputs(part, *scale)
 
 
 def _mark_busy(parts: Sequence[Part], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -258,16 +271,24 @@ def _mark_busy(parts: Sequence[Part], shape: tuple[int, ...]) -> NDArray[np.bool
 
 
 def quantise_and_encode(
-    levels: Sequence[Level], coarsest: NDArray[Any], rd_lambda: float, steps: Steps = ()
+    levels: Sequence[Level],
+    coarsest: NDArray[Any],
+    rd_lambda: float,
+    steps: Steps = (),
+    *,
+    trellis: bool = False,
 ) -> tuple[list[Level], bytes]:
-    """Exact latents, in steps, as integers; and the bytes of these.
+    """Exact latents as integers; and the bytes of these.
 
-    For ``levels``, ``coarsest`` (already integers) and ``steps`` see :func:`code_latents`.
-    Rate-distortion optimised at ``rd_lambda`` squared steps a bit.
+    For ``levels``, ``coarsest`` (already integers), ``steps`` and ``trellis`` see
+    :func:`code_latents`. Rate-distortion optimised at ``rd_lambda`` squared steps a bit.
     """
     encoder = Encoder()
     exact = [[band.astype(np.float64) for band in level] for level in levels]
-    code_latents(exact, coarsest, RoundingEncoding(rd_lambda, encoder), steps)
+    symbols: Symbols = RoundingEncoding(rd_lambda, encoder)
+    if trellis:
+        symbols = TrellisRounding(rd_lambda * (UNIT / TRELLIS_UNIT) ** 2, encoder)
+    code_latents(exact, coarsest, symbols, steps, trellis=trellis)
     return [[band.astype(np.int32) for band in level] for level in exact], encoder.finish()
 
 
@@ -283,15 +304,19 @@ def decode(
     shapes: Sequence[Sequence[tuple[int, int, int]]],
     coarsest: NDArray[Any],
     steps: Steps = (),
+    *,
+    trellis: bool = False,
 ) -> list[Level]:
-    """The levels of latents of these shapes, from the finest on.
+    """The levels of latents of these shapes, from the finest on: see :func:`code_latents`.
 
     Raises:
         FileFormatError: if these bytes are not such latents.
     """
     levels = [[np.zeros(shape, np.int32) for shape in level] for level in shapes]
+    decoder = Decoder(data)
+    symbols = TrellisCoding(decoder) if trellis else EntropyCoding(decoder)
     try:
-        code_latents(levels, coarsest, EntropyCoding(Decoder(data)), steps)
+        code_latents(levels, coarsest, symbols, steps, trellis=trellis)
     except (AssertionError, ValueError):
         raise FileFormatError("damaged: its latents cannot be decoded") from None
     return list(levels)

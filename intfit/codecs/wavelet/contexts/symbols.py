@@ -28,8 +28,8 @@ QUARTER = INPUT_UNIT * WEIGHT_UNIT // 4
 #: The number of flags that the initial probability of a class counts for.
 PRIOR = 256
 #: The sum of a model's weights, and the smallest weight.
-_TOTAL_BITS = 40
-_TOTAL = 1 << _TOTAL_BITS
+TOTAL_BITS = 40
+_TOTAL = 1 << TOTAL_BITS
 _LEAST = _TOTAL >> 22
 
 
@@ -69,7 +69,7 @@ def guess(logits: Outputs) -> SignGuess:
 
 
 @lru_cache(maxsize=1)
-def _initial_shares() -> tuple[list[int], list[int]]:
+def initial_shares() -> tuple[list[int], list[int]]:
     """The shares of 0, of _TOTAL, in flags of each class, and in signs, where 0 is the likelier."""
 
     def share(logit: decimal.Decimal) -> int:
@@ -88,14 +88,13 @@ def _initial_shares() -> tuple[list[int], list[int]]:
 class Flags:
     """Flags of some classes, whose probabilities follow those that were coded before.
 
-    A class's probability of 0 is its initial share, which counts as :data:`PRIOR` flags, together
-    with all flags of the class in the passes before. It is computed anew once there are an eighth
-    more.
+    A class's probability of 0 is its initial share, which counts as some flags, together with all
+    flags of the class in the passes before. It is computed anew once there are an eighth more.
     """
 
-    def __init__(self, initial: list[int]) -> None:
-        """``initial`` are the shares of 0, of _TOTAL, by class."""
-        self._initial = initial
+    def __init__(self, initial: list[int], prior: int = PRIOR) -> None:
+        """``initial`` are the shares of 0, of _TOTAL, by class, which count as ``prior`` flags."""
+        self._initial, self._prior = initial, prior
         self._counts = np.zeros((len(initial), 2), np.int64)
         self._due = [0] * len(initial)
         self._shares = list(initial)
@@ -104,9 +103,19 @@ class Flags:
     def code(self, coder: Coder, flags: Integers, classes: Integers) -> Integers:
         """Code ``flags`` ``[n]``, 0 or 1, of these classes ``[n]``; returns them."""
         coded = code_symbols(coder, flags, classes, self._model)
-        size = 2 * len(self._initial)
-        self._counts += np.bincount(2 * classes + coded, minlength=size).reshape(-1, 2)
+        self.count(coded, classes)
         return coded
+
+    def count(self, flags: Integers, classes: Integers) -> None:
+        """Count ``flags`` ``[n]``, 0 or 1, of these classes ``[n]``, which are coded."""
+        size = 2 * len(self._initial)
+        self._counts += np.bincount(2 * classes + flags, minlength=size).reshape(-1, 2)
+
+    def shares(self, classes: Integers) -> NDArray[np.float64]:
+        """The shares of 0, of 2^40, that hold for flags of these classes ``[n]`` now."""
+        self._update_all(np.bincount(classes, minlength=len(self._initial)) > 0)
+        shares: NDArray[np.float64] = np.array(self._shares, np.float64)[classes]
+        return shares
 
     def _model(self, index: int) -> SymbolModel:
         self._update(index)
@@ -118,16 +127,21 @@ class Flags:
     def _update(self, index: int) -> None:
         """Compute a class's probability anew, if that is due."""
         zeros, ones = self._counts[index].tolist()
-        count = zeros + ones + PRIOR
+        count = zeros + ones + self._prior
         if count >= self._due[index]:
-            share = ((zeros << _TOTAL_BITS) + PRIOR * self._initial[index]) // count
+            share = ((zeros << TOTAL_BITS) + self._prior * self._initial[index]) // count
             self._shares[index] = min(max(share, _LEAST), _TOTAL - _LEAST)
             self._models[index], self._due[index] = None, count + count // 8
 
+    def _update_all(self, chosen: NDArray[np.bool_]) -> None:
+        """Compute the probabilities of ``chosen`` classes anew, as far as that is due."""
+        due = self._counts.sum(axis=1) + self._prior >= self._due
+        for index in np.flatnonzero(chosen & due).tolist():
+            self._update(index)
+
     def bits(self) -> NDArray[np.float64]:
         """The bits ``[2, classes]`` of a 0 and of a 1."""
-        for index in range(len(self._initial)):
-            self._update(index)
+        self._update_all(np.ones(len(self._initial), np.bool_))
         shares = np.array(self._shares) / _TOTAL
         return -np.log2([shares, 1 - shares])
 
@@ -137,14 +151,9 @@ class OrderedFlags(Flags):
 
     def code(self, coder: Coder, flags: Integers, classes: Integers) -> Integers:
         """Code ``flags`` ``[n]``, 0 or 1, of these classes ``[n]``; returns them."""
-        occurring = np.bincount(classes, minlength=len(self._initial)) > 0
-        due = self._counts.sum(axis=1) + PRIOR >= self._due
-        for index in np.flatnonzero(occurring & due).tolist():
-            self._update(index)
-        shares = np.array(self._shares, np.float64)[classes]
+        shares = self.shares(classes)
         coded = coder.code_each(flags, np.stack([shares, _TOTAL - shares], axis=1))
-        size = 2 * len(self._initial)
-        self._counts += np.bincount(2 * classes + coded, minlength=size).reshape(-1, 2)
+        self.count(coded, classes)
         return coded
 
 
@@ -152,13 +161,17 @@ class EntropyCoding:
     """Symbols through an encoder or a decoder."""
 
     def __init__(self, coder: Coder, flags: type[Flags] = Flags) -> None:
-        initial, signs = _initial_shares()
+        initial, signs = initial_shares()
         self._coder = coder
         self._zero, self._one, self._signs = flags(initial), flags(initial), flags(signs)
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Code the magnitudes ``[n]`` of latents."""
-        coder, classes, sizes = self._coder, classify(outputs), np.abs(values)
+        return self._code_classes(classify(outputs), np.abs(values))
+
+    def _code_classes(self, classes: Classes, sizes: Latents) -> Latents:
+        """Code magnitudes ``[n]`` of these classes."""
+        coder = self._coder
         coded = self._zero.code(coder, (sizes > 0).astype(np.int32), classes.zero)
         nonzero = np.flatnonzero(coded)
         above = (sizes[nonzero] > 1).astype(np.int32)
@@ -180,7 +193,7 @@ class EntropyCoding:
 
 #: The bits of a magnitude of 2, and of each more, by class of scale.
 _SCALES = np.exp((np.arange(SCALE_CLASSES) + 0.5) / 4 - 5)
-_TWO_BITS, _MORE_BITS = -np.log2(-np.expm1(-1 / _SCALES)), 1 / _SCALES / math.log(2)
+TWO_BITS, LARGER_BITS = -np.log2(-np.expm1(-1 / _SCALES)), 1 / _SCALES / math.log(2)
 
 
 class RoundingEncoding(EntropyCoding):
@@ -197,25 +210,36 @@ class RoundingEncoding(EntropyCoding):
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Round and encode the magnitudes ``[n]`` of exact latents."""
-        rounded = self._round(classify(outputs), np.abs(values))
+        rounded = round_magnitudes(
+            classify(outputs), np.abs(values), self._rd_lambda, self._zero.bits(), self._one.bits()
+        )
         return super().code_magnitudes(outputs, rounded.astype(np.int32))
 
-    def _round(self, classes: Classes, sizes: Latents) -> Latents:
-        """Exact magnitudes ``[n]``, rounded."""
-        zero_bits, one_bits = self._zero.bits(), self._one.bits()
-        magnitudes = np.zeros_like(sizes)
-        worth = np.flatnonzero(sizes > 0.5)  # what is nearer to 0 becomes 0
-        sizes, classes = sizes[worth], classes.at(worth)
-        nearest, best = np.rint(sizes), np.zeros_like(sizes)
-        least = sizes**2 + self._rd_lambda * zero_bits[0][classes.zero]
-        nonzero = zero_bits[1][classes.zero] + 1
-        one = nonzero + one_bits[0][classes.one]
-        two = nonzero + one_bits[1][classes.one] + _TWO_BITS[classes.scale]
-        for candidate in (nearest - 1, nearest):
-            more = two + (candidate - 2) * _MORE_BITS[classes.scale]
-            bits = np.where(candidate > 1, more, one)
-            cost = (sizes - candidate) ** 2 + self._rd_lambda * bits
-            better = (candidate > 0) & (cost < least)
-            best, least = np.where(better, candidate, best), np.where(better, cost, least)
-        magnitudes[worth] = best
-        return magnitudes
+
+def round_magnitudes(
+    classes: Classes,
+    sizes: Latents,
+    rd_lambda: float,
+    zero_bits: NDArray[np.float64],
+    one_bits: NDArray[np.float64],
+) -> Latents:
+    """Exact magnitudes ``[n]`` of these classes, rounded one by one, for the least cost.
+
+    ``zero_bits`` and ``one_bits`` are the :meth:`Flags.bits` of both flags.
+    """
+    magnitudes = np.zeros_like(sizes)
+    worth = np.flatnonzero(sizes > 0.5)  # what is nearer to 0 becomes 0
+    sizes, classes = sizes[worth], classes.at(worth)
+    nearest, best = np.rint(sizes), np.zeros_like(sizes)
+    least = sizes**2 + rd_lambda * zero_bits[0][classes.zero]
+    nonzero = zero_bits[1][classes.zero] + 1
+    one = nonzero + one_bits[0][classes.one]
+    two = nonzero + one_bits[1][classes.one] + TWO_BITS[classes.scale]
+    for candidate in (nearest - 1, nearest):
+        more = two + (candidate - 2) * LARGER_BITS[classes.scale]
+        bits = np.where(candidate > 1, more, one)
+        cost = (sizes - candidate) ** 2 + rd_lambda * bits
+        better = (candidate > 0) & (cost < least)
+        best, least = np.where(better, candidate, best), np.where(better, cost, least)
+    magnitudes[worth] = best
+    return magnitudes

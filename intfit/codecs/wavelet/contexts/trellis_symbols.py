@@ -1,0 +1,226 @@
+"""Magnitudes by dependent quantisation: see :mod:`.coding.trellis`.
+
+Latents are in units of :data:`.config.TRELLIS_UNIT`. Those that are likely to be zero have the
+first quantiser and leave the state alone; they are coded as :class:`.EntropyCoding` does. Of the
+others, what says whether the level is even or odd comes first, number after number in all lanes at
+once.
+"""
+
+import decimal
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....coding.integers import Integers
+from ....coding.magnitudes import Coder, code_magnitudes
+from ....coding.trellis import FIRST_STATE, NEXT, count_lanes, find_path, quantiser_of, reconstruct
+from ..context_model import SCALE_CLASSES, Latents, make_scale_model
+from .network import Outputs
+from .symbols import (
+    LARGER_BITS,
+    TOTAL_BITS,
+    TWO_BITS,
+    Classes,
+    EntropyCoding,
+    Flags,
+    classify,
+    initial_shares,
+    round_magnitudes,
+)
+
+#: From this class of zero on, latents leave the state alone.
+FIRST_SURE_CLASS = 48
+#: By quantiser, the power that the probability of not being zero, and of not being one, is raised
+#: to: that of a level in relation to that of the latent, in steps, which networks name.
+ZERO_POWERS, ONE_POWERS = ("1.25", "0.5"), ("1.25", "0.8")
+#: By how many classes of scale half of a level is smaller than a latent, in steps.
+HALF_CLASSES = 3
+#: The number of flags that the initial probability of a class counts for.
+LEVEL_PRIOR = 64
+#: What is coded lane by lane: whether a level is 0, 1, even and 2 or more, or odd and 3 or more.
+TOKENS = 4
+#: By TOKENS times the state, and the token: TOKENS times the state after it.
+_AFTER = TOKENS * NEXT[:, [0, 1, 0, 1]].ravel()
+#: Bits of the factors of a token's weight.
+_SHARE_BITS = 16
+_SHARE = 1 << _SHARE_BITS
+
+
+def _raise_shares(shares: list[int], power: str) -> list[int]:
+    """The shares of 0, of 2^40, where the others' share is raised to a ``power``."""
+    total = 1 << TOTAL_BITS
+    with decimal.localcontext() as context:
+        context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
+        others = [1 - decimal.Decimal(share) / total for share in shares]
+        exponent = decimal.Decimal(power)
+        return [int(total * (1 - (other.ln() * exponent).exp())) for other in others]
+
+
+@lru_cache(maxsize=1)
+def _initial_shares() -> tuple[list[list[int]], list[list[int]]]:
+    """The shares of 0, of 2^40, in flags of zero and of one, by quantiser and class."""
+    shares, _ = initial_shares()
+    zero, one = (
+        [_raise_shares(shares, power) for power in powers] for powers in (ZERO_POWERS, ONE_POWERS)
+    )
+    return zero, one
+
+
+@lru_cache(maxsize=1)
+def _even_shares() -> NDArray[np.float64]:
+    """The shares of even levels among those above one, of 2^16, by class of scale."""
+    shares = []
+    with decimal.localcontext() as context:
+        context.prec, context.rounding = 40, decimal.ROUND_HALF_EVEN
+        for index in range(SCALE_CLASSES):
+            scale = ((decimal.Decimal(2 * index + 1) / 8) - 5).exp()
+            shares.append(int(_SHARE / (1 + (-1 / scale).exp())))
+    return np.array(shares, np.float64).clip(1, _SHARE - 1)
+
+
+class TrellisCoding(EntropyCoding):
+    """Symbols of latents in units of the trellis, through an encoder or a decoder."""
+
+    def __init__(self, coder: Coder) -> None:
+        super().__init__(coder)
+        zero, one = _initial_shares()
+        self._zeros = [Flags(shares, LEVEL_PRIOR) for shares in zero]
+        self._ones = [Flags(shares, LEVEL_PRIOR) for shares in one]
+        # those of latents that leave the state alone
+        self._zero, self._one = self._zeros[0], self._ones[0]
+
+    def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
+        """Code the magnitudes ``[n]`` of latents, in units."""
+        classes, coded = classify(outputs), np.abs(values)
+        sure = classes.zero >= FIRST_SURE_CLASS
+        rest, active = np.flatnonzero(sure), np.flatnonzero(~sure)
+        coded[rest] = 2 * self._code_classes(classes.at(rest), coded[rest] // 2)
+        if active.size:
+            coded[active] = self._code_lanes(classes.at(active), coded[active])
+        return coded
+
+    def _code_lanes(self, classes: Classes, sizes: Latents) -> Latents:
+        """Code magnitudes ``[n]`` of these classes, in units, whose quantisers states name."""
+        levels = (sizes + 1) >> 1  # of either quantiser
+        known = np.where(levels > 1, 2 + (levels & 1), levels).astype(np.int32)
+        tokens, quantisers = self._code_tokens(classes, known)
+        found = np.minimum(tokens, 2)
+        large = np.flatnonzero(found > 1)
+        halves = code_magnitudes(
+            self._coder,
+            ((levels[large] - 2) >> 1).astype(np.int32),
+            (classes.scale[large] - HALF_CLASSES).clip(0),
+            make_scale_model,
+        )
+        found[large] = 2 * halves + tokens[large]
+        self._count(classes, found, quantisers)
+        return reconstruct(found, quantisers)
+
+    def _code_tokens(self, classes: Classes, known: Integers) -> tuple[Integers, NDArray[np.intp]]:
+        """Code tokens ``[n]`` of latents of these classes; returns them, and their quantisers."""
+        count, lanes = len(known), count_lanes(len(known))
+        weights, rows = self._weigh_tokens(classes), np.arange(0, 2 * count, 2)
+        tokens, quantisers = [], []
+        states = np.full(lanes, TOKENS * FIRST_STATE, np.intp)
+        for first in range(0, count, lanes):
+            part = slice(first, min(first + lanes, count))
+            states = states[: part.stop - first]
+            quantiser = quantiser_of(states // TOKENS)
+            coded = self._coder.code_each(known[part], weights.take(rows[part] + quantiser, axis=0))
+            states = _AFTER.take(states + coded)
+            tokens.append(coded)
+            quantisers.append(quantiser)
+        return np.concatenate(tokens), np.concatenate(quantisers)
+
+    def _weigh_tokens(self, classes: Classes) -> NDArray[np.float64]:
+        """The weights ``[2 n, 4]`` of tokens, for each latent under both quantisers."""
+        even = _even_shares()[classes.scale]
+        weights = np.empty((len(even), 2, TOKENS))
+        for quantiser in range(2):
+            zero = _shorten(self._zeros[quantiser].shares(classes.zero))
+            one = _shorten(self._ones[quantiser].shares(classes.one))
+            larger = (_SHARE - zero) * (_SHARE - one)
+            weights[:, quantiser, 0] = zero * float(1 << 2 * _SHARE_BITS)
+            weights[:, quantiser, 1] = (_SHARE - zero) * one * _SHARE
+            weights[:, quantiser, 2] = larger * even
+            weights[:, quantiser, 3] = larger * (_SHARE - even)
+        return weights.reshape(-1, TOKENS)
+
+    def _count(self, classes: Classes, levels: Latents, quantisers: NDArray[np.intp]) -> None:
+        """Count the flags of coded ``levels`` ``[n]``."""
+        for quantiser in range(2):
+            own = np.flatnonzero(quantisers == quantiser)
+            self._zeros[quantiser].count((levels[own] > 0).astype(np.int32), classes.zero[own])
+            own = own[levels[own] > 0]
+            self._ones[quantiser].count((levels[own] > 1).astype(np.int32), classes.one[own])
+
+
+def _shorten(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares of 2^40 as such of 2^16, neither none nor all."""
+    short: NDArray[np.float64] = np.floor(shares / (1 << (TOTAL_BITS - _SHARE_BITS)))
+    return short.clip(1, _SHARE - 1)
+
+
+class TrellisRounding(TrellisCoding):
+    """Rounds latents, in units, so that squared error + ``rd_lambda`` x bits is least, and encodes.
+
+    ``rd_lambda`` is in squared units a bit. What a latent means for the contexts of later ones is
+    left out, and a sign is taken for a bit.
+    """
+
+    def __init__(self, rd_lambda: float, coder: Coder) -> None:
+        super().__init__(coder)
+        self._rd_lambda = rd_lambda
+
+    def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
+        """Round and encode the magnitudes ``[n]`` of exact latents."""
+        classes, sizes = classify(outputs), np.abs(values)
+        sure = classes.zero >= FIRST_SURE_CLASS
+        rest, active = np.flatnonzero(sure), np.flatnonzero(~sure)
+        rounded = np.empty(len(sizes), np.int32)
+        rounded[rest] = 2 * round_magnitudes(
+            classes.at(rest), sizes[rest] / 2, self._rd_lambda / 4, self._zero.bits(),
+            self._one.bits(),
+        )  # fmt: skip
+        if active.size:
+            rounded[active] = self._find_levels(classes.at(active), sizes[active])
+        return super().code_magnitudes(outputs, rounded)
+
+    def _find_levels(self, classes: Classes, sizes: Latents) -> Integers:
+        """Exact magnitudes ``[n]`` of these classes, rounded along the best paths."""
+        found = np.empty((4, len(sizes)), np.int32)
+        costs = np.empty((4, len(sizes)), np.float32)
+        for quantiser in range(2):
+            bits = self._level_bits(classes, quantiser)
+            middle = (sizes + quantiser) / 2
+            for parity in range(2):
+                nearest = np.maximum(2 * np.rint((middle - parity) / 2) + parity, parity)
+                choice = 2 * quantiser + parity
+                costs[choice] = np.inf
+                for level in (nearest, np.maximum(nearest - 2, parity)):
+                    error = sizes - reconstruct(level, np.array(quantiser))
+                    needed = bits[2] + (level - 2) * bits[3]
+                    if parity:
+                        needed = np.where(level > 1, needed, bits[1])
+                    else:
+                        needed = np.where(level > 0, needed, bits[0])
+                    cost = (error * error + self._rd_lambda * needed).astype(np.float32)
+                    better = cost < costs[choice]
+                    found[choice] = np.where(better, level, found[choice])
+                    costs[choice] = np.where(better, cost, costs[choice])
+        choices = find_path(costs)
+        levels = found[choices, np.arange(len(sizes))]
+        rounded: Integers = reconstruct(levels, choices >> 1)
+        return rounded
+
+    def _level_bits(self, classes: Classes, quantiser: int) -> list[NDArray[np.float64]]:
+        """The bits ``[n]`` of a level of 0, of 1, of 2, and of each more, under a quantiser."""
+        zero, one = self._zeros[quantiser].bits(), self._ones[quantiser].bits()
+        nonzero = zero[1][classes.zero] + 1
+        return [
+            zero[0][classes.zero],
+            nonzero + one[0][classes.one],
+            nonzero + one[1][classes.one] + TWO_BITS[classes.scale],
+            LARGER_BITS[classes.scale],
+        ]
