@@ -113,7 +113,9 @@ def test_hostile_metadata_are_refused_or_ignored(described):
     for found in ({"exif": 3}, {"a": "x" * (1 << 18)}, {str(i): "" for i in range(65)}, ["x"]):
         with pytest.raises(FileFormatError, match="metadata"):
             library.load(with_metadata(found))
-    junk = {"exif": "no base64!", "dpi": "many", "xmp": "\ud800", "title": "x", "unknown": "y"}
+    with pytest.raises(FileFormatError, match="not valid JSON"):
+        library.load(with_metadata({"title": "\ud800"}))  # half of a surrogate pair
+    junk = {"exif": "no base64!", "dpi": "many", "xmp": "\x00", "title": "x", "unknown": "y"}
     for suffix in (".png", ".jpg", ".tif", ".webp"):
         decoded = library.decode(with_metadata(junk), suffix=suffix)
         assert "does not keep" in decoded.notes[-1]

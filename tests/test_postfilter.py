@@ -199,8 +199,8 @@ def test_the_shared_network_and_its_modulation_gain_on_a_photograph():
         less = replace(config, common=common, adapted=config.adapted if common else None)
         decoded = ((codec.reconstruct(kept, less) + 1) * 127.5).round().clip(0, 255)
         reached.append(metrics.psnr(original, decoded, peak=255.0))
-    assert reached[1] > reached[0] + 0.05
-    assert reached[2] > reached[1] + 0.01
+    assert reached[1] > reached[0] + 0.02
+    assert reached[2] > reached[1] + 0.05
     assert reached[2] == pytest.approx(encoding.distortion, abs=0.1)
 
 
