@@ -32,6 +32,7 @@ from intfit.codecs.protocol import Hooks
 from intfit.training import loop, step
 
 FAST = ("--field", "siren", "--steps", 30)
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 
 
 @pytest.fixture
@@ -343,7 +344,22 @@ def test_a_fit_loads_no_compiler(picture):
     assert not {"torch._dynamo", "sympy"} & loaded
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@FULL
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_version_that_cannot_be_printed_is_an_error_that_is_told_once(unbuffered):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "intfit", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(rb"intfit: .*No space left on device\n", done.stderr)
+
+
+@FULL
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_full_standard_stream_is_an_error(picture, stream):
     command = [sys.executable, "-m", "intfit", "encode", picture, "-e", "1", "-o"]
