@@ -1,5 +1,6 @@
 """``python -m intfit``, and the ``intfit`` command."""
 
+import contextlib
 import io
 import os
 import sys
@@ -11,12 +12,13 @@ def main() -> None:
     An interrupt exits with 130, wherever it falls; SIGTERM and SIGHUP end the process as they do
     others, once what was begun is cleaned up.
     """
+    failure = None
     try:
         code = _run()
     except KeyboardInterrupt:
         code = 130
-    except OSError:  # any other was told on standard error: that is what cannot be written to
-        code = 1
+    except OSError as error:  # mostly a standard stream that cannot be written to
+        code, failure = 1, error
     interrupts = sys.modules.get(f"{__package__}.interrupts")
     done = "".join(f": {text}" for text in interrupts.done) if interrupts is not None else ""
     if interrupts is not None and (number := interrupts.TerminatedError.number) is not None:
@@ -24,7 +26,11 @@ def main() -> None:
         interrupts.die_of(number)
     if code == 130:
         print(f"intfit: interrupted{done}", file=sys.stderr)
-    sys.exit(_flush() or code)  # type: ignore[arg-type]
+    flushed = _flush()
+    if failure is not None and not flushed and not isinstance(failure, BrokenPipeError):
+        with contextlib.suppress(OSError):
+            print(f"intfit: {failure.strerror or failure}", file=sys.stderr)
+    sys.exit(flushed or code)  # type: ignore[arg-type]
 
 
 def _run() -> object:

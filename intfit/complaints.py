@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 #: The most bytes that are kept of what is printed, and the most characters of a line.
 MOST, LONGEST = 1 << 16, 120
@@ -36,16 +37,18 @@ def keep_apart() -> None:
 def collect_complaints() -> Iterator[list[str]]:
     """Keep what is printed to descriptor 2 in a list of lines, which is complete at the end.
 
-    Empty, and nothing is kept from being printed, unless :func:`keep_apart` was called before.
+    Empty, and nothing is kept from being printed, unless :func:`keep_apart` was called before and
+    temporary files can be made.
     """
     lines: list[str] = []
-    if not _apart:
+    file = _open_temporary() if _apart else None
+    if file is None:
         yield lines
         return
-    with tempfile.TemporaryFile() as file:
+    with file:
         before = os.dup(2)
-        os.dup2(file.fileno(), 2)
         try:
+            os.dup2(file.fileno(), 2)
             yield lines
         finally:
             os.dup2(before, 2)
@@ -54,6 +57,14 @@ def collect_complaints() -> Iterator[list[str]]:
             lines += filter(
                 None, map(str.strip, file.read(MOST).decode(errors="replace").split("\n"))
             )
+
+
+def _open_temporary() -> IO[bytes] | None:
+    """A temporary file; None where there is no folder for one."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return None
 
 
 def note_complaints(lines: list[str]) -> tuple[str, ...]:

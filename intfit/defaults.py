@@ -24,8 +24,8 @@ class MediumDefaults:
     times fewer neurons give it. Weight decay comes in where a fit has more steps than
     ``steps_without_decay``. ``beta2`` is Adam's; ``batch`` the examples of a step. The teacher
     rebuilds the table that it draws from after ``redraw`` times as many draws as there are
-    examples. Where examples are not all of the same importance, it rises to ``importance_power`` as
-    the fit goes on.
+    examples. Where examples differ in importance, that is raised to a power, which grows from 1 to
+    ``importance_power`` as the fit goes on.
 
     Rate: ``rd_lambda`` is the relative gain in distortion that a bit for every weight must bring
     (nepers a bit a weight), or it is not spent.

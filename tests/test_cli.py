@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -21,15 +22,17 @@ from conftest import photo, png
 from PIL import Image
 
 import intfit as intfit_api
+from intfit import complaints
 from intfit.cli import app
 from intfit.cli.decode import DECODED_KEYS
 from intfit.cli.encode import ENCODED_KEYS
 from intfit.cli.inspect import INFO_KEYS, VERIFIED_KEYS
 from intfit.cli.report import Display, fold
 from intfit.codecs.protocol import Hooks
-from intfit.training import loop
+from intfit.training import loop, step
 
 FAST = ("--field", "siren", "--steps", 30)
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 
 
 @pytest.fixture
@@ -262,6 +265,24 @@ def test_a_fit_that_diverges_is_an_error_and_writes_nothing(intfit, picture, mon
     assert not Path("photo.png.safetensors").exists()
 
 
+def test_gradients_are_made_for_parts_as_large_as_steps_hand_to_them(intfit, picture, monkeypatch):
+    sizes, choose = [], step.choose_gradients
+
+    def watch(fields, *, batch, loss):
+        gradient, _ = choose(fields, batch=batch, loss=loss)
+
+        def differentiate(part):
+            sizes.append((batch, len(part.coords)))
+            return gradient(part)
+
+        return differentiate, differentiate
+
+    monkeypatch.setattr(step, "CHUNK", 300)
+    monkeypatch.setattr(step, "choose_gradients", watch)
+    assert intfit("encode", picture, "--field", "siren", "--steps", 1, "--batch", 400).code == 0
+    assert sizes == [(300, 300), (300, 100)]
+
+
 def test_info_reads_headers_and_verify_measures(intfit, encoded):
     assert "48 x 32 pixels, mode RGB" in intfit("info", encoded).out
     told = lines(intfit("info", encoded, "--json").out)[0]
@@ -323,7 +344,22 @@ def test_a_fit_loads_no_compiler(picture):
     assert not {"torch._dynamo", "sympy"} & loaded
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@FULL
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_version_that_cannot_be_printed_is_an_error_that_is_told_once(unbuffered):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "intfit", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(rb"intfit: .*No space left on device\n", done.stderr)
+
+
+@FULL
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_full_standard_stream_is_an_error(picture, stream):
     command = [sys.executable, "-m", "intfit", "encode", picture, "-e", "1", "-o"]
@@ -351,6 +387,12 @@ def test_what_libraries_print_of_a_damaged_file_becomes_a_note(process, picture,
     assert len(lines) == 3
     assert re.fullmatch(r"  note: the library that reads it says 'Fax4Decode: .*", lines[1])
     assert lines[2].startswith(f"{picture} ")
+
+
+def test_a_file_is_read_where_no_temporary_file_can_be_made(intfit, picture, monkeypatch):
+    monkeypatch.setattr(complaints, "_apart", True)
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    assert intfit("encode", picture, "-e", 1).code == 0
 
 
 class Terminal(io.StringIO):
@@ -414,6 +456,7 @@ def test_on_a_terminal_lines_are_broken_between_their_parts(intfit, picture, on_
 #: The program, which says when it has begun to train.
 TELLING = """
 import sys
+import tempfile
 from intfit.__main__ import main
 from intfit.training import step as steps
 

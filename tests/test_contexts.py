@@ -1,6 +1,7 @@
 """The second context model: what it sees, that it is made of whole numbers, and what it saves."""
 
 import hashlib
+import importlib
 import itertools
 import json
 from dataclasses import replace
@@ -247,6 +248,21 @@ def test_a_picture_tuned_for_psnr_has_a_trellis_if_not_tiny_and_other_trellises_
     for entries in ({"trellis": 2}, {"trellis": True}, {"bands": 1}, {"contexts": None}):
         with pytest.raises(FileFormatError):
             WaveletConfig(3, 48, 64, 60, **{"contexts": 2, "trellis": 1} | entries)
+
+
+def test_the_tool_that_trains_the_networks_finds_examples_in_a_picture(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
+    tool = importlib.import_module("train_context_model")
+    monkeypatch.setattr(tool, "STEP_INDICES", (48,))
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(photo(80, 64)))
+    tool.collect([path], tmp_path)
+    with np.load(tmp_path / "photo-48.npz") as found:
+        for name, inputs in (("magnitude", 84), ("sign", 160 + 1)):
+            count = len(found[f"{name}.places"])
+            assert count > 100
+            assert found[f"{name}.inputs"].shape == (count, inputs)
+            assert found[f"{name}.weights"].shape == found[f"{name}.values"].shape == (count,)
 
 
 def test_the_golden_file_decodes_to_the_same_latents_for_ever():

@@ -1,6 +1,7 @@
 """The post-filters of a picture of quantised latents: the shared one, and its own, a SIREN."""
 
 import hashlib
+import importlib
 import io
 import json
 import re
@@ -233,6 +234,17 @@ def test_the_shared_postfilter_is_left_out_on_noise():
     encoding = api.encode(png(Image.fromarray(noise)), replace(FAST, effort=1))
     layout, _ = container.load(encoding.data)
     assert "common" not in layout.header.network
+
+
+def test_the_tool_that_trains_the_shared_one_sees_what_quantisation_leaves(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
+    tool = importlib.import_module("train_postfilter")
+    path = tmp_path / "drawing.png"
+    path.write_bytes(png(drawing()))
+    features, errors = tool.examples(path, 60, np.random.default_rng(0))
+    assert features.shape == (tool.PIXELS, 24)
+    assert errors.shape == (tool.PIXELS, 3)
+    assert 0.1 < errors.std() < 1  # steps
 
 
 @pytest.mark.parametrize("name", ["correction", "decoder", "modulated", "two-scales", "trellis"])

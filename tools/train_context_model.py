@@ -127,7 +127,7 @@ def collect(paths: list[Path], folder: Path) -> None:
                 for band in level
             )
             recorder = Recorder(latents, nonzero)
-            coding.code_latents(levels, coarsest, recorder, recorder)
+            coding.code_latents(levels, coarsest, recorder, networks=recorder)
             arrays = {}
             for kind, name in enumerate(("magnitude", "sign")):
                 places, inputs, weights = (

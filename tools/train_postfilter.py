@@ -14,6 +14,7 @@ picture that results are reported for.
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,9 @@ def examples(path: Path, step: int, rng: np.random.Generator) -> tuple[np.ndarra
     values = pixels[..., :3].astype(np.float32) / np.float32(127.5) - 1
     config = WaveletConfig(3, *values.shape[:2], step)
     exact = transform.analyse(values, config, transform.principal_colours(values))
-    tensors = payload.unpack(payload.pack(exact, config), config)
-    features = Features(tensors, config)
+    quantised = payload.quantise(exact, config)
+    tensors = payload.dequantise(exact["colours"], quantised.coarsest, quantised.levels, config)
+    features = Features(tensors, replace(config, common=1))  # which has a post-filter
     error = values @ invert_axes(tensors["colours"]) - features.picture
     drawn = rng.choice(config.height * config.width, PIXELS)
     inputs = features.at(0, config.height)[drawn]

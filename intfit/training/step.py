@@ -178,7 +178,7 @@ class OwnTrainer:
         self._teacher = teacher
         self._optimizer = make_optimizer([network], plan)
         gradient, self._exact_gradient = choose_gradients(
-            [network], batch=min(plan.batch, examples.n), loss=examples.loss
+            [network], batch=min(plan.batch, examples.n, CHUNK), loss=examples.loss
         )
         self._step = TrainingStep(examples, self._optimizer, gradient)
         device = next(network.parameters()).device

@@ -17,6 +17,7 @@ from ..plan import POOL, Plan
 from ..teachers import JointDraws, ProportionalInt, Teacher
 from ..teachers.proportional import find_firsts
 from .cuda_graph import CudaGraphStep, choose_recorder
+from .evaluation import CHUNK
 from .examples import GridExamples, PointExamples, locate
 from .gradients.choice import choose_gradients
 from .optimizers.preconditioned import make_optimizer
@@ -94,7 +95,7 @@ class JointTraining:
         examples = [session.examples for session in sessions]
         self.optimizer = make_optimizer(networks, plan)
         gradient, self._exact_gradient = choose_gradients(
-            networks, batch=plan.batch, loss=examples[0].loss
+            networks, batch=min(plan.batch, CHUNK), loss=examples[0].loss
         )
         self._draws = JointDraws(teachers)
         self._step = TrainingStep(_JOINERS[type(examples[0])](examples), self.optimizer, gradient)

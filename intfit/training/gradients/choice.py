@@ -19,9 +19,10 @@ def choose_gradients(
 ) -> tuple[GradientFunction, GradientFunction]:
     """The gradient for most of a fit, and the more precise one for its end, in float32 throughout.
 
-    A SIREN's are written by hand for the CPU, and fused into one kernel for a small one on CUDA;
-    all others are autograd's. ``batch`` is the usual number of examples. Several networks, which
-    have one architecture, take batches of ``[n, B, ...]``.
+    A SIREN's are written by hand for the CPU; on CUDA they are one kernel for a small one, and a
+    kernel a layer for a wide one; all others are autograd's. ``batch`` is the number of examples
+    that they are usually called with. Several networks, which have one architecture, take batches
+    of ``[n, B, ...]``.
     """
     device = next(networks[0].parameters()).device.type
     sirens = [

@@ -15,16 +15,15 @@ from torch import Tensor
 
 from ...devices import pad, runs_triton
 from ...networks.siren import Siren
-from .base import Batch, Loss
+from .base import Batch
 from .compiled import OPTIONS, ROUGH_PRECISION, CompiledGradient, has_tensor_cores
 
 #: The widest networks, the most inputs and outputs.
 MAX_WIDTH, MAX_INPUTS, MAX_OUTPUTS = 256, 32, 16
 #: Examples of a program of the first and of the last layer, which work on all neurons.
 FEW_ROWS = 16
-#: From so many examples on a batch is large; the most that are worked on at once, so that memory
-#: has a bound: 2.7 GB of phases and deltas of 256 x 5 in half precision.
-LARGE_BATCH, MAX_ROWS = 1 << 14, 1 << 19
+#: From so many examples on a batch is large.
+LARGE_BATCH = 1 << 14
 #: Phases, which are less than a turn, and their gradients, which may be of any size, in half the
 #: bytes.
 HALVES = torch.float16, torch.bfloat16
@@ -88,16 +87,6 @@ class LayeredGradient(CompiledGradient):
     def __init__(self, networks: Sequence[Siren]) -> None:
         super().__init__(networks, programs=max(SMALL.splits, LARGE.splits))
         self._memory: dict[bool, _Memory] = {}  # in half precision or not; of all that are made
-
-    def __call__(self, batch: Batch) -> Tensor:
-        if batch.coords.dim() == 3 or len(batch.coords) <= MAX_ROWS:
-            return super().__call__(batch)
-        differentiate, rows = super().__call__, len(batch.coords)
-        size = -(-rows // -(-rows // MAX_ROWS))  # of parts that are alike
-        return torch.cat([differentiate(part) for part in batch.split(size)])
-
-    def compile(self, batch: int, loss: Loss) -> None:
-        super().compile(min(batch, MAX_ROWS), loss)
 
     def _reserve(self, rows: int, *, half: bool) -> _Memory:
         """Room for batches of so many examples."""

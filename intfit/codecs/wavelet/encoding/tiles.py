@@ -127,7 +127,7 @@ def _cut(
     count, levels = COLOURS[config.channels], config.levels()
     if not whole:
         levels = min(levels, TILE_LEVELS)
-    units = [config.band_step(level) for level in range(levels)]
+    units = [config.latent_unit(level) for level in range(levels)]
     low = [synthesise_low_band(tensors, config, channel, finest=levels) for channel in range(count)]
     places = [_place(sides, level, count) for level in range(levels)]
     area = slice(down.first, down.last), slice(across.first, across.last)
