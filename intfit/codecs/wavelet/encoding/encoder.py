@@ -36,6 +36,9 @@ LEAST_OF_OWN_BYTES = 0.65
 MIN_TRAINING_SECONDS = 0.3
 #: How often latents are rounded anew, at each effort.
 ROUNDS = {1: 0, 2: 0, 3: 1, 4: 2, 5: 3, 6: 4, 7: 6, 8: 8, 9: 12}
+#: With a trellis, the most rounds, and the share of what networks add that is then taken off: its
+#: paths change so much that only half of what they added to the last one is added to the next.
+TRELLIS_ROUNDS, TRELLIS_SHARE = 1, 0.5
 #: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
@@ -142,6 +145,8 @@ class Encoder:
             if networks.linear is None:
                 break
             added = networks.picture - networks.linear
+            if config.trellis is not None:
+                added *= np.float32(TRELLIS_SHARE)
             shifts = analyse(added, config, networks.tensors["colours"])
             shifts.pop("colours")
             exact = exact | {name: self.exact[name] - shift for name, shift in shifts.items()}
@@ -196,6 +201,8 @@ class Encoder:
         """How often latents are rounded anew; a search over steps has less time for each."""
         plan, effort = self.prepared.plan, self.prepared.settings.effort
         count = ROUNDS[effort]
+        if self.prepared.config.trellis is not None:
+            count = min(count, TRELLIS_ROUNDS)
         return count if plan.goal is None and plan.target_size is None else min(count, 1)
 
     def _is_late(self) -> bool:
