@@ -217,10 +217,14 @@ def test_an_interrupt_says_how_many_were_written(picture):
     for name in "abc":
         shutil.copy(picture, f"{name}.png")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def listen() -> None:  # a job that a shell runs in the background ignores interrupts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
     child = subprocess.Popen(
         [sys.executable, "-m", "intfit", "encode", "a.png", "b.png", "c.png", "--field", "siren",
          "--max-time", "2"],
-        stderr=subprocess.PIPE, text=True, env=environment,
+        stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=listen,
     )  # fmt: skip
     first = Path("a.png.safetensors")
     deadline = time.monotonic() + 90
