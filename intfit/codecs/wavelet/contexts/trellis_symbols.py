@@ -46,6 +46,8 @@ _AFTER = TOKENS * NEXT[:, [0, 1, 0, 1]].ravel()
 _SHARE_BITS = 16
 _SHARE = 1 << _SHARE_BITS
 
+Places = tuple[NDArray[np.intp], NDArray[np.intp]]
+
 
 def _raise_shares(shares: list[int], power: str) -> list[int]:
     """The shares of 0, of 2^40, where the others' share is raised to a ``power``."""
@@ -79,6 +81,12 @@ def _even_shares() -> NDArray[np.float64]:
     return np.array(shares, np.float64).clip(1, _SHARE - 1)
 
 
+def _split(classes: Classes) -> Places:
+    """The places of latents that leave the state alone, and of the others."""
+    sure = classes.zero >= FIRST_SURE_CLASS
+    return np.flatnonzero(sure), np.flatnonzero(~sure)
+
+
 class TrellisCoding(EntropyCoding):
     """Symbols of latents in units of the trellis, through an encoder or a decoder."""
 
@@ -92,13 +100,16 @@ class TrellisCoding(EntropyCoding):
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Code the magnitudes ``[n]`` of latents, in units."""
-        classes, coded = classify(outputs), np.abs(values)
-        sure = classes.zero >= FIRST_SURE_CLASS
-        rest, active = np.flatnonzero(sure), np.flatnonzero(~sure)
-        coded[rest] = 2 * self._code_classes(classes.at(rest), coded[rest] // 2)
+        classes = classify(outputs)
+        return self._code_sizes(classes, _split(classes), np.abs(values))
+
+    def _code_sizes(self, classes: Classes, places: Places, sizes: Latents) -> Latents:
+        """Code magnitudes ``[n]``, in units, at these :func:`_split` places, in place."""
+        rest, active = places
+        sizes[rest] = 2 * self._code_classes(classes.at(rest), sizes[rest] // 2)
         if active.size:
-            coded[active] = self._code_lanes(classes.at(active), coded[active])
-        return coded
+            sizes[active] = self._code_lanes(classes.at(active), sizes[active])
+        return sizes
 
     def _code_lanes(self, classes: Classes, sizes: Latents) -> Latents:
         """Code magnitudes ``[n]`` of these classes, in units, whose quantisers states name."""
@@ -176,8 +187,7 @@ class TrellisRounding(TrellisCoding):
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Round and encode the magnitudes ``[n]`` of exact latents."""
         classes, sizes = classify(outputs), np.abs(values)
-        sure = classes.zero >= FIRST_SURE_CLASS
-        rest, active = np.flatnonzero(sure), np.flatnonzero(~sure)
+        rest, active = places = _split(classes)
         rounded = np.empty(len(sizes), np.int32)
         rounded[rest] = 2 * round_magnitudes(
             classes.at(rest), sizes[rest] / 2, self._rd_lambda / 4, self._zero.bits(),
@@ -185,7 +195,7 @@ class TrellisRounding(TrellisCoding):
         )  # fmt: skip
         if active.size:
             rounded[active] = self._find_levels(classes.at(active), sizes[active])
-        return super().code_magnitudes(outputs, rounded)
+        return self._code_sizes(classes, places, rounded)
 
     def _find_levels(self, classes: Classes, sizes: Latents) -> Integers:
         """Exact magnitudes ``[n]`` of these classes, rounded along the best paths."""
