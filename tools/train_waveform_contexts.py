@@ -28,7 +28,7 @@ from intfit.codecs.mdct.neighbours import PASSES
 from intfit.codecs.mdct.transform import analyse, pad
 from intfit.codecs.mdct.waveform import contexts, payload
 from intfit.codecs.wavelet.contexts import trellis_symbols
-from intfit.codecs.wavelet.contexts.symbols import Classes, classify
+from intfit.codecs.wavelet.contexts.symbols import Classes, OrderedFlags, classify
 from intfit.coding.magnitudes import Encoder
 from intfit.coding.trellis import TRELLIS_UNIT
 from intfit.media import audio
@@ -51,7 +51,7 @@ class Recorder(trellis_symbols.TrellisRounding):
     """
 
     def __init__(self, coder: Encoder, share: float) -> None:
-        super().__init__(RD_LAMBDA * (16 / TRELLIS_UNIT) ** 2, coder)
+        super().__init__(RD_LAMBDA * (16 / TRELLIS_UNIT) ** 2, coder, OrderedFlags)
         self._random, self._share = np.random.default_rng(0), share
         self.examples: list[dict[str, NDArray]] = []
 

@@ -43,7 +43,7 @@ def waveform_integers(decoder, sizes, channels, rate, top, tensors):
                 resized(lines[channel], size)[:count] for lines in (last, older, average)
             )
             rows = framed(before, count, *range(-3, 4)) + framed(earlier, count, -1, 0, 1)
-            rows += framed(other, count, *range(-2, 3)) + [mean]
+            rows += [*framed(other, count, *range(-2, 3)), mean]
             rows += [
                 sum(framed(mean, count, *offsets)) // len(offsets)
                 for offsets in ((-1, 1), (-4, -3, -2, 2, 3, 4))
@@ -57,7 +57,9 @@ def waveform_integers(decoder, sizes, channels, rate, top, tensors):
                 near = [MAGNITUDES[row] for row in framed(current, count, *OWN[turn])]
                 near += [np.zeros(count, np.int64)] * (6 - len(near))
                 wide = [
-                    MAGNITUDES[np.minimum(mean_within(current, r) * 4 // (turn * (2 * r + 1)), 65280)]
+                    MAGNITUDES[
+                        np.minimum(mean_within(current, r) * 4 // turn // (2 * r + 1), 65280)
+                    ]
                     if turn
                     else np.zeros(count, np.int64)
                     for r in (8, 15)
@@ -66,7 +68,7 @@ def waveform_integers(decoder, sizes, channels, rate, top, tensors):
                 expected = MAGNITUDES[sums // 128]
                 inputs = np.concatenate([np.stack([*near, *known, *wide])[:, k], expected[None]])
                 outputs = network.outputs(size, size_before, turn, inputs)
-                values = reader.read(decoder, outputs + GUESSES[:, expected] >> 1)
+                values = reader.read(decoder, outputs + GUESSES[:, expected] >> 1, True)
                 signs = [1 - 2 * decoder.uniform(1) if m else 0 for m in values]
                 latents[start + k, channel] = values * np.array(signs, np.int64)
                 current[k] = np.minimum(values, 65280 // 160) * 160

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ....coding.integers import Integers
@@ -20,6 +19,7 @@ from ....coding.magnitudes import Coder, Decoder, Encoder, code_signs
 from ....coding.trellis import TRELLIS_UNIT
 from ....signals import Floats
 from ...latent_steps import RD_LAMBDA
+from ...wavelet.contexts.symbols import OrderedFlags
 from ...wavelet.contexts.trellis_symbols import TrellisCoding, TrellisRounding
 from ..config import FREQUENCY_PARTS, LONGEST, SHORTEST
 from ..context_model import PAIR_DISTANCES, WEIGHT_SUM, WEIGHTS
@@ -57,8 +57,8 @@ MEANS = ((-1, 1), (-4, -3, -2, 2, 3, 4))
 FAR, FAR_BEFORE, FAR_OWN = 12, (4, 12), (8, 15)
 #: Zeros on either side of a line of magnitudes.
 MARGIN = 16
-#: The quarters of the own block's latents that the passes before this one have decoded.
-DECODED = (0, 1, 2)
+#: For each pass, four to the quarters of the own block's latents that passes before have decoded.
+SHARES = (0, 4, 2)
 #: The network's inputs: latents of the own block, what is known before the block is, means of the
 #: own block, and the weighted sum.
 MOST_OWN = max(len(offsets) for offsets in OWN)
@@ -87,19 +87,34 @@ class Symbols:
 
 def decoding(decoder: Decoder) -> Symbols:
     """Symbols from a stream."""
-    return Symbols(decoder, TrellisCoding(decoder))
+    return Symbols(decoder, TrellisCoding(decoder, OrderedFlags))
 
 
 def rounding(encoder: Encoder) -> Symbols:
     """Exact latents, in units, rounded and encoded: see :class:`.TrellisRounding`."""
-    return Symbols(encoder, TrellisRounding(RD_LAMBDA * (16 / TRELLIS_UNIT) ** 2, encoder))
+    rd_lambda = RD_LAMBDA * (16 / TRELLIS_UNIT) ** 2
+    return Symbols(encoder, TrellisRounding(rd_lambda, encoder, OrderedFlags))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=12)
 def _own_places(turn: int, count: int) -> Whole:
     """Where a pass sees latents of its own block ``[k, n]``, in a line with MARGIN."""
     places = MARGIN + np.arange(count)[PASSES[turn]]
     return places + np.array(OWN[turn], np.int64)[:, None]
+
+
+@lru_cache(maxsize=12)
+def _seen_places(length: int) -> Whole:
+    """Where magnitudes are seen ``[SEEN, count]``, in four lines of a ``length`` one after another.
+
+    Those of the block before, of the one before that, of the channel before, and the running mean.
+    """
+    starts = [
+        number * length + MARGIN + offset
+        for number, reach in enumerate((BEFORE, EARLIER, BESIDE, MEAN))
+        for offset in range(-reach, reach + 1)
+    ]
+    return np.array(starts)[:, None] + np.arange(length - 2 * MARGIN)
 
 
 def _seen_weights(turn: int) -> Whole:
@@ -123,11 +138,18 @@ def guesses() -> Outputs:
     return np.array([[round(unit * each) for each in row] for row in rows], np.int32).T
 
 
-def _window_sums(line: Whole, reach: int, count: int) -> Whole:
-    """Sums ``[count]`` of a line with MARGIN, as far as ``reach`` on either side."""
-    sums = np.cumsum(line)
-    found: Whole = sums[MARGIN + reach :][:count] - sums[MARGIN - reach - 1 :][:count]
-    return found
+def _average(line: Whole, reaches: tuple[int, ...], shares: int = 1) -> list[Whole]:
+    """Means of a line with MARGIN over what lies as far as each reach, times ``shares``.
+
+    They are rounded down.
+    """
+    sums, count = np.cumsum(line), len(line) - 2 * MARGIN
+    return [
+        shares
+        * (sums[MARGIN + reach :][:count] - sums[MARGIN - reach - 1 :][:count])
+        // (2 * reach + 1)
+        for reach in reaches
+    ]
 
 
 class LatentCoder:
@@ -184,10 +206,8 @@ class LatentCoder:
         for row, offsets in enumerate(MEANS, start=NEAR + 1):
             known[row] = seen[[middle + offset for offset in offsets]].sum(axis=0) // len(offsets)
         row = NEAR + 1 + len(MEANS)
-        known[row] = _window_sums(usual, FAR, count) // (2 * FAR + 1)
-        both = before + earlier
-        for index, reach in enumerate(FAR_BEFORE, start=row + 1):
-            known[index] = _window_sums(both, reach, count) // (4 * reach + 2)
+        known[row : row + 1] = _average(usual, (FAR,))
+        known[row + 1 : -1] = [line // 2 for line in _average(before + earlier, FAR_BEFORE)]
         inputs: Floats = logarithms()[rows].astype(np.float32)
         inputs[MOST_OWN + KNOWN - 1] = pitches(size, self._rate)[:count]
         return inputs
@@ -202,7 +222,7 @@ class LatentCoder:
         for turn, part in enumerate(PASSES):
             visible = np.ascontiguousarray(inputs[:, part])
             total = self._weights[turn] @ seen[:, part]
-            if DECODED[turn]:
+            if turn:
                 own = current[_own_places(turn, count)]
                 visible[: len(own)] = table[own]
                 near = PAIR_DISTANCES[turn]
@@ -210,10 +230,8 @@ class LatentCoder:
                     for side in (-distance, distance):
                         if weight:
                             total += weight * own[OWN[turn].index(side)]
-                for index, reach in enumerate(FAR_OWN, start=row):
-                    sums = _window_sums(current, reach, count)[part]
-                    mean = sums * 4 // (DECODED[turn] * (2 * reach + 1))
-                    visible[index] = table[np.minimum(mean, len(table) - 1)]
+                means = np.array(_average(current, FAR_OWN, SHARES[turn]))[:, part]
+                visible[row:-1] = table[np.minimum(means, len(table) - 1)]
             expected = table[total // WEIGHT_SUM]
             visible[-1] = expected
             values = latents[part]
@@ -229,9 +247,6 @@ class LatentCoder:
 
 def _list_seen(before: Whole, earlier: Whole, beside: Whole, usual: Whole) -> Whole:
     """The magnitudes ``[SEEN, count]`` that are known before the block is, from lines."""
-    around = ((before, BEFORE), (earlier, EARLIER), (beside, BESIDE), (usual, MEAN))
-    rows = [
-        sliding_window_view(line[MARGIN - reach : len(line) - MARGIN + reach], 2 * reach + 1).T
-        for line, reach in around
-    ]
-    return np.concatenate(rows)
+    lines = np.concatenate([before, earlier, beside, usual])
+    seen: Whole = lines[_seen_places(len(before))]
+    return seen
