@@ -194,7 +194,8 @@ def unpack_payload(data: bytes, config: MdctConfig) -> Tensors:
     Raises:
         FileFormatError: if it does not hold them.
     """
-    return _format_of(config).unpack(data, config)
+    tensors: Tensors = _format_of(config).unpack(data, config)
+    return tensors
 
 
 def hearing_step(quality: float | None) -> int:
