@@ -29,7 +29,7 @@ from intfit.codecs.mdct.waveform import payload as waveform
 from intfit.codecs.mdct.waveform.contexts import rounding
 from intfit.coding import container
 from intfit.coding.magnitudes import Decoder, Encoder
-from intfit.coding.trellis import TRELLIS_UNIT
+from intfit.coding.steps import TRELLIS_UNIT
 from intfit.errors import FileFormatError, UsageError
 from intfit.media import audio
 from intfit.settings import Settings

@@ -30,7 +30,7 @@ from intfit.codecs.mdct.waveform import contexts, payload
 from intfit.codecs.wavelet.contexts import trellis_symbols
 from intfit.codecs.wavelet.contexts.symbols import Classes, OrderedFlags, classify
 from intfit.coding.magnitudes import Encoder
-from intfit.coding.trellis import TRELLIS_UNIT
+from intfit.coding.steps import TRELLIS_UNIT
 from intfit.media import audio
 
 #: The qualities of every second recording, and of the others.

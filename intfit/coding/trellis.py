@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: What numbers are multiples of, in sixteenths of the quantisation step.
-TRELLIS_UNIT = 10
 #: The state after each one, at which an even or an odd level was coded.
 NEXT = np.array([(0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)], np.intp)
 #: The first state of a lane: of the eight, the one with which a lane costs least.

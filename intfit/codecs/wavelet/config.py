@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...coding.header import Header, count_features
-from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
-from ...coding.trellis import TRELLIS_UNIT
+from ...coding.steps import LATENT_STEPS_PER_OCTAVE, TRELLIS_UNIT, step_size
 from ...errors import FileFormatError
 from ...networks.architecture import SirenConfig
 from ..latent_steps import check_step

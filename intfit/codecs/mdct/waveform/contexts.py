@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ....coding.integers import Integers
 from ....coding.magnitudes import Coder, Decoder, Encoder, code_signs
-from ....coding.trellis import TRELLIS_UNIT
+from ....coding.steps import TRELLIS_UNIT
 from ....signals import Floats
 from ...latent_steps import RD_LAMBDA
 from ...wavelet.contexts.symbols import OrderedFlags

@@ -12,8 +12,8 @@ import numpy as np
 
 from ....coding.integers import LARGEST, Integers
 from ....coding.magnitudes import Decoder, Encoder
+from ....coding.steps import TRELLIS_UNIT
 from ....coding.tensors import Tensors
-from ....coding.trellis import TRELLIS_UNIT
 from ....errors import FileFormatError
 from ...channels import read_axes, store_axes
 from ..blocks import choose_sizes, decode_sizes, encode_sizes, make_size_tensor

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ....coding.integers import Integers
 from ....coding.magnitudes import Decoder, Encoder
-from ....coding.trellis import TRELLIS_UNIT
+from ....coding.steps import TRELLIS_UNIT
 from ....errors import FileFormatError
 from ....signals import Floats
 from ..context_model import PASSES, Latents, Level, band_index

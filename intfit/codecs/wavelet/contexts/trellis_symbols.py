@@ -1,6 +1,6 @@
 """Magnitudes by dependent quantisation: see :mod:`.coding.trellis`.
 
-Latents are in units of :data:`.trellis.TRELLIS_UNIT`. Those that are likely to be zero have the
+Latents are in units of :data:`.steps.TRELLIS_UNIT`. Those that are likely to be zero have the
 first quantiser and leave the state alone; they are coded as :class:`.EntropyCoding` does. Of the
 others, what says whether the level is even or odd comes first, number after number in all lanes at
 once.
