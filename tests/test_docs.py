@@ -101,7 +101,7 @@ def test_files_that_the_format_names_are_there():
     digests = {hashlib.sha256(f.read_bytes()).hexdigest(): f.name for f in shipped_files()}
     for name, digest in re.findall(r"`([\w-]+\.safetensors)`[^`]*`([0-9a-f]{64})`", FORMAT):
         assert digests[digest] == name
-    assert len(DIGESTS) == 7
+    assert len(DIGESTS) == 8
 
 
 def shipped_files() -> list[Path]:
@@ -263,7 +263,7 @@ def test_siren_vectors(name):
 def test_latent_image_vectors(name):
     expected, header, tensors = vector(name)
     first, *networks, second = (
-        reference.shipped(ROOT / "intfit", digest) for digest in DIGESTS[:-1]
+        reference.shipped(ROOT / "intfit", digest) for digest in DIGESTS[:-2]
     )
     shipped = networks[: [*header["latent"], None, None][2] or 0]
     payload = tensors["payload"][2]
@@ -311,12 +311,26 @@ def test_latent_audio_vector():
 def test_envelope_audio_vector(name):
     expected, header, tensors = vector(name)
     frames, channels, *_ = header["audio"]
-    networks = reference.shipped(ROOT / "intfit", DIGESTS[-1])
+    networks = reference.shipped(ROOT / "intfit", DIGESTS[-2])
     parts = reference.envelope_latents(tensors["payload"][2], header, networks)
     blocks = np.repeat(parts[1], np.array(parts[1]) // 256)
     levels = np.concatenate(parts[3])
     check_integers(expected["integers"], {"latents": parts[2], "blocks": blocks, "levels": levels})
     samples = reference.envelope_samples(header, *parts)
+    wanted = np.array(expected["samples"]).reshape(-1, channels)
+    assert np.abs(samples[:: expected["every"]].clip(-1, 1) - wanted).max() < 1e-4
+    places = [(t * frames + frames - 1) / 2 for (t,) in expected["coordinates"]]
+    check_values(expected, [reference.audio_between(samples, place) for place in places])
+
+
+def test_waveform_audio_vector():
+    expected, header, tensors = vector("latent-waveform")
+    frames, channels, *_ = header["audio"]
+    network = reference.shipped(ROOT / "intfit", DIGESTS[-1])
+    parts = reference.waveform_latents(tensors["payload"][2], header, network)
+    blocks = np.repeat(parts[1], np.array(parts[1]) // 256)
+    check_integers(expected["integers"], {"latents": parts[2], "blocks": blocks})
+    samples = reference.waveform_samples(header, *parts)
     wanted = np.array(expected["samples"]).reshape(-1, channels)
     assert np.abs(samples[:: expected["every"]].clip(-1, 1) - wanted).max() < 1e-4
     places = [(t * frames + frames - 1) / 2 for (t,) in expected["coordinates"]]

@@ -42,6 +42,7 @@ DECODINGS = {
         "11025": {"sample_rate": 11025, "start": 0.75, "duration": 0.15},
         "4000": {"sample_rate": 4000, "start": 0.4, "duration": 0.2},
     },
+    "waveform": {"native": {"duration": 0.5}, "11025": {"sample_rate": 11025, "duration": 0.15}},
     "mesh": {"values": {}},
     "levelset": {"values": {}},
     "base": {"values": {}, "trim": {}},

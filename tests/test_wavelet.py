@@ -273,7 +273,7 @@ def test_what_only_a_fit_has_is_refused(intfit, picture, recording):
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [("photo.png", "levels"), ("chord.wav", "noise")], ids=["image", "audio"]
+    ("name", "part"), [("photo.png", "levels"), ("chord.wav", "B, latents")], ids=["image", "audio"]
 )
 @pytest.mark.usefixtures("picture", "recording")
 def test_the_open_profile_decodes_alike(intfit, name, part):

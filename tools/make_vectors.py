@@ -216,6 +216,10 @@ MEDIA = {
         recording(), ".wav",
         intfit.Settings(field="latent", quality=60, tune="snr", device="cpu"),
     ),
+    "latent-waveform": (
+        recording(), ".wav",
+        intfit.Settings(field="latent", quality=60, tune="snr", device="cpu"),
+    ),
 }  # fmt: skip
 
 
@@ -290,7 +294,10 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
             for key, tensor in tensors.items()
             if key == "coarsest" or key.startswith("levels.")
         }
-        if "latents" in tensors:  # noise stands where latents are zero, and is below an eighth
+        if name == "latent-waveform":
+            found["latents"] = described(tensors["latents"] / (step * 10 / 16))
+            found["blocks"] = described(tensors["blocks"])
+        elif "latents" in tensors:  # noise stands where latents are zero, and is below an eighth
             steps = tensors["latents"] / step
             found["latents"] = described(np.where(np.abs(steps) > 0.5, steps, 0))
             found["blocks"] = described(tensors["blocks"])

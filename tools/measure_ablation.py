@@ -14,7 +14,6 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
@@ -24,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from intfit.codecs.channels import invert_axes, principal_axes
-from intfit.codecs.mdct import codec, context_model
+from intfit.codecs.mdct import codec
 from intfit.codecs.mdct.config import NEWEST_BANDS, MdctConfig
 from intfit.codecs.mdct.hearing import envelope, payload, shaping
 from intfit.codecs.mdct.hearing.training import train_networks
@@ -44,45 +43,6 @@ SCORE_SLOPE, RATE_SLOPE = 0.8, 1 / 30
 FLAT = dict.fromkeys(shaping.STEP_OFFSETS, ((200, 0), (3500, 0)))
 
 
-class AdaptiveCoder:
-    """In place of the trained network of latents: contexts that are learned while decoding.
-
-    As tuned for SNR. All blocks are coded with the first.
-    """
-
-    def __init__(
-        self, packer: payload.Packer, shape: shaping.Shape, cutoff: int, symbols: object
-    ) -> None:
-        self._packer, self._shape, self._cutoff = packer, shape, cutoff
-        self._coder, self._blocks = symbols.coder, []
-
-    def code(self, index: int, block: NDArray) -> NDArray:
-        """The latents ``[size, C]`` of the block with an index, whose exact ones are ``block``."""
-        if not self._blocks:
-            sizes = self._shape.sizes
-            latents = np.zeros((sum(sizes), block.shape[1]), np.int32)
-            if block.dtype.kind == "f":  # encoding
-                latents, _ = context_model.quantise(
-                    self._exact(), sizes, self._cutoff, rd_lambda=payload.RD_LAMBDA
-                )
-            code_pass = context_model.entropy_code(self._coder)
-            context_model.code_latents(latents, sizes, self._cutoff, code_pass)
-            self._blocks = np.split(latents, np.cumsum(sizes)[:-1])
-        return self._blocks[index]
-
-    def _exact(self) -> NDArray:
-        """All exact latents ``[N, C]``, in steps."""
-        sizes, scale = self._shape.sizes, shaping_step(self._shape)
-        exact = np.concatenate([part for _, part in self._packer._runs(sizes)])
-        weights = np.concatenate([self._shape.weights(i) for i in range(len(sizes))])
-        return (exact / (weights * np.float32(scale))).astype(np.float32)
-
-
-def shaping_step(shape: shaping.Shape) -> float:
-    """The quantisation step of a shape where the level is 0."""
-    return MdctConfig(1, 1, shape.step).step_size
-
-
 def without_network(networks: list, config: object, sizes: list[int], rate: int) -> list[NDArray]:
     """In place of the envelope's levels: the same everywhere."""
     channels, level = networks[0]["layers.3.bias"].integers.size, envelope.MIDDLE * 16
@@ -96,12 +56,11 @@ def without_levels(coder: object, sizes: list[int], predicted: list, *exact: obj
 
 #: What is replaced for each row: names in modules, and their values.
 Patches = dict[ModuleType, dict[str, object]]
-GRID, LEARNED = "no network: a grid of levels, coded alone", "contexts learned while decoding"
+GRID = "no network: a grid of levels, coded alone"
 ROWS: dict[str, Patches] = {
     "all": {},
     GRID: {payload: {"predict_levels": without_network}},
     "the network alone, without levels": {payload: {"code_differences": without_levels}},
-    LEARNED: {},
     "no shaping: equal steps": {
         payload: {"SLOPE": 0, "TILT": 0},
         shaping: {"STEP_OFFSETS": FLAT},
@@ -133,9 +92,6 @@ class Recording:
                 stack.enter_context(mock.patch.multiple(module, **values))
             shaping.offset_bands.cache_clear()
             packer = payload.Packer(self.padded, self.axes, self.networks, config)
-            if row == LEARNED:
-                coder = partial(AdaptiveCoder, packer)
-                stack.enter_context(mock.patch.object(payload, "LatentCoder", coder))
             data = packer.pack(config)
             decoded = codec.reconstruct(payload.unpack(data, config), config)
         shaping.offset_bands.cache_clear()

@@ -11,6 +11,8 @@ weights: other weights get a new number.
 import argparse
 import math
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,7 @@ from torch import Tensor, nn
 from intfit import api
 from intfit.codecs import read_config
 from intfit.codecs.mdct.config import FREQUENCY_PARTS
-from intfit.codecs.mdct.hearing import contexts, envelope, levels, payload
-from intfit.codecs.mdct.hearing.context_network import (
+from intfit.codecs.mdct.context_network import (
     INPUT_UNIT,
     MAX_HIDDEN,
     MAX_WEIGHT,
@@ -31,6 +32,7 @@ from intfit.codecs.mdct.hearing.context_network import (
     WEIGHT_UNIT,
     Place,
 )
+from intfit.codecs.mdct.hearing import contexts, envelope, levels, payload
 from intfit.codecs.mdct.hearing.shaping import Shape
 from intfit.coding import container
 from intfit.coding.magnitudes import Encoder
@@ -39,14 +41,28 @@ from intfit.settings import Settings
 QUALITIES = (36, 50, 64, 80)
 #: Latents of a recording at one quality to learn from.
 SAMPLES = 12_000
-#: Of latents and of levels: steps of training, examples a step, hidden layers.
-STEPS, BATCHES, HIDDEN = (6000, 2500), (4096, 2048), ((40, 24), (24, 16))
 RATE, RELATIONS = 6e-3, 3
-#: The passes, the inputs and the outputs of both networks.
-PASSES, INPUTS, OUTPUTS = (len(contexts.PASSES), 2), (contexts.INPUTS, levels.INPUTS), (3, 2)
-NAMES = "latents", "levels"
+#: Passes over the levels of a block.
+LEVEL_PASSES = 2
 #: The sum of a class's initial counts.
 PRIOR = 4096
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A network: its name, passes, numbers of inputs and outputs, hidden layers, and training.
+
+    ``measure`` gives the bits ``[B]`` of outputs ``[B, K]``, values ``[B]`` and inputs ``[B, F]``.
+    """
+
+    name: str
+    passes: int
+    inputs: int
+    outputs: int
+    hidden: tuple[int, int]
+    steps: int
+    batch: int
+    measure: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def place_number(place: Place, turn: int, passes: int) -> int:
@@ -72,7 +88,7 @@ class Recorder:
         around = inputs[: -contexts.OTHERS].max(axis=0, initial=0) > 0
         share = np.where(around, 1, 0.15) * self._share
         kept = self._random.random(inputs.shape[1]) < share
-        number = place_number(place, turn, PASSES[0])
+        number = place_number(place, turn, len(contexts.PASSES))
         self.places.append(np.full(int(kept.sum()), number, np.int16))
         self.inputs.append(inputs[:, kept].T.astype(np.int16))
         self.weights.append((1 / share[kept]).astype(np.float32))
@@ -110,7 +126,7 @@ def record_levels(
     seen: list[tuple[int, NDArray]] = []
 
     def look(place: Place, turn: int, inputs: NDArray) -> NDArray:
-        seen.append((place_number(place, turn, PASSES[1]), inputs.T.astype(np.int16)))
+        seen.append((place_number(place, turn, LEVEL_PASSES), inputs.T.astype(np.int16)))
         return np.zeros((2, inputs.shape[1]), np.int32)
 
     near = [np.full(block.shape, 0.01) for block in differences]
@@ -171,13 +187,13 @@ class Network(nn.Module):
     Where ``whole`` is set, weights act as they are shipped; gradients pass through the rounding.
     """
 
-    def __init__(self, kind: int) -> None:
+    def __init__(self, kind: Kind) -> None:
         super().__init__()
-        self.passes, inputs, (width, second) = PASSES[kind], INPUTS[kind], HIDDEN[kind]
+        self.passes, inputs, (width, second) = kind.passes, kind.inputs, kind.hidden
         self.whole = False
         self.first = nn.Parameter(torch.randn(self.passes, inputs, width) * 0.5 / inputs**0.5)
         self.place = nn.Parameter(0.1 * torch.randn(SIZES * RELATIONS * self.passes, width))
-        self.second, self.last = nn.Linear(width, second), nn.Linear(second, OUTPUTS[kind])
+        self.second, self.last = nn.Linear(width, second), nn.Linear(second, kind.outputs)
 
     def act(self, tensor: Tensor, unit: int) -> Tensor:
         """Weights or biases as they act."""
@@ -200,7 +216,7 @@ class Network(nn.Module):
         return x @ self.act(self.last.weight, WEIGHT_UNIT).T + self.act(self.last.bias, fine)
 
 
-def measure_bits(outputs: Tensor, values: Tensor) -> Tensor:
+def measure_bits(outputs: Tensor, values: Tensor, inputs: Tensor) -> Tensor:
     """The bits of magnitudes ``[B]`` under ``outputs`` ``[B, 3]``."""
     zero, one, scale = outputs.unbind(1)
     zero, one, scale = zero.clamp(-7.9, 7.9), one.clamp(-7.9, 7.9), scale.clamp(-4.9, 5.9).exp()
@@ -210,7 +226,7 @@ def measure_bits(outputs: Tensor, values: Tensor) -> Tensor:
     return torch.where(values == 0, softplus(-zero), above) / math.log(2)
 
 
-def measure_level_bits(outputs: Tensor, values: Tensor) -> Tensor:
+def measure_level_bits(outputs: Tensor, values: Tensor, inputs: Tensor) -> Tensor:
     """The bits of differences ``[B]`` under ``outputs`` ``[B, 2]``: a logistic distribution."""
     off, scale = values - outputs[:, 0], outputs[:, 1].clamp(-3, 2).exp()
     # of both sides, the one whose tail is not 1
@@ -219,7 +235,14 @@ def measure_level_bits(outputs: Tensor, values: Tensor) -> Tensor:
     return -torch.log2(share + 1e-4)
 
 
-BITS = measure_bits, measure_level_bits
+LATENTS = Kind(
+    "latents", len(contexts.PASSES), contexts.INPUTS, 3, hidden=(40, 24), steps=6000, batch=4096,
+    measure=measure_bits,
+)  # fmt: skip
+LEVELS = Kind(
+    "levels", LEVEL_PASSES, levels.INPUTS, 2, hidden=(24, 16), steps=2500, batch=2048,
+    measure=measure_level_bits,
+)  # fmt: skip
 
 
 def make_counts() -> NDArray:
@@ -235,7 +258,10 @@ def make_counts() -> NDArray:
     return np.array(rows).astype(np.int16)
 
 
-def read_examples(paths: list[Path], name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+Examples = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def read_examples(paths: list[Path], name: str) -> Examples:
     """Places, inputs, values and weights, whose mean is 1."""
     found = [np.load(path) for path in paths]
     places, inputs, values, weights = (
@@ -245,11 +271,11 @@ def read_examples(paths: list[Path], name: str) -> tuple[Tensor, Tensor, Tensor,
     return places, inputs, values, weights / weights.mean()
 
 
-def train(paths: list[Path], kind: int) -> Network:
-    """The network of latents (0) or of levels (1) under which all examples take few bits."""
+def train(examples: Examples, kind: Kind) -> Network:
+    """The network under which all examples take few bits."""
     torch.manual_seed(0)
-    places, inputs, values, weights = read_examples(paths, NAMES[kind])
-    network, steps = Network(kind), STEPS[kind]
+    places, inputs, values, weights = examples
+    network, steps = Network(kind), kind.steps
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0)
     mean, most = 0.0, MAX_WEIGHT / WEIGHT_UNIT
     for step in range(steps):
@@ -257,9 +283,10 @@ def train(paths: list[Path], kind: int) -> Network:
         for group in optimizer.param_groups:
             warm, share = min(1, (step + 1) / 100), step / steps
             group["lr"] = RATE * warm * (0.5 + 0.5 * math.cos(math.pi * share))
-        batch = torch.randint(len(values), (BATCHES[kind],))
-        outputs = network(places[batch].long(), inputs[batch].float() / INPUT_UNIT)
-        loss = (BITS[kind](outputs, values[batch].float()) * weights[batch]).mean()
+        batch = torch.randint(len(values), (kind.batch,))
+        seen = inputs[batch].float() / INPUT_UNIT
+        outputs = network(places[batch].long(), seen)
+        loss = (kind.measure(outputs, values[batch].float(), seen) * weights[batch]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -268,12 +295,12 @@ def train(paths: list[Path], kind: int) -> Network:
                 weight.clamp_(-most, most)
         mean += (loss.item() - mean) * max(0.01, 1 / (step + 1))
         if (step + 1) % 500 == 0:
-            print(f"{NAMES[kind]} {step + 1:5} {mean:.4f} bits")
+            print(f"{kind.name} {step + 1:5} {mean:.4f} bits")
             sys.stdout.flush()
     return network
 
 
-def round_weights(network: Network, name: str) -> dict[str, NDArray]:
+def round_weights(network: Network, kind: Kind) -> dict[str, NDArray]:
     """The tensors of a network as it is shipped: whole numbers."""
 
     def whole(tensor: Tensor, unit: int, dtype: type) -> NDArray:
@@ -289,7 +316,7 @@ def round_weights(network: Network, name: str) -> dict[str, NDArray]:
         "last": whole(network.last.weight, WEIGHT_UNIT, np.int8),
         "last_bias": whole(network.last.bias, fine, np.int16),
     }
-    return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
+    return {f"{kind.name}.{key}": tensor for key, tensor in tensors.items()}
 
 
 def main() -> None:
@@ -304,8 +331,8 @@ def main() -> None:
         return
     paths = sorted(path for folder in arguments.inputs for path in folder.glob("*.npz"))
     tensors = {"counts": make_counts()}
-    for kind, name in enumerate(NAMES):
-        tensors |= round_weights(train(paths, kind), name)
+    for kind in (LATENTS, LEVELS):
+        tensors |= round_weights(train(read_examples(paths, kind.name), kind), kind)
     save_file(tensors, arguments.output)
 
 

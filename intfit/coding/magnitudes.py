@@ -102,9 +102,11 @@ def group_by_class(classes: NDArray[np.integer[Any]]) -> Iterator[tuple[int, NDA
     Classes are 0 or more; indices are in order.
     """
     order = np.argsort(classes, kind="stable")
-    edges = np.flatnonzero(np.diff(classes[order], prepend=-1, append=-1))
-    for first, last in itertools.pairwise(edges.tolist()):
-        yield int(classes[order[first]]), order[first:last]
+    ordered = classes[order]
+    inner = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    edges = [0, *inner.tolist(), len(order)] if len(order) else []
+    for first, last in itertools.pairwise(edges):
+        yield int(ordered[first]), order[first:last]
 
 
 def code_symbols(

@@ -6,6 +6,8 @@ import math
 WEIGHT_STEPS_PER_OCTAVE, FINEST_WEIGHT_STEP = 12, 255
 #: Steps per octave of latents; the indices of the coarsest and the finest step of a header.
 LATENT_STEPS_PER_OCTAVE, COARSEST_LATENT_STEP, FINEST_LATENT_STEP = 24, -96, 400
+#: What latents of dependent quantisation are multiples of, in sixteenths of a step.
+TRELLIS_UNIT = 10
 
 
 def step_size(index: int, per_octave: int) -> float:

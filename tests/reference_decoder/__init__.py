@@ -19,11 +19,12 @@ from .siren import (
     with_prefix,
 )
 from .surface import surface_between, surface_latents, surface_trim
+from .waveform import waveform_latents, waveform_samples
 
 __all__ = [
     "RangeDecoder", "RunModel", "audio_between", "audio_latents", "audio_samples", "cumulative",
     "envelope_latents", "envelope_samples", "grid", "image_between", "image_latents",
     "image_samples", "open_parameters", "packed_parameters", "pixels", "read_container", "shipped",
     "siren", "siren_shapes", "surface_between", "surface_latents", "surface_trim",
-    "with_prefix",
+    "waveform_latents", "waveform_samples", "with_prefix",
 ]  # fmt: skip

@@ -44,14 +44,14 @@ class TrellisSizes:
             [LevelFlags(power) for power in ("1.25", last)] for last in ("0.5", "0.8")
         )
 
-    def read(self, decoder, outputs):
+    def read(self, decoder, outputs, in_order=False):
         zero, one = (np.clip((row >> 8) + 32, 0, 63) for row in outputs[:2])
         size = np.clip((outputs[2] >> 8) + 20, 0, 43)
         sizes = np.zeros(len(zero), np.int64)
         sure = np.flatnonzero(zero >= 48)
-        sizes[sure] = self.zeros[0].read(decoder, zero[sure])
+        sizes[sure] = self.zeros[0].read(decoder, zero[sure], in_order)
         there = sure[sizes[sure] > 0]
-        large = there[self.ones[0].read(decoder, one[there]) > 0]
+        large = there[self.ones[0].read(decoder, one[there], in_order) > 0]
         sizes[large] = 2 + read_excess(decoder, size[large])
         sizes *= 2
         rest = np.flatnonzero(zero < 48)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,12 +32,14 @@ from .config import (
     MAX_CHANNELS,
     MAX_ENVELOPE_WIDTH,
     NEWEST_BANDS,
+    NEWEST_SHARED,
     MdctConfig,
 )
 from .hearing import payload as hearing_payload
 from .hearing.payload import Packer
 from .interpolation import SincInterpolation
 from .transform import STRETCH, Reals, pad, synthesise
+from .waveform import payload as waveform_payload
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +65,8 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
             f"{signal.out_features} channels are too many for latents: give --field siren"
         )
     facts = signal.facts
-    config = MdctConfig(signal.out_features, facts["frames"], 0, rate=facts["sample_rate"])
+    shape = signal.out_features, facts["frames"]
+    config = MdctConfig(*shape, 0, rate=facts["sample_rate"], common=NEWEST_SHARED)
     if plan.tune == "hearing":
         refuse_settings(settings, SIREN_SETTINGS, "a recording's latents have another network")
         if settings.width is not None and settings.width > MAX_ENVELOPE_WIDTH:
@@ -74,7 +78,7 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> MdctConfig:
             # silence has no envelope
             return replace(config, step=step_index(settings.quality, loudness=0.0))
         neurons = FEW_NEURONS if facts["frames"] < SHORT * facts["sample_rate"] else NEURONS
-        config = replace(config, neurons=settings.width or neurons, bands=NEWEST_BANDS)
+        config = replace(config, neurons=settings.width or neurons, bands=NEWEST_BANDS, common=None)
         return replace(config, step=hearing_step(settings.quality))
     # a mean over the padded frames
     power = float(np.square(signal.targets()).sum()) / config.count()
@@ -102,7 +106,7 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     except UsageError:
         if prepared.config.neurons is None or prepared.plan.target_size is None:
             raise
-    config = replace(prepared.config, neurons=None, bands=None)
+    config = replace(prepared.config, neurons=None, bands=None, common=NEWEST_SHARED)
     plain = replace(prepared, config=config, plan=replace(prepared.plan, tune="snr"))
     encoding = _encode(plain, Hooks(), start)
     note = "too few bytes for an envelope: tuned for SNR"
@@ -165,7 +169,7 @@ def _make_packer(
     axes, config = principal_axes(targets), prepared.config
     rotate(targets, invert_axes(axes))
     if config.neurons is None:
-        return partial(payload.pack, targets, axes), 0
+        return partial(waveform_payload.pack, targets, axes), 0
     from .hearing.training import train_networks
 
     padded = pad(targets, config)
@@ -177,15 +181,21 @@ def _make_packer(
     return Packer(padded, axes, networks, config, report=hooks.advance).pack, steps
 
 
+def _format_of(config: MdctConfig) -> ModuleType:
+    """The module that reads the payload of such a recording."""
+    if config.neurons is not None:
+        return hearing_payload
+    return payload if config.common is None else waveform_payload
+
+
 def unpack_payload(data: bytes, config: MdctConfig) -> Tensors:
     """The latents in a payload, as :meth:`.MdctConfig.shapes` lists them.
 
     Raises:
         FileFormatError: if it does not hold them.
     """
-    if config.neurons is None:
-        return payload.unpack(data, config)
-    return hearing_payload.unpack(data, config)
+    tensors: Tensors = _format_of(config).unpack(data, config)
+    return tensors
 
 
 def hearing_step(quality: float | None) -> int:
@@ -200,7 +210,7 @@ def _note_effort(settings: Settings) -> tuple[str, ...]:
 
 
 def unpack(stored: Mapping[str, Stored], config: MdctConfig) -> Tensors:
-    """The latents in a file, with noise in place of zeros, in the unit of the samples.
+    """The latents in a file, with their noise if there is any, in the unit of the samples.
 
     Raises:
         FileFormatError: if it does not hold them.
@@ -250,9 +260,7 @@ def rotate(samples: Reals, matrix: Floats) -> None:
 
 def parts(data: bytes, config: MdctConfig) -> dict[str, float]:
     """The bytes that each part of a packed payload takes."""
-    if config.neurons is None:
-        return dict(payload.parts(data, config))
-    return dict(hearing_payload.parts(data, config))
+    return dict(_format_of(config).parts(data, config))
 
 
 def describe_plan(prepared: Prepared) -> str:

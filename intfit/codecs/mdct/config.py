@@ -26,6 +26,8 @@ ENVELOPE_DEPTH, ENVELOPE_FIRST_OMEGA, ENVELOPE_OMEGA, MAX_ENVELOPE_WIDTH = 3, 20
 #: The version of the table of steps by frequency that encoders use: see
 #: :data:`.hearing.shaping.STEP_OFFSETS`.
 NEWEST_BANDS = 1
+#: The version of the shipped network by which latents with equal steps are coded.
+NEWEST_SHARED = 1
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class MdctConfig:
     ``step`` is the index of the quantisation step, ``rate`` the sample rate in Hz. ``neurons`` is
     the width of the networks of the envelope that steps follow; None where there is no envelope,
     and all steps are equal. ``bands`` is the version of the table of steps by frequency, None where
-    there is none.
+    there is none. ``common`` is the version of the shipped network that says how large latents with
+    equal steps are likely to be, with which go dependent quantisation and no noise; None where
+    contexts alone say it, as in files of older encoders, or where there is an envelope.
 
     Raises:
         FileFormatError: if a recording cannot have them.
@@ -47,6 +51,7 @@ class MdctConfig:
     rate: int = 0
     neurons: int | None = None
     bands: int | None = None
+    common: int | None = None
 
     def __post_init__(self) -> None:
         check_step(self.step, "a bank")
@@ -59,6 +64,11 @@ class MdctConfig:
             raise FileFormatError(f"not an envelope this version can build: {shown} neurons")
         if self.bands is not None and (type(self.bands) is not int or self.bands != NEWEST_BANDS):
             raise FileFormatError("its bands have steps that this version does not know")
+        if self.common is not None:
+            if type(self.common) is not int or self.common != NEWEST_SHARED:
+                raise FileFormatError("its latents have a network that this version does not have")
+            if self.neurons is not None or self.bands is not None:
+                raise FileFormatError("damaged: a network that is for other latents")
 
     @property
     def step_size(self) -> float:
@@ -87,7 +97,8 @@ class MdctConfig:
 
     def header_entries(self) -> dict[str, Any]:
         """What a file's header says of the field."""
-        return {"step": self.step, "neurons": self.neurons, "bands": self.bands}
+        names = ("step", "neurons", "common", "bands")
+        return {name: getattr(self, name) for name in names}
 
     def envelope_network(self) -> SirenConfig | None:
         """The architecture of each network of the envelope, if there is one."""

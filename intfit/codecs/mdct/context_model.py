@@ -1,4 +1,4 @@
-"""Quantised MDCT coefficients as bytes, by an adaptive context model.
+"""Quantised MDCT coefficients as bytes, by an adaptive context model: those of older encoders.
 
 A latent's context is the magnitude expected of it, a weighted sum of those around it that are
 already decoded. The distribution of each context is adaptive: encoder and decoder count the same
@@ -7,31 +7,21 @@ magnitudes. All arithmetic is in integers, so that every machine decodes the sam
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...coding.integers import Integers
 from ...coding.magnitudes import (
-    EXCESS_BITS,
     Coder,
     MagnitudeModel,
     categorical,
     code_magnitudes,
     code_signs,
-    group_by_class,
 )
-from ..latent_steps import RD_LAMBDA
 from .config import FREQUENCY_PARTS, LONGEST, SHORTEST
-from .transform import Reals
+from .neighbours import MAGNITUDE_BITS, MAX_MAGNITUDE, MEAN_SAMPLES, PASSES, Whole, resample
 
-#: Magnitudes, contexts and sums of them.
-Whole = NDArray[np.int64]
-
-#: The passes over the frequencies of a block: every fourth, those half way, those left between.
-PASSES = (slice(0, None, 4), slice(2, None, 4), slice(1, None, 2))
 #: The distances to the two nearest pairs of frequencies that earlier passes of the block have
 #: decoded; 0 where there is none.
 PAIR_DISTANCES = ((0, 0), (2, 0), (1, 3))
@@ -47,14 +37,10 @@ WEIGHTS = (
     (41, 3, 12, 6, 1, 0, 0, 6, 2, 0, 2, 1),
 )
 WEIGHT_SUM = 128
-#: Fractional bits of magnitudes in weighted sums; the largest that is told from larger ones.
-MAGNITUDE_BITS, MAX_MAGNITUDE = 8, 255
 #: Contexts lie so many eighths of an octave of the expected magnitude apart, from 1 / 128 on.
 CONTEXT_EIGHTHS, CONTEXTS = 3, 40
 #: Zeros on either side of the frequencies of a block, for neighbours of the first and the last.
 MARGIN = 4
-#: Samples that the running mean of each frequency's magnitudes reaches back over.
-MEAN_SAMPLES = 1 << 14
 #: Samples between two refreshes of the distributions, which cost time.
 REFRESH_SAMPLES = 1 << 12
 #: The initial distribution of a context counts as so many observations; an observation is counted
@@ -86,17 +72,6 @@ _EDGES = np.array(
 _EXPECTED = [_power(CONTEXT_EIGHTHS * i) >> 7 for i in range(CONTEXTS)]
 
 
-@dataclass(frozen=True)
-class ContextDistribution:
-    """The distribution of a context, and the bits ``[escape + 1]`` of each magnitude.
-
-    Bits include the sign of magnitudes above 0, and leave out the excess over the escape.
-    """
-
-    magnitudes: MagnitudeModel
-    bits: NDArray[np.float64]
-
-
 class AdaptiveModel:
     """The distribution of magnitudes in each context, which follows what is coded."""
 
@@ -114,7 +89,7 @@ class AdaptiveModel:
                 left -= share
             self._counts[context, GEOMETRIC_FROM] = max(left >> 16, 1)
             self._counts[context, GEOMETRIC_FROM + 1] = max(left * expected >> 32, 1)
-        self._distributions: dict[int, ContextDistribution] = {}
+        self._models: dict[int, MagnitudeModel] = {}
 
     def update(self, contexts: Whole, magnitudes: Whole) -> None:
         """Count ``magnitudes`` ``[n]``, each in its context ``[n]``."""
@@ -128,19 +103,15 @@ class AdaptiveModel:
 
     def refresh(self) -> None:
         """Have the distributions follow from all counts so far."""
-        self._distributions.clear()
-
-    def distribution(self, context: int) -> ContextDistribution:
-        """The distribution of a context, which stays the same until :meth:`refresh`."""
-        if context not in self._distributions:
-            self._distributions[context] = self._make_distribution(context)
-        return self._distributions[context]
+        self._models.clear()
 
     def magnitude_model(self, context: int) -> MagnitudeModel:
-        """The model of a context's magnitudes."""
-        return self.distribution(context).magnitudes
+        """The model of a context's magnitudes, which stays the same until :meth:`refresh`."""
+        if context not in self._models:
+            self._models[context] = self._make_model(context)
+        return self._models[context]
 
-    def _make_distribution(self, context: int) -> ContextDistribution:
+    def _make_model(self, context: int) -> MagnitudeModel:
         counts = self._counts[context].tolist()
         left, weights = _TOTAL, []
         for magnitude in range(GEOMETRIC_FROM):
@@ -155,9 +126,7 @@ class AdaptiveModel:
             left -= share
         weights.append(left)
         table = np.maximum(np.array(weights, np.float64), _LEAST)
-        bits = math.log2(table.sum()) - np.log2(table)
-        bits[1:] += 1
-        return ContextDistribution(MagnitudeModel(categorical(table), escape), bits)
+        return MagnitudeModel(categorical(table), escape)
 
 
 #: Latents, integers or yet to be rounded.
@@ -177,51 +146,6 @@ def entropy_code(coder: Coder) -> CodePass:
         return coded
 
     return code_pass
-
-
-class RdoQuantiser:
-    """Rounds latents so that squared error + ``rd_lambda`` x bits is least.
-
-    Rate-distortion optimised quantisation, one latent at a time. ``rd_lambda`` is in squared steps
-    a bit; ``bits`` estimates those of all latents so far.
-    """
-
-    def __init__(self, rd_lambda: float) -> None:
-        self._rd_lambda = rd_lambda
-        self.bits = 0.0
-
-    def __call__(self, exact: Latents, contexts: Whole, model: AdaptiveModel) -> Latents:
-        """Exact latents ``[n]``, in steps, rounded."""
-        sizes = np.abs(exact)
-        magnitudes = np.zeros(len(sizes), np.int32)
-        for context, run in group_by_class(contexts):
-            distribution = model.distribution(context)
-            bits, escape = distribution.bits, distribution.magnitudes.escape
-            size = sizes[run]
-            low = size.astype(np.int32)
-            best, best_bits = np.zeros_like(low), bits[0]
-            least = size**2 + self._rd_lambda * bits[0]
-            for candidate in (low, low + 1):
-                needed = bits[np.minimum(candidate, escape)] + EXCESS_BITS * (candidate >= escape)
-                cost = (size - candidate) ** 2 + self._rd_lambda * needed
-                better = cost < least
-                best, least = np.where(better, candidate, best), np.where(better, cost, least)
-                best_bits = np.where(better, needed, best_bits)
-            magnitudes[run] = best
-            self.bits += float(np.sum(best_bits))
-        return np.where(exact < 0, -magnitudes, magnitudes)
-
-
-def _resample(magnitudes: Whole, size: int) -> Whole:
-    """Magnitudes of a block at the frequencies of a block of another ``size``.
-
-    Means of groups of frequencies, or each one repeated.
-    """
-    ratio = len(magnitudes) // size
-    if ratio <= 1:
-        return magnitudes if ratio else magnitudes.repeat(size // len(magnitudes))
-    means: Whole = magnitudes.reshape(size, ratio).sum(axis=1) // ratio
-    return means
 
 
 def _pair_sums(padded: Whole, distance: int, part: slice) -> Whole:
@@ -253,9 +177,9 @@ def code_latents(latents: Latents, sizes: Sequence[int], cutoff: int, code_pass:
             refreshed = start
         beside = np.zeros(count + 2 * MARGIN, np.int64)  # of the channel before
         for channel in range(channels):
-            before = np.pad(_resample(last[channel], size)[:count], MARGIN)
-            earlier = np.pad(_resample(older[channel], size)[:count], MARGIN)
-            usual = np.pad(_resample(mean[channel], size)[:count], MARGIN)
+            before = np.pad(resample(last[channel], size)[:count], MARGIN)
+            earlier = np.pad(resample(older[channel], size)[:count], MARGIN)
+            usual = np.pad(resample(mean[channel], size)[:count], MARGIN)
             current = np.zeros(count + 2 * MARGIN, np.int64)
             for weights, (near, far), part in zip(WEIGHTS, PAIR_DISTANCES, PASSES, strict=True):
                 around = (
@@ -284,23 +208,7 @@ def code_latents(latents: Latents, sizes: Sequence[int], cutoff: int, code_pass:
                 current[inside][part] = np.minimum(magnitudes, MAX_MAGNITUDE) << MAGNITUDE_BITS
             older[channel] = last[channel]
             last[channel] = np.pad(current[inside], (0, size - count))
-            change = (_resample(last[channel], LONGEST) - mean[channel]) * size // MEAN_SAMPLES
+            change = (resample(last[channel], LONGEST) - mean[channel]) * size // MEAN_SAMPLES
             mean[channel] += change
             beside = current
         start += size
-
-
-def quantise(
-    exact: Reals,
-    sizes: Sequence[int],
-    cutoff: int,
-    *,
-    rd_lambda: float = RD_LAMBDA,
-) -> tuple[Integers, float]:
-    """Exact latents ``[N, C]``, in steps, as integers; and the estimated bits of these.
-
-    Rate-distortion optimised at ``rd_lambda``. Latents from ``cutoff`` on are 0.
-    """
-    quantiser, rounded = RdoQuantiser(rd_lambda), exact.copy()
-    code_latents(rounded, sizes, cutoff, quantiser)
-    return rounded.astype(np.int32), quantiser.bits

@@ -25,8 +25,6 @@ CELL_SAMPLES = 1 << 14
 #: level below is half an octave less; level 0 is no noise. Louder noise would be nearer to the
 #: spectrum, and lower the SNR.
 LOUDEST = 15
-#: How far the mean log2 magnitude of a normal distribution lies below log2 of its deviation.
-LOG_MEAN_OFFSET = 0.916
 
 
 @dataclass(frozen=True)
@@ -62,24 +60,6 @@ def cells_of(sizes: Sequence[int]) -> Cells:
         ]
     )
     return Cells(cell_of, -(-starts[-1] // CELL_SAMPLES))
-
-
-def measure_levels(exact: Reals, latents: Integers, cells: Cells) -> Integers:
-    """The level of each cell ``[cells.count, C]``, of what was rounded to 0.
-
-    From the mean logarithm of the ``exact`` coefficients ``[N, C]``, in steps, whose ``latents``
-    are 0: a few large ones hardly raise it.
-    """
-    levels = np.zeros((cells.count, exact.shape[1]), np.int32)
-    for channel in range(exact.shape[1]):
-        zeros = np.flatnonzero(latents[:, channel] == 0)
-        cell = cells.cell_of[zeros]
-        counts = np.bincount(cell, minlength=cells.count)
-        octaves = np.log2(np.abs(exact[zeros, channel]) + 1e-7)
-        mean = np.bincount(cell, octaves, cells.count) / np.maximum(counts, 1)
-        level = LOUDEST + np.rint(2 * (mean + LOG_MEAN_OFFSET + 3))
-        levels[:, channel] = np.where(counts > 0, level.clip(0, LOUDEST), 0)
-    return levels
 
 
 def fill(latents: Integers, levels: Integers, cells: Cells) -> Reals:

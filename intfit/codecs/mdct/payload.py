@@ -1,4 +1,4 @@
-"""The payload of a recording's latents.
+"""The payload of a recording's latents in files of older encoders: equal steps, adaptive contexts.
 
 It is, in order: the axes of the channels (a signed byte an entry), a byte with the cutoff, from
 where on a block's latents are all 0, the model of the noise levels (three bytes), the length of
@@ -7,56 +7,22 @@ and the latents.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from ...coding import integers
-from ...coding.integers import LARGEST, MODEL_SIZE, Integers, Model
-from ...coding.magnitudes import Decoder, Encoder
+from ...coding.integers import MODEL_SIZE, Integers, Model
+from ...coding.magnitudes import Decoder
 from ...coding.tensors import Tensors
 from ...errors import FileFormatError
-from ..channels import read_axes, store_axes
-from .blocks import choose_sizes, decode_sizes, encode_sizes, make_size_tensor
+from ..channels import read_axes
+from .blocks import decode_sizes, make_size_tensor
 from .config import FREQUENCY_PARTS, MdctConfig
-from .context_model import code_latents, entropy_code, quantise
-from .noise import BANDS, LOUDEST, cells_of, fill, measure_levels
-from .transform import Reals, analyse, pad
+from .context_model import code_latents, entropy_code
+from .noise import BANDS, LOUDEST, cells_of, fill
 
 #: Bytes of the length of the noise levels.
 LENGTH_SIZE = 3
-
-
-def pack(samples: Reals, axes: Reals, config: MdctConfig) -> bytes:
-    """The payload of samples ``[N, C]`` along ``axes``, at the quantisation step of ``config``."""
-    padded = pad(samples, config)
-    sizes = choose_sizes(padded, config.step_size)
-    exact = analyse(padded, sizes) / np.float32(config.step_size)
-    np.clip(exact, -LARGEST, LARGEST, out=exact)
-    cutoff = find_cutoff(exact, sizes)
-    latents, _ = quantise(exact, sizes, cutoff)
-    cells = cells_of(sizes)
-    levels = measure_levels(exact, latents, cells)
-    changes = np.diff(levels.reshape(cells.stretches, -1, config.channels), axis=0, prepend=0)
-    model, _ = integers.fit_model(changes)
-    noise = integers.encode([(changes, model)])
-    encoder = Encoder()
-    encode_sizes(encoder, sizes)
-    code_latents(latents, sizes, cutoff, entropy_code(encoder))
-    head = store_axes(axes) + bytes([cutoff]) + model.to_bytes()
-    return head + len(noise).to_bytes(LENGTH_SIZE, "little") + noise + encoder.finish()
-
-
-def find_cutoff(exact: Reals, sizes: Sequence[int]) -> int:
-    """The lowest cutoff, in :data:`.config.FREQUENCY_PARTS`, above all that rounds to nonzero."""
-    nonzero = np.abs(exact).max(axis=1) >= 0.5
-    cutoff, start = 0, 0
-    for size in sizes:
-        used = np.flatnonzero(nonzero[start : start + size])
-        needed = -(-(int(used[-1]) + 1) * FREQUENCY_PARTS // size) if used.size else 0
-        cutoff = max(cutoff, needed)
-        start += size
-    return cutoff
 
 
 def _head_size(config: MdctConfig) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...coding.header import Header, count_features
-from ...coding.steps import LATENT_STEPS_PER_OCTAVE, step_size
+from ...coding.steps import LATENT_STEPS_PER_OCTAVE, TRELLIS_UNIT, step_size
 from ...errors import FileFormatError
 from ...networks.architecture import SirenConfig
 from ..latent_steps import check_step
@@ -46,8 +46,6 @@ BAND_STEPS: dict[int, tuple[int, ...]] = {1: (27, 18, 13, 11)}
 NEWEST_BANDS = 1
 #: The newest version of the context model, and that of the trellis.
 NEWEST_CONTEXTS, NEWEST_TRELLIS = 2, 1
-#: What latents of the trellis are multiples of, in sixteenths of the quantisation step.
-TRELLIS_UNIT = 10
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ magnitudes around it that are decoded (in its block, in the two blocks before, i
 before), and from the levels of bands. All of it is in whole numbers.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -20,25 +19,30 @@ from ....coding.steps import LATENT_STEPS_PER_OCTAVE
 from ....signals import Floats
 from ...wavelet.contexts.symbols import EntropyCoding, OrderedFlags, RoundingEncoding
 from ..config import FREQUENCY_PARTS, LONGEST, SHORTEST
-from .bands import Whole, band_edges
-from .context_network import INPUT_UNIT, MAX_INPUT, Outputs, Place, load_networks, place_of
+from ..context_network import INPUT_UNIT, MAX_INPUT, Outputs, Place, load_networks, place_of
+from ..neighbours import (
+    BEFORE,
+    BESIDE,
+    EARLIER,
+    MAGNITUDE_BITS,
+    MARGIN,
+    MAX_MAGNITUDE,
+    MEAN_SAMPLES,
+    MEANS,
+    MOST_OWN,
+    OWN,
+    PASSES,
+    Whole,
+    frame,
+    logarithms,
+    pitches,
+    resample,
+    windows,
+)
+from .bands import band_edges
 from .envelope import SIXTEENTHS
 from .shaping import SLOPE_UNIT, Shape
 
-#: The passes over the frequencies of a block: every fourth, those half way, those left between.
-PASSES = (slice(0, None, 4), slice(2, None, 4), slice(1, None, 2))
-#: Where each pass sees latents of its own block and channel.
-OWN = ((), (-6, -2, 2, 6), (-5, -3, -1, 1, 3, 5))
-MOST_OWN = 6
-#: Where latents of the block before, of the one before that, and of the channel before are seen.
-BEFORE, EARLIER, BESIDE = range(-3, 4), range(-1, 2), range(-2, 3)
-MARGIN = 6
-#: Distances of the running mean of magnitudes that are added up.
-MEANS = ((0,), (-1, 1), (-4, -3, -2, 2, 3, 4))
-#: Samples that this mean reaches back over.
-MEAN_SAMPLES = 1 << 14
-#: Fractional bits of magnitudes, and the largest that is told from larger ones.
-MAGNITUDE_BITS, MAX_MAGNITUDE = 8, 255
 #: Inputs: those windows, then levels and frequency, and what is left of a band's energy.
 OTHERS = 6
 INPUTS = MOST_OWN + len(BEFORE) + len(EARLIER) + len(MEANS) + len(BESIDE) + OTHERS
@@ -88,19 +92,6 @@ def rounding(rd_lambda: float, encoder: Encoder) -> StreamSymbols:
 
 
 @lru_cache(maxsize=1)
-def _logarithms() -> NDArray[np.int16]:
-    """The network's input for each magnitude in 2^-8."""
-    whole = 1 << MAGNITUDE_BITS
-    return np.array(
-        [
-            round(INPUT_UNIT * math.log2(1 + 2 * m / whole))
-            for m in range((MAX_MAGNITUDE << MAGNITUDE_BITS) + 1)
-        ],
-        np.int16,
-    )
-
-
-@lru_cache(maxsize=1)
 def _powers() -> Whole:
     """The square of each expected magnitude, from -EXPECTED_OFFSET octaves on, in 2^-16."""
     exponents = range((EXPECTED_OFFSET + MOST_EXPECTED) * INPUT_UNIT + 1)
@@ -123,7 +114,7 @@ class _Rest:
         mean = self._energy.clip(0) // np.maximum(self._left, 1)
         most = MAX_MAGNITUDE << MAGNITUDE_BITS
         magnitudes = np.sqrt(np.minimum(mean, most**2)).astype(np.int64)
-        seen: Whole = _logarithms()[magnitudes][self._band[part]]
+        seen: Whole = logarithms()[magnitudes][self._band[part]]
         return seen
 
     def note(self, part: slice, magnitudes: Whole) -> None:
@@ -132,14 +123,6 @@ class _Rest:
         found = np.bincount(band, np.square(magnitudes), len(self._left)).astype(np.int64)
         self._energy -= found << bits
         self._left -= np.bincount(band, minlength=len(self._left))
-
-
-@lru_cache(maxsize=64)
-def _pitches(size: int, rate: int) -> NDArray[np.int64]:
-    """The network's input for the frequency of each latent of a block."""
-    hertz = (2 * np.arange(size, dtype=np.int64) + 1) * rate // (2 * size)
-    octaves = [round(INPUT_UNIT * math.log2(1 + h / 64)) for h in (hertz >> 4 << 4).tolist()]
-    return np.array(octaves, np.int64)
 
 
 @lru_cache(maxsize=64)
@@ -153,27 +136,6 @@ def _slopes(size: int, rate: int) -> tuple[Whole, Whole, Whole]:
     return below, (place - middles[below]).clip(0, width), width
 
 
-def _resample(line: Whole, size: int) -> Whole:
-    """A block's values at the frequencies of a block of another ``size``: means, or repeated."""
-    ratio = len(line) // size
-    if ratio <= 1:
-        return line if ratio else line.repeat(size // len(line))
-    means: Whole = line.reshape(size, ratio).sum(axis=1) // ratio
-    return means
-
-
-def _frame(line: Whole) -> Whole:
-    """A line with :data:`MARGIN` zeros on either side."""
-    framed = np.zeros(len(line) + 2 * MARGIN, np.int64)
-    framed[MARGIN : MARGIN + len(line)] = line
-    return framed
-
-
-def _windows(line: NDArray[Any], offsets: Sequence[int], count: int) -> list[NDArray[Any]]:
-    """``line``, with :data:`MARGIN` more values on either side, seen at ``offsets``."""
-    return [line[MARGIN + offset : MARGIN + offset + count] for offset in offsets]
-
-
 class _Channel:
     """What of a channel is seen from later blocks: magnitudes, and the steps they are in."""
 
@@ -185,10 +147,10 @@ class _Channel:
 
     def seen(self, back: int, size: int, count: int, exponents: Whole) -> NDArray[Any]:
         """Inputs ``[count + 2 MARGIN]`` for a block so many before the last one, in own steps."""
-        magnitudes = _resample(self.magnitudes[back], size)[:count]
-        ratio = (_resample(self.exponents[back], size)[:count] - exponents) >> 6
-        inputs = np.minimum(np.maximum(_logarithms()[magnitudes] + ratio, 1), MAX_INPUT)
-        return _frame(np.where(magnitudes > 0, inputs, 0))
+        magnitudes = resample(self.magnitudes[back], size)[:count]
+        ratio = (resample(self.exponents[back], size)[:count] - exponents) >> 6
+        inputs = np.minimum(np.maximum(logarithms()[magnitudes] + ratio, 1), MAX_INPUT)
+        return frame(np.where(magnitudes > 0, inputs, 0))
 
     def add(self, magnitudes: Whole, exponents: Whole, level: Whole) -> None:
         """Note a block ``[size]`` of the channel."""
@@ -196,7 +158,7 @@ class _Channel:
         self.magnitudes = [magnitudes, self.magnitudes[0]]
         self.exponents = [exponents, self.exponents[0]]
         self.level = level
-        self.mean += (_resample(magnitudes, LONGEST) - self.mean) * size // MEAN_SAMPLES
+        self.mean += (resample(magnitudes, LONGEST) - self.mean) * size // MEAN_SAMPLES
 
 
 class _Block:
@@ -242,15 +204,15 @@ class _Block:
         count, exponents = self.count, self.exponents[: self.count]
         magnitudes, loud = beside
         own = self.expect(self.interpolate(levels))
-        mean = _frame(_resample(channel.mean, self.size)[:count])
-        rows = _windows(channel.seen(0, self.size, count, exponents), BEFORE, count)
-        rows += _windows(channel.seen(1, self.size, count, exponents), EARLIER, count)
+        mean = frame(resample(channel.mean, self.size)[:count])
+        rows = windows(channel.seen(0, self.size, count, exponents), BEFORE, count)
+        rows += windows(channel.seen(1, self.size, count, exponents), EARLIER, count)
         for offsets in MEANS:
-            rows.append(_logarithms()[sum(_windows(mean, offsets, count)) // len(offsets)])
-        rows += _windows(magnitudes, BESIDE, count)
+            rows.append(logarithms()[sum(windows(mean, offsets, count)) // len(offsets)])
+        rows += windows(magnitudes, BESIDE, count)
         rows += [own, self.expect(levels.repeat(self.widths)), loud]
-        rows.append(self.expect(_resample(channel.level, self.size)))
-        rows.append(_pitches(self.size, self.rate)[:count])
+        rows.append(self.expect(resample(channel.level, self.size)))
+        rows.append(pitches(self.size, self.rate)[:count])
         seen = np.zeros((INPUTS, count), np.float32)
         for row, values in enumerate(rows, start=MOST_OWN):
             seen[row] = values
@@ -295,10 +257,10 @@ class LatentCoder:
         self, latents: Latents, coded: Integers, place: Place, seen: Floats, rest: _Rest
     ) -> Whole:
         """Code the latents ``[count]`` of a channel into ``coded``; their inputs, framed."""
-        inputs = _frame(np.zeros(len(latents), np.int64))
+        inputs = frame(np.zeros(len(latents), np.int64))
         inner = inputs[MARGIN : MARGIN + len(latents)]
         for turn, part in enumerate(PASSES):
-            for row, window in enumerate(_windows(inputs, OWN[turn], len(latents))):
+            for row, window in enumerate(windows(inputs, OWN[turn], len(latents))):
                 seen[row, part] = window[part]
             seen[-1, part] = rest.look(part)
             values = latents[part]
@@ -306,7 +268,7 @@ class LatentCoder:
             found = self._symbols.code_magnitudes(outputs, values)
             magnitudes = np.minimum(found, MAX_MAGNITUDE).astype(np.int64)
             rest.note(part, magnitudes)
-            inner[part] = _logarithms()[magnitudes << MAGNITUDE_BITS]
+            inner[part] = logarithms()[magnitudes << MAGNITUDE_BITS]
             nonzero = np.flatnonzero(found)
             found = found.astype(np.int32)
             found[nonzero] *= self._symbols.code_signs(values[nonzero])

@@ -15,9 +15,9 @@ from ....coding.integers import Integers
 from ....coding.magnitudes import Coder, SymbolModel, categorical, code_symbols
 from ....signals import Floats
 from ..config import SHORTEST
+from ..context_network import INPUT_UNIT, Outputs, Place, load_networks, place_of
 from ..transform import Reals
 from .bands import BAND_COUNTS, Whole, resample
-from .context_network import INPUT_UNIT, Outputs, Place, load_networks, place_of
 
 #: The largest difference from the envelope, in octaves.
 LARGEST = 16

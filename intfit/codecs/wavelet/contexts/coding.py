@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ....coding.integers import Integers
 from ....coding.magnitudes import Decoder, Encoder
+from ....coding.steps import TRELLIS_UNIT
 from ....errors import FileFormatError
 from ....signals import Floats
-from ..config import TRELLIS_UNIT
 from ..context_model import PASSES, Latents, Level, band_index
 from . import low_pass
 from .low_pass import UNIT

@@ -58,8 +58,8 @@ def classify(outputs: Outputs) -> Classes:
     """The classes that a magnitude network's outputs ``[3, n]`` name."""
     quarters = outputs // QUARTER
     half = FLAG_CLASSES // 2
-    zero, one = (np.clip(row + half, 0, FLAG_CLASSES - 1) for row in quarters[:2])
-    return Classes(zero, one, np.clip(quarters[2] + 20, 0, SCALE_CLASSES - 1))
+    zero, one = np.minimum(np.maximum(quarters[:2] + half, 0), FLAG_CLASSES - 1)  # no np.clip: slow
+    return Classes(zero, one, np.minimum(np.maximum(quarters[2] + 20, 0), SCALE_CLASSES - 1))
 
 
 def guess(logits: Outputs) -> SignGuess:
@@ -96,8 +96,8 @@ class Flags:
         """``initial`` are the shares of 0, of _TOTAL, by class, which count as ``prior`` flags."""
         self._initial, self._prior = initial, prior
         self._counts = np.zeros((len(initial), 2), np.int64)
-        self._due = [0] * len(initial)
-        self._shares = list(initial)
+        self._due = np.zeros(len(initial), np.int64)
+        self._shares = np.array(initial, np.int64)
         self._models: list[SymbolModel | None] = [None] * len(initial)
 
     def code(self, coder: Coder, flags: Integers, classes: Integers) -> Integers:
@@ -112,15 +112,16 @@ class Flags:
         self._counts += np.bincount(2 * classes + flags, minlength=size).reshape(-1, 2)
 
     def shares(self, classes: Integers) -> NDArray[np.float64]:
-        """The shares of 0, of 2^40, that hold for flags of these classes ``[n]`` now."""
-        self._update_all(np.bincount(classes, minlength=len(self._initial)) > 0)
-        shares: NDArray[np.float64] = np.array(self._shares, np.float64)[classes]
-        return shares
+        """The shares of 0, of 2^40, that hold for flags of these classes ``[...]`` now."""
+        chosen = np.zeros(len(self._initial), np.bool_)
+        chosen[classes] = True
+        self._update_all(chosen)
+        return self._shares[classes].astype(np.float64)
 
     def _model(self, index: int) -> SymbolModel:
         self._update(index)
         if self._models[index] is None:
-            share = self._shares[index]
+            share = int(self._shares[index])
             self._models[index] = categorical(np.array([share, _TOTAL - share], np.float64))
         return self._models[index]
 
@@ -135,14 +136,14 @@ class Flags:
 
     def _update_all(self, chosen: NDArray[np.bool_]) -> None:
         """Compute the probabilities of ``chosen`` classes anew, as far as that is due."""
-        due = self._counts.sum(axis=1) + self._prior >= self._due
+        due = self._counts[:, 0] + self._counts[:, 1] + self._prior >= self._due
         for index in np.flatnonzero(chosen & due).tolist():
             self._update(index)
 
     def bits(self) -> NDArray[np.float64]:
         """The bits ``[2, classes]`` of a 0 and of a 1."""
         self._update_all(np.ones(len(self._initial), np.bool_))
-        shares = np.array(self._shares) / _TOTAL
+        shares = self._shares / _TOTAL
         return -np.log2([shares, 1 - shares])
 
 

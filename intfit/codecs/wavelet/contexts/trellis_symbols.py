@@ -1,6 +1,6 @@
 """Magnitudes by dependent quantisation: see :mod:`.coding.trellis`.
 
-Latents are in units of :data:`.config.TRELLIS_UNIT`. Those that are likely to be zero have the
+Latents are in units of :data:`.steps.TRELLIS_UNIT`. Those that are likely to be zero have the
 first quantiser and leave the state alone; they are coded as :class:`.EntropyCoding` does. Of the
 others, what says whether the level is even or odd comes first, number after number in all lanes at
 once.
@@ -18,6 +18,7 @@ from ....coding.trellis import FIRST_STATE, NEXT, count_lanes, find_path, quanti
 from ..context_model import SCALE_CLASSES, Latents, make_scale_model
 from .network import Outputs
 from .symbols import (
+    FLAG_CLASSES,
     LARGER_BITS,
     TOTAL_BITS,
     TWO_BITS,
@@ -42,6 +43,8 @@ LEVEL_PRIOR = 64
 TOKENS = 4
 #: By TOKENS times the state, and the token: TOKENS times the state after it.
 _AFTER = TOKENS * NEXT[:, [0, 1, 0, 1]].ravel()
+#: By TOKENS times the state, its quantiser.
+_QUANTISERS = quantiser_of(np.arange(len(NEXT)).repeat(TOKENS))
 #: Bits of the factors of a token's weight.
 _SHARE_BITS = 16
 _SHARE = 1 << _SHARE_BITS
@@ -90,13 +93,11 @@ def _split(classes: Classes) -> Places:
 class TrellisCoding(EntropyCoding):
     """Symbols of latents in units of the trellis, through an encoder or a decoder."""
 
-    def __init__(self, coder: Coder) -> None:
+    def __init__(self, coder: Coder, flags: type[Flags] = Flags) -> None:
         super().__init__(coder)
         zero, one = _initial_shares()
-        self._zeros = [Flags(shares, LEVEL_PRIOR) for shares in zero]
-        self._ones = [Flags(shares, LEVEL_PRIOR) for shares in one]
-        # those of latents that leave the state alone
-        self._zero, self._one = self._zeros[0], self._ones[0]
+        # the classes of the second quantiser come after those of the first
+        self._zero, self._one = (flags([*a, *b], LEVEL_PRIOR) for a, b in (zero, one))
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Code the magnitudes ``[n]`` of latents, in units."""
@@ -131,40 +132,57 @@ class TrellisCoding(EntropyCoding):
     def _code_tokens(self, classes: Classes, known: Integers) -> tuple[Integers, NDArray[np.intp]]:
         """Code tokens ``[n]`` of latents of these classes; returns them, and their quantisers."""
         count, lanes = len(known), count_lanes(len(known))
-        weights, rows = self._weigh_tokens(classes), np.arange(0, 2 * count, 2)
-        tokens, quantisers = [], []
+        weights = self._weigh_tokens(classes)
+        if lanes == 1:
+            return self._code_lane(weights, known)
+        rows, tokens, quantisers = np.arange(0, 2 * count, 2), [], []
         states = np.full(lanes, TOKENS * FIRST_STATE, np.intp)
         for first in range(0, count, lanes):
             part = slice(first, min(first + lanes, count))
             states = states[: part.stop - first]
-            quantiser = quantiser_of(states // TOKENS)
+            quantiser = _QUANTISERS.take(states)
             coded = self._coder.code_each(known[part], weights.take(rows[part] + quantiser, axis=0))
             states = _AFTER.take(states + coded)
             tokens.append(coded)
             quantisers.append(quantiser)
         return np.concatenate(tokens), np.concatenate(quantisers)
 
+    def _code_lane(
+        self, weights: NDArray[np.float64], known: Integers
+    ) -> tuple[Integers, NDArray[np.intp]]:
+        """The same of one lane, under ``weights`` ``[2 n, 4]``: quicker without arrays."""
+        after, quantiser_after = _AFTER.tolist(), _QUANTISERS.tolist()
+        state, tokens, quantisers = TOKENS * FIRST_STATE, [], []
+        rows, code = list(weights.reshape(-1, 1, TOKENS)), self._coder.code_each
+        for place, symbol in enumerate(known.reshape(-1, 1)):
+            quantiser = quantiser_after[state]
+            token = code(symbol, rows[2 * place + quantiser]).item()
+            tokens.append(token)
+            quantisers.append(quantiser)
+            state = after[state + token]
+        return np.array(tokens, np.int32), np.array(quantisers, np.intp)
+
     def _weigh_tokens(self, classes: Classes) -> NDArray[np.float64]:
         """The weights ``[2 n, 4]`` of tokens, for each latent under both quantisers."""
-        even = _even_shares()[classes.scale]
+        even = _even_shares()[classes.scale][:, None]
         weights = np.empty((len(even), 2, TOKENS))
-        for quantiser in range(2):
-            zero = _shorten(self._zeros[quantiser].shares(classes.zero))
-            one = _shorten(self._ones[quantiser].shares(classes.one))
-            larger = (_SHARE - zero) * (_SHARE - one)
-            weights[:, quantiser, 0] = zero * float(1 << 2 * _SHARE_BITS)
-            weights[:, quantiser, 1] = (_SHARE - zero) * one * _SHARE
-            weights[:, quantiser, 2] = larger * even
-            weights[:, quantiser, 3] = larger * (_SHARE - even)
+        zero, one = (
+            _shorten(flags.shares(each[:, None] + (0, FLAG_CLASSES)))
+            for flags, each in ((self._zero, classes.zero), (self._one, classes.one))
+        )
+        larger = (_SHARE - zero) * (_SHARE - one)
+        weights[..., 0] = zero * float(1 << 2 * _SHARE_BITS)
+        weights[..., 1] = (_SHARE - zero) * one * _SHARE
+        weights[..., 2] = larger * even
+        weights[..., 3] = larger * (_SHARE - even)
         return weights.reshape(-1, TOKENS)
 
     def _count(self, classes: Classes, levels: Latents, quantisers: NDArray[np.intp]) -> None:
         """Count the flags of coded ``levels`` ``[n]``."""
-        for quantiser in range(2):
-            own = np.flatnonzero(quantisers == quantiser)
-            self._zeros[quantiser].count((levels[own] > 0).astype(np.int32), classes.zero[own])
-            own = own[levels[own] > 0]
-            self._ones[quantiser].count((levels[own] > 1).astype(np.int32), classes.one[own])
+        first = FLAG_CLASSES * quantisers
+        self._zero.count((levels > 0).astype(np.int32), classes.zero + first)
+        own = np.flatnonzero(levels)
+        self._one.count((levels[own] > 1).astype(np.int32), classes.one[own] + first[own])
 
 
 def _shorten(shares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -180,8 +198,8 @@ class TrellisRounding(TrellisCoding):
     left out, and a sign is taken for a bit.
     """
 
-    def __init__(self, rd_lambda: float, coder: Coder) -> None:
-        super().__init__(coder)
+    def __init__(self, rd_lambda: float, coder: Coder, flags: type[Flags] = Flags) -> None:
+        super().__init__(coder, flags)
         self._rd_lambda = rd_lambda
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
@@ -226,7 +244,8 @@ class TrellisRounding(TrellisCoding):
 
     def _level_bits(self, classes: Classes, quantiser: int) -> list[NDArray[np.float64]]:
         """The bits ``[n]`` of a level of 0, of 1, of 2, and of each more, under a quantiser."""
-        zero, one = self._zeros[quantiser].bits(), self._ones[quantiser].bits()
+        first = FLAG_CLASSES * quantiser
+        zero, one = (flags.bits()[:, first:] for flags in (self._zero, self._one))
         nonzero = zero[1][classes.zero] + 1
         return [
             zero[0][classes.zero],

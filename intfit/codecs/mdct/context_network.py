@@ -10,12 +10,14 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from ....coding.integers import Integers
-from ....signals import Floats
-from ..config import LONGEST, SHORTEST
+from ...coding.integers import Integers
+from ...signals import Floats
+from .config import LONGEST, SHORTEST
 
 #: The file of the shipped networks.
 SHIPPED = "context_networks-1.safetensors"
+#: That of latents with equal steps.
+SHIPPED_WAVEFORM = "waveform_network-1.safetensors"
 #: Fixed point of inputs, which are logarithms, and of weights.
 INPUT_UNIT, WEIGHT_UNIT = 16, 64
 #: The largest input, and the largest value of a neuron of a hidden layer, in 1 / INPUT_UNIT.
@@ -102,3 +104,13 @@ def load_networks() -> Networks:
             weights[network][part] = tensor.astype(np.float32)
     networks = {name: ContextNetwork(**parts) for name, parts in weights.items()}
     return Networks(**networks, counts=tensors["counts"].astype(np.int32))
+
+
+@lru_cache(maxsize=1)
+def load_waveform_network() -> ContextNetwork:
+    """The shipped network of latents with equal steps. Files depend on it: it never changes."""
+    from safetensors.numpy import load
+
+    data = resources.files(__package__).joinpath(SHIPPED_WAVEFORM).read_bytes()
+    parts = {name.partition(".")[2]: part.astype(np.float32) for name, part in load(data).items()}
+    return ContextNetwork(**parts)

@@ -1,0 +1,1 @@
+"""Recordings for the waveform: rounding with equal steps, by dependent quantisation."""
