@@ -1,7 +1,6 @@
 """The one place where errors become a line and an exit code."""
 
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from ..codecs.protocol import Follow
 from ..errors import IntfitError, UsageError
 from ..jobs.files import suggest_input
 from ..jobs.phrases import printable
+from ..writing import discard_output
 from .report import Reporter
 
 
@@ -100,7 +100,7 @@ def report_errors(report: Reporter, debug: bool) -> Iterator[None]:
         raise
     except BrokenPipeError:
         # nobody reads our output any more: leave as quietly as any filter
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         raise typer.Exit(1) from None
     except Exception as error:
         code, message = explain(error, debug=debug)

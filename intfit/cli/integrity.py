@@ -12,7 +12,7 @@ from ..jobs.phrases import format_size, printable
 from ..limits import Limits
 from . import options
 from .errors import report_each, report_errors
-from .report import Reporter
+from .report import Reporter, print_data
 
 TESTED_KEYS = ("input", "ok", "error", "bytes", "kind")
 """The keys of `test --json`, in order."""
@@ -47,7 +47,7 @@ def check(
     def show(line: dict[str, Any]) -> None:
         if not as_json and not quiet:
             size = format_size(line["bytes"])
-            print(f"{printable(line['input'])}: ok, {line['kind']}, {size}", flush=True)
+            print_data(f"{printable(line['input'])}: ok, {line['kind']}, {size}")
 
     with report_errors(report, debug):
         names = collect_inputs(files or [], files_from)

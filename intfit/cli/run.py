@@ -301,6 +301,6 @@ def plan_jobs(
     if any(job.target is None for job in jobs) and not dry_run:
         if as_json:
             raise UsageError("--json writes to stdout, and so does -o -: give a file to write")
-        if sys.stdout is not None and sys.stdout.isatty():
+        if sys.stdout.isatty():
             raise UsageError("stdout is a terminal: -o FILE, or redirect it")
     return jobs

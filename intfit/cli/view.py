@@ -19,7 +19,7 @@ from ..limits import Limits
 from . import options
 from .errors import explain, report_errors
 from .options import OUTPUT, option
-from .report import Reporter
+from .report import Reporter, print_data
 
 
 def view(
@@ -76,7 +76,7 @@ def view(
         opened = output is None
         target = None if output == STREAM else Path(output or _reserve_page())
         job = Job(None, target)
-        if target is None and sys.stdout is not None and sys.stdout.isatty():
+        if target is None and sys.stdout.isatty():
             raise UsageError("stdout is a terminal: -o FILE, or redirect it")
         check_output(job, force=force or opened)
         if any(target is not None and _is_same(target, each) for each in (*names, *originals)):
@@ -88,7 +88,7 @@ def view(
             raise typer.Exit(exit_code)
         write_output(job, page.encode(), force=force or opened)
         if opened:
-            print(target)
+            print_data(str(target))
             _open(target)
         else:
             report.say(f"{printable(job.target_name)}  {format_size(len(page.encode()))}")

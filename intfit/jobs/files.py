@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
-from ..writing import write_whole
+from ..writing import discard_output, write_whole
 
 #: Suffixes of the media that are usually meant: of files in folders, and of outputs that are none.
 MEDIA_SUFFIXES = (
@@ -294,14 +294,13 @@ def write_output(job: Job, data: bytes, *, force: bool) -> None:
         IntfitError: if it cannot be written.
     """
     if job.target is None:
-        if sys.stdout is None:
-            raise IntfitError("standard output is closed")
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
+            discard_output()
             raise IntfitError(f"cannot write to standard output: {error.strerror}") from None
         return
     try:

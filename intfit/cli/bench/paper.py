@@ -13,7 +13,7 @@ from ...settings import Settings
 from .. import options
 from ..errors import report_errors
 from ..options import FIT, OUTPUT, option
-from ..report import Reporter
+from ..report import Reporter, print_data
 from . import tables, use_threads
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def paper(
 
         ready = bench.prepare_input(sources["image"], "image", size, settings)
         table = tables.Table([27, *[15] * 7], markdown=markdown)
-        print(f"image: {_describe_input(sources['image'][0], ready)}")
+        print_data(f"image: {_describe_input(sources['image'][0], ready)}")
         table.head("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
         runs: dict[str, Run] = {}
         with report.follow("image") as follow:
@@ -92,10 +92,10 @@ def paper(
                 table.row(_name_run(run), *figures, *cells)
         runs_of = {"image": (runs["full"], runs[bench.INT], runs["uniform"])}
 
-        print("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
+        print_data("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
         for part in ("audio", "megapixel", "shape"):
             ready = bench.prepare_input(sources[part], part, size, settings)
-            print(f"  {part}: {_describe_input(sources[part][0], ready)}", flush=True)
+            print_data(f"  {part}: {_describe_input(sources[part][0], ready)}")
             with report.follow(part) as follow:
                 runs_of[part] = bench.run_modality(ready, part, size, now=now, follow=follow)
         table.head("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
@@ -114,7 +114,7 @@ def paper(
             markdown=markdown,
         )
 
-        print("\n1-D: by the network's parameters, by itself through its tangent kernel")
+        print_data("\n1-D: by the network's parameters, by itself through its tangent kernel")
         table.head("step", "error left", "by itself", "apart")
         moments = list(toy.train_both(seed))
         for moment in moments:

@@ -16,7 +16,7 @@ from ...settings import Settings, check_settings
 from .. import options
 from ..errors import report_errors
 from ..options import FIT, OUTPUT, Sectioned, option
-from ..report import Reporter
+from ..report import Reporter, print_data
 from . import parse_numbers, tables
 from .paper import paper
 from .speed import speed
@@ -87,7 +87,7 @@ def print_changes(compared: dict[str, Changes], *, of: str = "BD-rate", markdown
     for codec, changes in compared.items():
         shown = {s: "-" if c is None else f"{c:+.1f} %" for s, c in changes.items()}
         text = ", ".join(f"{METRICS[score][0]} {change}" for score, change in shown.items())
-        print(f"  {of} against {codec}: {text}", flush=True)
+        print_data(f"  {of} against {codec}: {text}")
 
 
 def average(compared: Sequence[dict[str, Changes]]) -> dict[str, Changes]:
@@ -197,7 +197,7 @@ def rd(
                         if markdown:
                             table.row(*list_cells(point))
                         else:
-                            print(describe_point(point), flush=True)
+                            print_data(describe_point(point))
             except IntfitError as error:
                 if isinstance(error, UsageError):
                     raise

@@ -12,7 +12,7 @@ from ...settings import MAX_DEPTH, MAX_WIDTH
 from .. import options
 from ..errors import report_errors
 from ..options import FIT, option
-from ..report import Reporter
+from ..report import Reporter, print_data
 from . import tables, use_threads
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ def speed(
             if not as_json:
                 if cost.kind != kind:
                     kind = cost.kind
-                    print(_describe_machine(cost))
+                    print_data(_describe_machine(cost))
                 if not index and markdown:
                     table.head(*COLUMNS)
                 elif not index:
-                    print(HEADING)
+                    print_data(HEADING)
                 table.row(*_list_cells(cost))
             if not baseline:
                 continue
