@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -27,6 +28,7 @@ from intfit.codecs.channels import invert_axes, principal_axes
 from intfit.codecs.mdct import codec, context_model
 from intfit.codecs.mdct.config import NEWEST_BANDS, MdctConfig
 from intfit.codecs.mdct.hearing import envelope, payload, shaping
+from intfit.codecs.mdct.hearing.bands import BAND_COUNTS
 from intfit.codecs.mdct.hearing.training import train_networks
 from intfit.codecs.mdct.transform import pad
 from intfit.media import audio
@@ -51,12 +53,13 @@ class AdaptiveCoder:
     """
 
     def __init__(
-        self, packer: payload.Packer, shape: shaping.Shape, cutoff: int, symbols: object
+        self, packer: payload.Packer, shape: shaping.Shape, cutoff: int, symbols: Any
     ) -> None:
         self._packer, self._shape, self._cutoff = packer, shape, cutoff
-        self._coder, self._blocks = symbols.coder, []
+        self._coder = symbols.coder
+        self._blocks: list[NDArray[Any]] = []
 
-    def code(self, index: int, block: NDArray) -> NDArray:
+    def code(self, index: int, block: NDArray[Any]) -> NDArray[Any]:
         """The latents ``[size, C]`` of the block with an index, whose exact ones are ``block``."""
         if not self._blocks:
             sizes = self._shape.sizes
@@ -70,7 +73,7 @@ class AdaptiveCoder:
             self._blocks = np.split(latents, np.cumsum(sizes)[:-1])
         return self._blocks[index]
 
-    def _exact(self) -> NDArray:
+    def _exact(self) -> NDArray[Any]:
         """All exact latents ``[N, C]``, in steps."""
         sizes, scale = self._shape.sizes, shaping_step(self._shape)
         exact = np.concatenate([part for _, part in self._packer._runs(sizes)])
@@ -83,19 +86,23 @@ def shaping_step(shape: shaping.Shape) -> float:
     return MdctConfig(1, 1, shape.step).step_size
 
 
-def without_network(networks: list, config: object, sizes: list[int], rate: int) -> list[NDArray]:
+def without_network(
+    networks: list[Any], config: object, sizes: list[int], rate: int
+) -> list[NDArray[Any]]:
     """In place of the envelope's levels: the same everywhere."""
     channels, level = networks[0]["layers.3.bias"].integers.size, envelope.MIDDLE * 16
-    return [np.full((envelope.BAND_COUNTS[size], channels), level) for size in sizes]
+    return [np.full((BAND_COUNTS[size], channels), level) for size in sizes]
 
 
-def without_levels(coder: object, sizes: list[int], predicted: list, *exact: object) -> list:
+def without_levels(
+    coder: object, sizes: list[int], predicted: list[Any], *exact: object
+) -> list[Any]:
     """In place of coded levels: those of the envelope."""
     return [np.zeros_like(levels) for levels in predicted]
 
 
 #: What is replaced for each row: names in modules, and their values.
-Patches = dict[ModuleType, dict[str, object]]
+Patches = dict[ModuleType, dict[str, Any]]
 GRID, LEARNED = "no network: a grid of levels, coded alone", "contexts learned while decoding"
 ROWS: dict[str, Patches] = {
     "all": {},
@@ -118,14 +125,14 @@ ROWS: dict[str, Patches] = {
 class Recording:
     """Samples ``[N, C]`` at a rate, and what they are packed from."""
 
-    samples: NDArray
+    samples: NDArray[Any]
     peak: float
-    padded: NDArray
-    axes: NDArray
+    padded: NDArray[Any]
+    axes: NDArray[Any]
     networks: payload.Networks
     config: MdctConfig
 
-    def pack(self, step: int, row: str) -> tuple[float, NDArray]:
+    def pack(self, step: int, row: str) -> tuple[float, NDArray[Any]]:
         """The kbps of the payload, and what it decodes to."""
         config = replace(self.config, step=step)
         with ExitStack() as stack:
@@ -179,7 +186,7 @@ def search(recording: Recording, row: str, kbps: float, step: int) -> tuple[floa
     return score + SCORE_SLOPE * math.log(kbps / rate), best
 
 
-def measure(paths: list[Path], kbps: float, log: Path) -> Iterator[dict]:
+def measure(paths: list[Path], kbps: float, log: Path) -> Iterator[dict[str, Any]]:
     """A line for each recording and row; those that the log has are not measured again."""
     known = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     for path in paths:
