@@ -88,6 +88,7 @@ def test_files_are_tested_without_their_originals(intfit):
         assert words in first["error"]
         assert (first["ok"], second["ok"], second["bytes"]) == (False, True, 724)
     assert intfit("test", "-", stdin=whole).out.startswith("-: ok, image")
+    assert intfit("info", "-", stdin=whole).out.startswith("-  ")
     assert intfit("test", *files, "--quiet").out == ""
 
 
@@ -169,6 +170,13 @@ def test_errors_say_what_to_type(intfit, picture):
         ("view a.safetensors -o a.safetensors -f", "a file to show"),
         ("view aa.safetensors -o b.html", "did you mean 'a.safetensors'?"),
         ("info folder", "a folder, not a file"),
+        ("decode folder", "name the files in it"),
+        ("encode photo.png -o folder/", "--output-dir takes one"),
+        ("encode photo.png -o new.png/", "--output-dir takes one"),
+        ("encode photo.png --kind audio", "not a recording that can be read"),
+        ("encode photo.png --target-size 9 -o b.safetensors -e 1", "is the smallest possible"),
+        ("decode a.safetensors --scale 1e6 -o b.png", "a smaller --scale"),
+        ("verify - --against -", "either the file or its original"),
     ):
         run = intfit(*arguments.split())
         assert run.code, arguments

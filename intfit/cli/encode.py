@@ -283,7 +283,6 @@ def encode(
             raise UsageError("--save-selection is for one fit, not a search: give --width or -q")
         if include and not recursive:
             raise UsageError("--include is for the files in folders: give --recursive, too")
-        check_output_name(output)
         jobs = plan_jobs(
             files or [],
             files_from,
@@ -294,6 +293,7 @@ def encode(
             dry_run=dry_run,
             expand=partial(expand_folders, patterns=include or ()) if recursive else None,
         )
+        check_output_name(output)
         maps = [make_map_job(job, save_selection) for job in jobs] if save_selection else []
         refuse_collisions(maps)
 

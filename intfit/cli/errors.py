@@ -11,7 +11,7 @@ import typer
 
 from ..codecs.protocol import Follow
 from ..errors import IntfitError, UsageError
-from ..jobs.files import suggest_input
+from ..jobs.files import A_FOLDER, suggest_input
 from ..jobs.phrases import printable
 from ..writing import discard_output
 from .report import Reporter
@@ -39,7 +39,7 @@ def explain(error: BaseException, *, debug: bool, name: str = "") -> tuple[int, 
     if isinstance(error, BrokenPipeError):
         raise error
     if isinstance(error, IsADirectoryError):
-        return 1, "a folder, not a file: name the files in it"
+        return 1, A_FOLDER
     if isinstance(error, OSError):
         given = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         named = f": {error.filename!r}" if given not in ("", name) else ""

@@ -9,7 +9,7 @@ import typer
 from ..codecs.protocol import Follow, Hooks
 from ..errors import IntfitError, UsageError
 from ..inspection import info as describe_file
-from ..jobs.files import Job, read_input
+from ..jobs.files import STREAM, is_nameless, read_named
 from ..jobs.phrases import (
     METRICS,
     describe_medium,
@@ -53,7 +53,9 @@ VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed", 
 
 
 def info(
-    files: Annotated[list[str] | None, typer.Argument(help="Files that encode wrote.")] = None,
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files that encode wrote; - is stdin.")
+    ] = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -74,7 +76,9 @@ def info(
 
     def describe(name: str, follow: Follow) -> dict[str, Any]:
         follow("decoding")
-        return describe_file(name, sizes=verbose)
+        # of a file by name, the header alone is read
+        whole = name == STREAM or is_nameless(Path(name))
+        return describe_file(read_named(name) if whole else name, sizes=verbose)
 
     with report_errors(report, debug):
         if not files:
@@ -141,7 +145,7 @@ def make_bound_option(metric: str, *, lowest: bool) -> Any:
 
 
 def verify(
-    file: Annotated[str, typer.Argument(help="A file that encode wrote.")],
+    file: Annotated[str, typer.Argument(help="A file that encode wrote; - is stdin.")],
     original: Annotated[
         str | None, typer.Argument(help="The original; --against names it, too.")
     ] = None,
@@ -278,9 +282,11 @@ def measure_distortions(
     from ..media import medium
     from ..metrics.perceptual import group_missing
 
-    data = read_input(Job(Path(file), None))
+    if file == against == STREAM:
+        raise UsageError("standard input is either the file or its original")
+    data = read_named(file)
     try:
-        original = read_input(Job(Path(against), None))
+        original = read_named(against)
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
     follow("decoding")

@@ -1,13 +1,12 @@
 """``intfit test``: whether files are whole, without their originals."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..codecs.protocol import Follow
 from ..errors import UsageError
-from ..jobs.files import Job, collect_inputs, read_input
+from ..jobs.files import collect_inputs, read_named
 from ..jobs.phrases import format_size, printable
 from ..limits import Limits
 from . import options
@@ -66,7 +65,7 @@ def check_file(name: str, limits: Limits) -> tuple[str, int]:
 
     from .. import api
 
-    data = read_input(Job(None if name == "-" else Path(name), None))
+    data = read_named(name)
     field = api.load(data, device="cpu", limits=limits)
     # a field checks that its values are numbers
     field(np.linspace(-1, 1, 64)[:, None] * np.ones(field.in_features))

@@ -268,6 +268,8 @@ def plan_jobs(
         names = expand(names)
     if output == "":
         raise UsageError("an output without a name: -o '' (an empty variable of the shell?)")
+    if output is not None and output.endswith(("/", os.sep)):
+        raise UsageError(f"-o {output!r} is a folder: --output-dir takes one")
     if output is not None and output_dir is not None:
         raise UsageError("-o and --output-dir both say where to write: give one")
     if output is not None and (len(names) != 1 or files_from is not None):

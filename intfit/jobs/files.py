@@ -28,6 +28,8 @@ STREAM = "-"
 #: The most names in a folder that one that is not there is compared with, and how like it one is
 #: that may have been meant.
 MOST_NAMES, LIKENESS = 1000, 0.66
+#: What is said of a folder where a file is wanted.
+A_FOLDER = "a folder, not a file: name the files in it"
 #: The most bytes that are read of a pipe or a device.
 MAX_STREAM = 1 << 31
 
@@ -67,8 +69,19 @@ def read_list(files_from: str) -> list[str]:
     return [name for name in names if name]
 
 
+def read_named(name: str) -> bytes:
+    """The bytes of an input that is named on the command line.
+
+    Raises:
+        IntfitError: if it cannot be read.
+    """
+    return read_input(Job(None if name == STREAM else Path(name), None))
+
+
 def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     """The inputs that are named on the command line or in a list, in order, each once.
+
+    One that is given again by another path (``./photo.png``) is there once, too.
 
     Raises:
         UsageError: if there is none, or if standard input is claimed twice.
@@ -83,7 +96,15 @@ def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
         if files_from is not None:
             return []
         raise UsageError("no input: name files, or give a list with --files-from LIST")
-    return list(dict.fromkeys(names))
+    return _list_once(names)
+
+
+def _list_once(names: Sequence[str]) -> list[str]:
+    """The names, without those of paths that are there before; ``-`` is none."""
+    found: dict[str | Path, str] = {}
+    for name in names:
+        found.setdefault(name if name == STREAM else Path(name), name)
+    return list(found.values())
 
 
 def expand_patterns(names: Sequence[str]) -> list[str]:
@@ -126,7 +147,7 @@ def expand_folders(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
             what = "named " + " or ".join(patterns) if patterns else "of a kind that is read"
             raise UsageError(f"{name!r} has no files {what}: --include names others")
         found += sorted(inside)
-    return list(dict.fromkeys(found))
+    return _list_once(found)
 
 
 class OutputExistsError(IntfitError):
@@ -209,10 +230,7 @@ def read_input(job: Job) -> bytes:
             with job.source.open("rb") as stream:
                 return _read_stream(stream)
         if job.source.is_dir():
-            raise IntfitError(
-                "a folder, not a file: 'intfit encode --recursive' takes those in it, and "
-                "'find ... | intfit ... --files-from -' any others"
-            )
+            raise IntfitError(f"{A_FOLDER} ('intfit encode --recursive' takes all media)")
         return job.source.read_bytes()
     except OSError as error:
         meant = suggest_input(job.source) if isinstance(error, FileNotFoundError) else ""

@@ -206,6 +206,8 @@ RATES = {
     "OPUS": (8000, 12000, 16000, 24000, 48000),
     "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
 }
+#: The code of libsndfile's error where a format is none that it knows (sndfile.h).
+UNRECOGNISED = 1
 
 
 def nearest_rate(kind: str, rate: int) -> int:
@@ -252,8 +254,10 @@ def read_sound(
                 limits.check_bytes(frames * file.channels * BYTES_PER_SAMPLE)
             channels, rate, subtype = file.channels, file.samplerate, file.subtype
     except _ERRORS as error:
-        reason = getattr(error, "error_string", error)  # without the name of our buffer
-        raise MediaError(f"damaged recording: {reason}") from None
+        if getattr(error, "code", None) == UNRECOGNISED:
+            raise MediaError("not a recording that can be read") from None
+        reason = str(getattr(error, "error_string", error))  # without the name of our buffer
+        raise MediaError(f"damaged recording: {reason.rstrip('.')}") from None
     values = np.concatenate(blocks) if blocks else np.empty((0, channels), kind)
     if not np.isfinite(values).all():
         raise MediaError("holds samples that are not numbers (NaN or infinite)")

@@ -137,7 +137,9 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     distortion = measure(network, examples, count=MEASURE, generator=generator)
     lost = _measure_lost(network, examples) if examples.metric == "iou" else 0.0
     if not distortion and lost == 1:
-        raise MediaError("the fit found no surface: a higher --effort may, unless it is too thin")
+        raise MediaError(
+            "the fit found no surface: more --effort or --steps may, unless it is too thin"
+        )
     reached = None
     if plan.goal is not None:
         metric = plan.goal.metric
