@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...jobs.files import Job, read_input
+from ...jobs.files import Job, check_output, read_named
 from ...jobs.phrases import printable
 from ...settings import Settings
 from .. import options
@@ -73,9 +73,10 @@ def paper(
 
         if plot is not None:
             plots.check_format(plot)
+            check_output(Job(None, plot), force=True)
         use_threads(threads)
         size = scale.value
-        given = {name: read_input(Job(Path(name), None)) for name in files or ()}
+        given = {name: read_named(name) for name in files or ()}
         sources = bench.collect_inputs(given, size)
 
         ready = bench.prepare_input(sources["image"], "image", size, settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import IntfitError, UsageError
-from ...jobs.files import Job, read_input, write_output
+from ...jobs.files import Job, check_output, read_named, write_output
 from ...jobs.phrases import METRICS, RATES, format_metric, format_number, printable
 from ...settings import Settings, check_settings
 from .. import options
@@ -156,9 +156,15 @@ def rd(
     """
     report = Reporter()
     with report_errors(report, debug):
+        from ...bench import plots
         from ...bench import rd as bench
         from ...bench.rivals import RIVALS
 
+        # before what takes hours
+        if plot is not None:
+            plots.check_format(plot)
+        for path in filter(None, (plot, json_file)):
+            check_output(Job(None, path), force=True)
         known = {name for names in RIVALS.values() for name in names}
         names = [name.strip().lower() for name in against.split(",")] if against else []
         if unknown := [name for name in names if name not in known]:
@@ -179,7 +185,7 @@ def rd(
         table = tables.Table((), markdown=markdown)
         for position, name in enumerate(files):
             try:
-                data = read_input(Job(Path(name), None))
+                data = read_named(name)
                 with report.follow(name, position=position, total=len(files)) as follow:
                     kind, stream = bench.measure_points(
                         data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
@@ -218,6 +224,6 @@ def rd(
             text = json.dumps(lines, indent=1).encode()
             write_output(Job(None, json_file), text, force=True)
         if plot is not None and results:
-            bench.plot_curves(results, plot)
+            plots.save_figure(bench.draw_curves(results), plot)
         if failed:
             raise typer.Exit(1)

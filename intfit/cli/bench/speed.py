@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import UsageError
-from ...jobs.files import Job, read_input
+from ...jobs.files import read_named
 from ...settings import MAX_DEPTH, MAX_WIDTH
 from .. import options
 from ..errors import report_errors
@@ -73,7 +73,7 @@ def speed(
     report = Reporter(as_json=as_json)
     with report_errors(report, debug):
         wanted = _parse_shapes(shapes)
-        text = None if compare is None else read_input(Job(compare, None)).decode(errors="replace")
+        text = None if compare is None else read_named(str(compare)).decode(errors="replace")
         from ...bench import speed as bench
 
         use_threads(threads)
