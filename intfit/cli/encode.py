@@ -293,7 +293,7 @@ def encode(
             dry_run=dry_run,
             expand=partial(expand_folders, patterns=include or ()) if recursive else None,
         )
-        check_output_name(output)
+        refuse_media_name(output)
         maps = [make_map_job(job, save_selection) for job in jobs] if save_selection else []
         refuse_collisions(maps)
 
@@ -334,7 +334,7 @@ def encode(
             )
 
 
-def check_output_name(output: str | None) -> None:
+def refuse_media_name(output: str | None) -> None:
     """Raise UsageError where an output has the name of a medium, which encode does not write."""
     suffix = Path(output or "").suffix
     if suffix.lower() in MEDIA_SUFFIXES:

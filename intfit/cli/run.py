@@ -19,6 +19,7 @@ from ..jobs.files import (
     Job,
     OutputExistsError,
     check_output,
+    check_output_name,
     collect_inputs,
     is_nameless,
     place_output,
@@ -266,10 +267,7 @@ def plan_jobs(
     names = collect_inputs(files, files_from)
     if expand is not None:
         names = expand(names)
-    if output == "":
-        raise UsageError("an output without a name: -o '' (an empty variable of the shell?)")
-    if output is not None and output.endswith(("/", os.sep)):
-        raise UsageError(f"-o {output!r} is a folder: --output-dir takes one")
+    check_output_name(output)
     if output is not None and output_dir is not None:
         raise UsageError("-o and --output-dir both say where to write: give one")
     if output is not None and (len(names) != 1 or files_from is not None):

@@ -13,7 +13,15 @@ import typer
 from ..codecs.protocol import Hooks
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
-from ..jobs.files import STREAM, Job, check_output, collect_inputs, suggest_input, write_output
+from ..jobs.files import (
+    STREAM,
+    Job,
+    check_output,
+    check_output_name,
+    collect_inputs,
+    suggest_input,
+    write_output,
+)
 from ..jobs.phrases import format_size, printable
 from ..limits import Limits
 from . import options
@@ -63,6 +71,7 @@ def view(
     """
     report = Reporter(quiet=quiet)
     with report_errors(report, debug):
+        check_output_name(output)
         names = collect_inputs(files or [], files_from)
         if not names:
             raise UsageError("no input: the list is empty")
@@ -124,7 +133,7 @@ def _make(
                     )
                 )  # fmt: skip
         except Exception as error:  # whatever it is, the other files are still shown
-            code, message = explain(error, debug=debug)
+            code, message = explain(error, debug=debug, name=name)
             exit_code = max(exit_code, code)
             report.error(f"{printable(name)}: {message}")
     return make_page(items) if items else "", exit_code

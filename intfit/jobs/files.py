@@ -267,6 +267,14 @@ def _read_stream(stream: BinaryIO) -> bytes:
     return data
 
 
+def check_output_name(output: str | None) -> None:
+    """Raise UsageError where what ``-o`` was given names no file."""
+    if output == "":
+        raise UsageError("an output without a name: -o '' (an empty variable of the shell?)")
+    if output is not None and output.endswith(("/", os.sep)):
+        raise UsageError(f"-o {output!r} is a folder, not a file")
+
+
 def check_output(job: Job, *, force: bool) -> None:
     """Check, before any work is done, that the output may and can be written.
 
@@ -289,9 +297,8 @@ def check_output(job: Job, *, force: bool) -> None:
             if not target.is_file():
                 return  # a device or a pipe: nothing to overwrite
             if not force:
-                raise OutputExistsError(
-                    f"{job.target_name!r} exists: -f overwrites it, --skip-existing passes over it"
-                )
+                skip = "" if job.source is None else ", --skip-existing passes over it"
+                raise OutputExistsError(f"{job.target_name!r} exists: -f overwrites it{skip}")
         folder = target.resolve().parent
         while not folder.exists():  # what is missing is made once there is something to write
             folder = folder.parent

@@ -241,7 +241,10 @@ def render(
     duration = min(duration, seconds - start)
     count = max(1, round(duration * rate))
     if count * facts["channels"] > MAX_SAMPLES:
-        raise UsageError(f"{count} samples are more than one recording may have here")
+        raise UsageError(
+            f"{count} samples of {facts['channels']} channels are more than the {MAX_SAMPLES} of "
+            "the longest recording: give a lower --sample-rate or a --duration"
+        )
     first = start * native
     if rate >= native:
         stop = first + count * native / rate
