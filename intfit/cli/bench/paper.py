@@ -1,9 +1,8 @@
 """``intfit bench paper``."""
 
 import time
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,26 +20,19 @@ if TYPE_CHECKING:
     from ...codecs.protocol import Prepared
 
 
-class ScaleChoice(StrEnum):
-    """The choices of ``--scale``."""
-
-    small = "small"
-    full = "full"
-
-
 def paper(
     files: Annotated[
         list[str] | None,
         typer.Argument(help="An image, a recording, a mesh; made up where there is none."),
     ] = None,
     scale: Annotated[
-        ScaleChoice,
+        Literal["small", "full"],
         option(
             "--scale",
             panel=FIT,
             text="small: minutes on two cores. full: the paper's networks and steps, for a GPU.",
         ),
-    ] = ScaleChoice.small,
+    ] = "small",
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
         Path | None,
@@ -75,17 +67,16 @@ def paper(
             plots.check_format(plot)
             check_output(Job(None, plot), force=True)
         use_threads(threads)
-        size = scale.value
         given = {name: read_named(name) for name in files or ()}
-        sources = bench.collect_inputs(given, size)
+        sources = bench.collect_inputs(given, scale)
 
-        ready = bench.prepare_input(sources["image"], "image", size, settings)
+        ready = bench.prepare_input(sources["image"], "image", scale, settings)
         table = tables.Table([27, *[15] * 7], markdown=markdown)
         print_data(f"image: {_describe_input(sources['image'][0], ready)}")
         table.head("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
         runs: dict[str, Run] = {}
         with report.follow("image") as follow:
-            for run in bench.run_schedules(ready, size, now=now, follow=follow):
+            for run in bench.run_schedules(ready, scale, now=now, follow=follow):
                 runs[run.teacher] = run
                 published = bench.SCHEDULES.get(run.teacher)
                 cells = [f"{published[0]:.1f}", f"{published[1]:.2f}"] if published else ["-", "-"]
@@ -95,10 +86,10 @@ def paper(
 
         print_data("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
         for part in ("audio", "megapixel", "shape"):
-            ready = bench.prepare_input(sources[part], part, size, settings)
+            ready = bench.prepare_input(sources[part], part, scale, settings)
             print_data(f"  {part}: {_describe_input(sources[part][0], ready)}")
             with report.follow(part) as follow:
-                runs_of[part] = bench.run_modality(ready, part, size, now=now, follow=follow)
+                runs_of[part] = bench.run_modality(ready, part, scale, now=now, follow=follow)
         table.head("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
         for part, (without, with_int, uniform) in runs_of.items():
             (slow, before), (fast, after) = bench.PUBLISHED[part]

@@ -124,7 +124,7 @@ def rd(
     effort: Annotated[int, option("-e", "--effort", panel=FIT, text="Of intfit: 1 to 9.")] = 5,
     field: Annotated[
         options.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
-    ] = options.FieldChoice.auto,
+    ] = "auto",
     tune: options.Tune = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
@@ -173,7 +173,7 @@ def rd(
         settings = Settings(
             effort=effort,
             field=options.name_field(field),
-            tune=tune.value if tune else None,
+            tune=tune,
             seed=seed,
             device=device,
             threads=threads,
