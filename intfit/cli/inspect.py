@@ -235,6 +235,8 @@ def verify(
             report.error(f"{printable(file)}: {message}")
             report.record(line | {"ok": False, "error": message})
             raise typer.Exit(code) from None
+        if not as_json:
+            print_data("  ".join(name_metric(*each) for each in distortions.items()))
         failed = [m for m, bound in lowest.items() if not (distortions[m] or 0.0) >= bound]
         failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
         missing = group_missing(distortions)
@@ -244,8 +246,6 @@ def verify(
             "failed": failed,
             "missing": [score for scores in missing.values() for score in scores],
         }
-        if not as_json:
-            print_data("  ".join(name_metric(*each) for each in distortions.items()))
         report.record(line | result | distortions)
         for remedy, scores in missing.items():
             names = " and ".join(METRICS[metric][0] for metric in scores)
