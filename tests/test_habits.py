@@ -1,5 +1,6 @@
 """What people expect of a command line: folders, checks of files, completion, messages."""
 
+import errno
 import io
 import json
 import os
@@ -46,6 +47,21 @@ def test_the_media_in_a_folder_are_encoded_in_order(intfit, tree):
     names = [json.loads(line)["input"] for line in run.out.splitlines()]
     assert names == ["in/b.png", "in/deep/a.PNG", "in/deep/c.jpg"]
     assert Path("out/in/deep/c.jpg.safetensors").is_file()
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_encoded(intfit, tree, monkeypatch):
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    run = intfit("encode", "-r", "in", "--output-dir", "out", *FAST)
+    assert run.code == 1
+    assert "in/deep: cannot be read: Permission denied" in run.err
+    assert Path("out/in/b.png.safetensors").is_file()
 
 
 def test_files_of_a_folder_are_chosen_by_their_names(intfit, tree):

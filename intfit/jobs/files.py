@@ -125,7 +125,7 @@ def expand_folders(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
 
     ``patterns`` are those of their names (``*.png``), whatever their case; without any, all files
     whose suffix is one of :data:`MEDIA_SUFFIXES`. What is hidden is passed over, and so are links
-    to folders.
+    to folders. A folder that cannot be read stays: reading it says why.
 
     Raises:
         UsageError: if a folder holds no such file.
@@ -136,13 +136,15 @@ def expand_folders(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
         if name == STREAM or not Path(name).is_dir():
             found.append(name)
             continue
-        inside = []
-        for folder, folders, files in os.walk(name):
+        inside: list[str] = []
+        closed: list[OSError] = []
+        for folder, folders, files in os.walk(name, onerror=closed.append):
             folders[:] = [each for each in folders if not each.startswith(".")]
             for file in files:
                 matches = any(fnmatch.fnmatch(file.lower(), pattern) for pattern in wanted)
                 if matches and not file.startswith("."):
                     inside.append(str(Path(folder) / file))
+        inside += [str(error.filename) for error in closed]
         if not inside:
             what = "named " + " or ".join(patterns) if patterns else "of a kind that is read"
             raise UsageError(f"{name!r} has no files {what}: --include names others")
@@ -230,6 +232,7 @@ def read_input(job: Job) -> bytes:
             with job.source.open("rb") as stream:
                 return _read_stream(stream)
         if job.source.is_dir():
+            os.scandir(job.source).close()  # raises where it cannot be read
             raise IntfitError(f"{A_FOLDER} ('intfit encode --recursive' takes all media)")
         return job.source.read_bytes()
     except OSError as error:
