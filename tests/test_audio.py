@@ -265,6 +265,16 @@ def test_a_sample_type_the_format_cannot_hold_becomes_one_it_can(intfit):
     assert soundfile.info("out.flac").subtype == "PCM_16"
 
 
+@pytest.mark.parametrize(("suffix", "greatest"), [(".mp3", 1.2), (".flac", 1), (".wav", 1e6)])
+def test_samples_far_beyond_full_scale_are_clipped_where_the_format_has_none(suffix, greatest):
+    """LAME, which writes MP3, ends the program where it is given them."""
+    values = (np.random.default_rng(0).normal(size=(3000, 1)) * 1e6).astype(np.float32)
+    data, notes = audio.write(values, facts_of(3000, 8000), Target(), suffix)
+    assert ("samples beyond full scale clipped" in notes) == (greatest < 2)
+    samples, _ = soundfile.read(io.BytesIO(data))
+    assert 0.5 * greatest < np.abs(samples).max() <= 5 * greatest
+
+
 def test_an_mp3_decodes_without_being_told_how(intfit):
     soundfile.write("chord.mp3", tone(rate=16000), 16000, format="MP3")
     assert intfit("encode", "chord.mp3", "--field", "siren", "--steps", 20).code == 0

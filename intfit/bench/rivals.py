@@ -133,7 +133,7 @@ def _code_by_libsndfile(
     with soundfile.SoundFile(
         buffer, "w", rate, values.shape[1], subtype, format=container, compression_level=level
     ) as file:
-        audio.write_blocks(file, values)
+        audio.write_blocks(file, values.clip(-1, 1))  # LAME ends the program on very large ones
     decoded, facts = audio.read_samples(buffer.getvalue())
     return len(buffer.getvalue()), decoded, facts["sample_rate"]
 

@@ -339,6 +339,10 @@ def write(
         if kind == "VORBIS" and rate > MAX_VORBIS_RATE:
             raise MediaError(f"Vorbis cannot hold {rate} Hz: give --sample-rate 48000, or .flac")
         samples = values if rate == native else _resampled(values, native, rate)
+        notes = []
+        if kind not in ("FLOAT", "DOUBLE") and (np.abs(samples) > 1).any():
+            notes.append("samples beyond full scale clipped")
+            samples = samples.clip(-1, 1)  # the encoder of MP3 ends the program on very large ones
         buffer = io.BytesIO()
         try:
             channels = values.shape[1]
@@ -352,9 +356,6 @@ def write(
             return data, (*lost, *note_lost(metadata, suffix))
         if not buffer.getvalue():
             continue
-        notes = []
-        if kind not in ("FLOAT", "DOUBLE") and (np.abs(values) > 1).any():
-            notes.append("samples beyond full scale clipped")
         notes += describe_lost_tags(buffer.getvalue(), metadata, suffix)
         if rate != native:
             notes.append(f"resampled from {native} Hz to {rate} Hz, which {suffix} holds")
