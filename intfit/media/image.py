@@ -294,10 +294,9 @@ def write(
         options["compress_type"] = zlib.Z_RLE
     # The image's own mode first, then the nearest that less capable formats hold.
     opaque = "RGB" if image.mode in ("P", "PA", "RGBA", "RGB") else "L"
+    clear = ("RGBA",) if CHANNELS[facts["mode"]] in (2, 4) else ()
     lacking: tuple[bytes, tuple[str, ...]] | None = None
-    for mode in dict.fromkeys(
-        (image.mode, "RGBA" if CHANNELS[facts["mode"]] == 4 else opaque, opaque)
-    ):
+    for mode in dict.fromkeys((image.mode, *clear, opaque, "RGB")):
         buffer = io.BytesIO()
         try:
             with warnings.catch_warnings():
