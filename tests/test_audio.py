@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from conftest import on_arrays, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intfit.errors import MediaError
 from intfit.media import audio
 from intfit.media.audio import Target
 from intfit.signals import Grid
@@ -281,6 +283,21 @@ def test_an_mp3_decodes_without_being_told_how(intfit):
     run = intfit("decode", "chord.mp3.safetensors")
     assert run.code == 0, run.err
     assert soundfile.info("chord.mp3.decoded.wav").samplerate == 16000
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels", "words"),
+    [
+        (".sd2", 1, "cannot write audio as '.sd2'"),
+        (".mp3", 3, "cannot write 3 channels at 192000 Hz as '.mp3'"),
+        (".mp3", 1, "it is too short"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_with_one_that_can(suffix, channels, words):
+    values = np.full((1, channels), 0.1, np.float32)
+    with pytest.raises(MediaError, match=re.escape(words)) as refused:
+        audio.write(values, facts_of(1, 192_000, channels), Target(), suffix)
+    assert ".wav" in str(refused.value)
 
 
 def test_a_rate_that_vorbis_cannot_hold_is_refused(intfit, recording):
