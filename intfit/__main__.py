@@ -22,15 +22,14 @@ def main() -> None:
     interrupts = sys.modules.get(f"{__package__}.interrupts")
     done = "".join(f": {text}" for text in interrupts.done) if interrupts is not None else ""
     if interrupts is not None and (number := interrupts.TerminatedError.number) is not None:
-        print(f"intfit: terminated{done}", file=sys.stderr)
+        _say(f"terminated{done}")
         interrupts.die_of(number)
     if code == 130:
-        print(f"intfit: interrupted{done}", file=sys.stderr)
+        _say(f"interrupted{done}")
     flushed = _flush()
     if failure is not None and not flushed and not isinstance(failure, BrokenPipeError):
-        with contextlib.suppress(OSError):
-            print(f"intfit: {failure.strerror or failure}", file=sys.stderr)
-    sys.exit(flushed or code)  # type: ignore[arg-type]
+        _say(failure.strerror or str(failure))
+    sys.exit(code if code == 130 else flushed or code)  # type: ignore[arg-type]
 
 
 def _run() -> object:
@@ -62,6 +61,12 @@ def _run() -> object:
     return 0
 
 
+def _say(text: str) -> None:
+    """Print a message to standard error, where that can be written to."""
+    with contextlib.suppress(OSError):
+        print(f"intfit: {text}", file=sys.stderr, flush=True)
+
+
 def _flush() -> int:
     """Write what standard streams have buffered; an exit code where that cannot be done."""
     code = 0
@@ -73,7 +78,7 @@ def _flush() -> int:
             # it would be tried again on the way out
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if not isinstance(error, BrokenPipeError) and stream is sys.stdout:
-                print(f"intfit: standard output: {error.strerror}", file=sys.stderr)
+                _say(f"cannot write to standard output: {error.strerror}")
             code = 1
     return code
 
@@ -81,13 +86,16 @@ def _flush() -> int:
 def _open_closed_streams() -> None:
     """Keep the places of standard streams that are closed from being taken by files.
 
-    Python has None for those; messages to such a standard error go nowhere.
+    Python has None for those. What is written to such a standard output fails, as what it writes
+    is what the program is called for; messages to such a standard error go nowhere.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free place, which is this
+        except OSError:  # the lowest free place is taken, which is this
+            os.open(os.devnull, os.O_RDONLY if descriptor == 1 else os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w")  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
 

@@ -363,8 +363,9 @@ def verify(
     hints at the format of bytes, and ``hooks`` are told the stages. Gives ``psnr`` (dB), ``ssim``,
     ``ms_ssim`` and ``ssimulacra2`` of an image, ``snr``, ``log_spectral_distance`` (dB),
     ``zimtohrli`` and ``visqol`` of a recording, ``iou``, ``mean_distance`` and ``max_distance`` (%
-    of the box diagonal), ``normal_error`` (degrees), ``f_score`` (at 0.1 % of the diagonal) and the
-    number of ``faces`` compared of a mesh; None where one is not defined or its package missing.
+    of the box diagonal), ``normal_error`` (degrees), ``f_score`` (at 0.1 % of the diagonal), the
+    number of ``faces`` compared and ``colour_psnr`` (dB) of a mesh; None where one is not defined
+    or its package missing.
 
     Raises:
         IntfitError: if the original cannot be read, or is not of the same size.

@@ -31,7 +31,6 @@ from .defaults import (
     step_seconds,
     widest_network,
 )
-from .errors import UsageError
 from .schedules import RatioSchedule
 from .settings import (
     Goal,
@@ -45,6 +44,7 @@ from .settings import (
     check_settings,
     goal_of,
     searches_size,
+    too_few_bytes,
 )
 
 #: The most examples that a teacher ranks in one pass or draws from in one table; a larger signal
@@ -282,7 +282,7 @@ def _width_within(
 
     if room < needed(NARROWEST, FEWEST_BITS):
         least = math.ceil(needed(NARROWEST, FEWEST_BITS) + size - room)
-        raise UsageError(f"{size} bytes are too few: the smallest file possible here has {least}")
+        raise too_few_bytes(size, least)
     width = NARROWEST
     while width < defaults.widths[1] and needed(width + 1, USUAL_BITS) <= room:
         width += 1

@@ -210,6 +210,13 @@ def check_sizes(flags: list[str]) -> None:
         raise UsageError(f"{' and '.join(flags)} all say how large the network is: give one")
 
 
+def too_few_bytes(size: int, least: int) -> UsageError:
+    """The error where a file may have ``size`` bytes, and the smallest possible has ``least``."""
+    return UsageError(
+        f"{size} bytes are too few: --target-size {least} is the smallest possible here"
+    )
+
+
 def _check_teacher(settings: Settings) -> None:
     if settings.teacher != "int":
         scheduled = settings.teacher in SCHEDULED_TEACHERS

@@ -1,8 +1,9 @@
-"""Write a file: all of it or none."""
+"""Write a file, all of it or none; and give up standard output."""
 
 import contextlib
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -66,3 +67,11 @@ def _read_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def discard_output() -> None:
+    """Send nowhere what is buffered for standard output, which cannot be written to, and the rest.
+
+    It would be tried again when the program ends.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from conftest import on_arrays, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intfit.errors import MediaError
 from intfit.media import audio
 from intfit.media.audio import Target
 from intfit.signals import Grid
@@ -265,12 +267,37 @@ def test_a_sample_type_the_format_cannot_hold_becomes_one_it_can(intfit):
     assert soundfile.info("out.flac").subtype == "PCM_16"
 
 
+@pytest.mark.parametrize(("suffix", "greatest"), [(".mp3", 1.2), (".flac", 1), (".wav", 1e6)])
+def test_samples_far_beyond_full_scale_are_clipped_where_the_format_has_none(suffix, greatest):
+    """LAME, which writes MP3, ends the program where it is given them."""
+    values = (np.random.default_rng(0).normal(size=(3000, 1)) * 1e6).astype(np.float32)
+    data, notes = audio.write(values, facts_of(3000, 8000), Target(), suffix)
+    assert ("samples beyond full scale clipped" in notes) == (greatest < 2)
+    samples, _ = soundfile.read(io.BytesIO(data))
+    assert 0.5 * greatest < np.abs(samples).max() <= 5 * greatest
+
+
 def test_an_mp3_decodes_without_being_told_how(intfit):
     soundfile.write("chord.mp3", tone(rate=16000), 16000, format="MP3")
     assert intfit("encode", "chord.mp3", "--field", "siren", "--steps", 20).code == 0
     run = intfit("decode", "chord.mp3.safetensors")
     assert run.code == 0, run.err
     assert soundfile.info("chord.mp3.decoded.wav").samplerate == 16000
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels", "words"),
+    [
+        (".sd2", 1, "cannot write audio as '.sd2'"),
+        (".mp3", 3, "cannot write 3 channels at 192000 Hz as '.mp3'"),
+        (".mp3", 1, "it is too short"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_with_one_that_can(suffix, channels, words):
+    values = np.full((1, channels), 0.1, np.float32)
+    with pytest.raises(MediaError, match=re.escape(words)) as refused:
+        audio.write(values, facts_of(1, 192_000, channels), Target(), suffix)
+    assert ".wav" in str(refused.value)
 
 
 def test_a_rate_that_vorbis_cannot_hold_is_refused(intfit, recording):

@@ -190,9 +190,16 @@ def test_the_grid_is_the_paper_s_and_a_teacher_nobody_knows_is_refused(intfit, p
     run = intfit("bench", "teachers", picture, "--teachers", "uniform,greedy")
     assert run.code == 2
     assert "'greedy' is not default, full" in run.err
-    run = intfit("bench", "teachers", picture, "--plot", "curves.doc")
+
+
+@pytest.mark.parametrize("bench", ["teachers", "rd", "paper"])
+def test_a_plot_that_cannot_be_written_is_refused_before_the_work(intfit, picture, bench):
+    run = intfit("bench", bench, picture, "--plot", "curves.doc")
     assert run.code == 2
     assert "try .png" in run.err
+    run = intfit("bench", bench, picture, "--plot", f"{picture}/curves.png")
+    assert run.code == 1
+    assert "is not a folder" in run.err
 
 
 def test_a_function_that_descends_through_the_tangent_kernel_stays_close_to_the_network(

@@ -112,17 +112,19 @@ def test_paths_come_from_a_list_or_from_stdin(intfit, picture):
     Path("list").write_text("photo.png\ntwo words.png\n\n")
     assert intfit("encode", "--files-from", "list", *FAST).code == 0
     assert Path("two words.png.safetensors").exists()
-    run = intfit("encode", "--files-from", "-", "-f", *FAST, stdin=b"photo.png\0two words.png\0")
+    names = b"photo.png\0two words.png\0./photo.png\0"  # each file once
+    run = intfit("encode", "--files-from", "-", "-f", *FAST, stdin=names)
     assert run.code == 0, run.err
     assert run.err.count("→ photo") + run.err.count("→ two") == 2
 
 
-def test_a_medium_is_read_from_stdin_and_written_to_stdout(process, picture):
+def test_a_medium_is_read_from_stdin_and_written_to_stdout(process, intfit, picture):
     packed = process("encode", "-", "-e", 1, stdin=picture.read_bytes())
     assert packed.code == 0, packed.err
     unpacked = process("decode", "-", "-o", "-", "--format", "bmp", stdin=packed.data)
     assert unpacked.code == 0, unpacked.err
     assert unpacked.data[:2] == b"BM"
+    assert intfit("verify", "-", picture, stdin=packed.data).out.startswith("PSNR")
 
 
 def test_stdin_is_left_alone_unless_asked_for(process, picture):

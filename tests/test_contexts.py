@@ -241,8 +241,14 @@ def test_a_new_picture_has_the_second_model_and_one_of_the_first_is_still_read()
 
 
 def test_a_picture_tuned_for_psnr_has_a_trellis_if_not_tiny_and_other_trellises_are_refused():
-    for side, tune, version in ((80, "psnr", 1), (79, "psnr", None), (80, "visual", None)):
-        data = api.encode(png(photo(side, side)), replace(LATENT, tune=tune)).data
+    pictures = (
+        ((80, 80), "psnr", 1),
+        ((79, 79), "psnr", None),
+        ((15, 500), "psnr", None),  # all of it is in the coarsest picture
+        ((80, 80), "visual", None),
+    )
+    for size, tune, version in pictures:
+        data = api.encode(png(photo(*size)), replace(LATENT, tune=tune)).data
         layout, _ = container.load(data)
         assert layout.header.network.get("trellis") == version
     for entries in ({"trellis": 2}, {"trellis": True}, {"bands": 1}, {"contexts": None}):

@@ -1,9 +1,11 @@
 """README and docs: commands that work, links that lead somewhere, reference that is true."""
 
+import ast
 import hashlib
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -119,6 +121,18 @@ def test_the_command_line_reference_is_what_the_help_says():
         sys.path.pop(0)
     written, now = make_reference.PAGE.read_text(), make_reference.page()
     assert written == now, "run python tools/make_reference.py"
+
+
+@pytest.mark.parametrize("tool", sorted((ROOT / "tools").glob("*.py")), ids=lambda tool: tool.stem)
+def test_every_tool_starts_and_says_what_it_does(tool, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(sys, "argv", [str(tool), "--help"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(tool), run_name="__main__")
+    assert not left.value.code
+    told = " ".join(capsys.readouterr().out.split())
+    about = " ".join(ast.get_docstring(ast.parse(tool.read_text())).split())
+    assert about[:20] in told
 
 
 @pytest.mark.parametrize("command", ["encode", "decode", "info", "verify", "test", "export"])

@@ -73,18 +73,41 @@ def test_a_message_is_short_and_harmless_whatever_a_file_says(intfit, monkeypatc
     ("redirection", "command", "told"),
     [
         ("<&-", "encode - -o x.safetensors", "standard input is closed"),
-        (">&-", "decode a.safetensors -o - --format png", "standard output is closed"),
+        (">&-", "decode a.safetensors -o - --format png", "write to standard output"),
+        (">&-", "info a.safetensors", "write to standard output"),
+        (">&-", "test a.safetensors --json", "write to standard output"),
+        (">&-", "verify a.safetensors photo.png --json", "write to standard output"),
+        (">&-", "--version", "write to standard output"),
         ("> /dev/full", "info a.safetensors", "No space left"),
         ("2>&-", "info nothing.safetensors", ""),
     ],
 )
-def test_a_closed_stream_is_one_line_and_no_traceback(redirection, command, told):
+def test_a_closed_stream_is_one_line_and_no_traceback(redirection, command, told, picture):
     Path("a.safetensors").write_bytes(api.encode(png(photo()), Settings(effort=1)).data)
     shell = f"{sys.executable} -m intfit {command} {redirection}"
     run = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert told in run.stderr
     assert len(run.stderr.splitlines()) <= 1
+
+
+def test_an_output_does_not_need_a_standard_output_that_is_open(picture):
+    shell = f"{sys.executable} -m intfit encode {picture} -e 1 -o a.safetensors >&-"
+    run = subprocess.run(["sh", "-c", shell], capture_output=True, check=False)
+    assert run.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_program_alike_where_it_cannot_say_so(number):
+    code = (
+        "import os, signal, sys; from intfit import __main__ as entry, interrupts\n"
+        f"def run(): interrupts.raise_on_termination(); os.kill(os.getpid(), {int(number)})\n"
+        "entry._run = run; sys.stderr = open('/dev/full', 'w', buffering=1); entry.main()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert run.returncode == (130 if number == signal.SIGINT else -number)
+    assert not run.stderr
 
 
 def test_an_empty_output_is_made_anew_and_one_that_appears_is_skipped(intfit, picture, monkeypatch):

@@ -615,6 +615,17 @@ def test_transparency_is_kept_where_a_format_can_and_otherwise_noted():
     assert notes == (".pdf does not keep depth beyond 8 bits",)
 
 
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 2), ("1", 1), ("I;16", 1)])
+def test_grey_is_written_in_colour_where_a_format_holds_no_grey(mode, channels):
+    pixels = np.random.default_rng(0).integers(0, 2, (12, 16, channels)).astype(np.uint8) * 255
+    given = pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels
+    facts = {"mode": mode, "height": 12, "width": 16}
+    written, _ = image.write(given, facts, image.Target(), ".qoi")
+    found = np.asarray(opened(written))
+    np.testing.assert_array_equal(found[..., :1], pixels[..., :1])
+    np.testing.assert_array_equal(found[..., 3:], pixels[..., 1:])
+
+
 def test_what_is_no_picture_or_sound_in_a_file_does_not_keep_it_from_being_read():
     """Text of a PNG that Pillow refuses to unpack, and blocks of FLAC that lie about their size."""
     picture = file_of(photo(16, 12))

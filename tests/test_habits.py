@@ -1,5 +1,6 @@
 """What people expect of a command line: folders, checks of files, completion, messages."""
 
+import errno
 import io
 import json
 import os
@@ -48,6 +49,21 @@ def test_the_media_in_a_folder_are_encoded_in_order(intfit, tree):
     assert Path("out/in/deep/c.jpg.safetensors").is_file()
 
 
+def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_encoded(intfit, tree, monkeypatch):
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    run = intfit("encode", "-r", "in", "--output-dir", "out", *FAST)
+    assert run.code == 1
+    assert "in/deep: cannot be read: Permission denied" in run.err
+    assert Path("out/in/b.png.safetensors").is_file()
+
+
 def test_files_of_a_folder_are_chosen_by_their_names(intfit, tree):
     run = intfit("encode", "-r", "in", "in/b.png", "--include", "*.png", "--json", *FAST)
     names = [json.loads(line)["input"] for line in run.out.splitlines()]
@@ -88,6 +104,7 @@ def test_files_are_tested_without_their_originals(intfit):
         assert words in first["error"]
         assert (first["ok"], second["ok"], second["bytes"]) == (False, True, 724)
     assert intfit("test", "-", stdin=whole).out.startswith("-: ok, image")
+    assert intfit("info", "-", stdin=whole).out.startswith("-  ")
     assert intfit("test", *files, "--quiet").out == ""
 
 
@@ -169,6 +186,14 @@ def test_errors_say_what_to_type(intfit, picture):
         ("view a.safetensors -o a.safetensors -f", "a file to show"),
         ("view aa.safetensors -o b.html", "did you mean 'a.safetensors'?"),
         ("info folder", "a folder, not a file"),
+        ("decode folder", "name the files in it"),
+        ("encode photo.png -o folder/", "is a folder"),
+        ("encode photo.png -o new.png/", "is a folder"),
+        ("view a.safetensors -o new/", "is a folder"),
+        ("encode photo.png --kind audio", "not a recording that can be read"),
+        ("encode photo.png --target-size 9 -o b.safetensors -e 1", "is the smallest possible"),
+        ("decode a.safetensors --scale 1e6 -o b.png", "a smaller --scale"),
+        ("verify - --against -", "either the file or its original"),
     ):
         run = intfit(*arguments.split())
         assert run.code, arguments

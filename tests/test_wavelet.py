@@ -261,7 +261,7 @@ def test_a_goal_with_a_size_or_a_quality_takes_no_more_than_either_asks():
 
 
 def test_a_size_too_small_is_said_with_the_smallest_possible():
-    with pytest.raises(UsageError, match=r"the smallest file possible here has \d\d\d$"):
+    with pytest.raises(UsageError, match=r"--target-size \d\d\d is the smallest possible here$"):
         api.encode(png(scene()), replace(LATENT, target_size=150))
 
 

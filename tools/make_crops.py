@@ -54,13 +54,13 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("parts", nargs="+", metavar="FILE:X,Y")
     options = parser.parse_args()
-    rows = []
+    rows: list[np.ndarray] = []
     for part in options.parts:
         name, _, place = part.rpartition(":")
         x, y = map(int, place.split(","))
-        rows += [draw_row(Path(name), x, y), None]
-    gap = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
-    picture = np.concatenate([gap if row is None else row for row in rows[:-1]])
+        row = draw_row(Path(name), x, y)
+        rows += [np.full((GAP, row.shape[1], 3), 255, np.uint8), row]
+    picture = np.concatenate(rows[1:])
     Image.fromarray(picture).save(options.output, quality=95, method=6)
 
 

@@ -8,6 +8,7 @@ pages: docs/how-to/page-1200.webp and page-360.webp, the page of `make demo` (to
 Chromium.
 """
 
+import argparse
 import io
 import os
 import pty
@@ -164,10 +165,15 @@ MAKERS = {"terminal": terminal, "sample": sample, "pages": pages}
 
 def main() -> None:
     """Make those that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MAKERS))
+    names = parser.parse_args().names
+    if unknown := set(names) - set(MAKERS):
+        parser.error(f"no picture is called {', '.join(unknown)}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "photo.png").write_bytes((SAMPLES / "photo.png").read_bytes())
-        for wanted in sys.argv[1:] or MAKERS:
+        for wanted in names or MAKERS:
             MAKERS[wanted](folder)
 
 

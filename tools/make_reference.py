@@ -3,6 +3,7 @@
 With --check, write nothing, and exit with 1 where the page is not what the help says.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -30,7 +31,7 @@ is respected.
 
 def help_of(command: str) -> str:
     """The help of a command at 80 columns."""
-    environment = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+    environment: dict[str, str | None] = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
     environment |= {"INTFIT_DEVICE": None, "INTFIT_THREADS": None}
     run = CliRunner().invoke(app, [*command.split(), "--help"], env=environment, prog_name="intfit")
     if run.exit_code:
@@ -51,7 +52,9 @@ def page() -> str:
 
 def main() -> None:
     """Write the page, or compare it."""
-    if "--check" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare it")
+    if parser.parse_args().check:
         if PAGE.read_text() != page():
             sys.exit("docs/reference/cli.md is out of date: run python tools/make_reference.py")
         return

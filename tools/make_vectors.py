@@ -7,6 +7,7 @@ of the format: decoders of others are tested on them. Files that exist are left 
 is written again.
 """
 
+import argparse
 import hashlib
 import io
 import json
@@ -236,7 +237,8 @@ def changed(data: bytes) -> bytes:
     """A file of latents whose decoder network has a change of its own, drawn at random."""
     layout, stored = container.load(data)
     layout.header.network["adapted"] = True
-    shape = read_config(layout.header).adaptation_shapes()["adaptation"]
+    config: Any = read_config(layout.header)
+    shape = config.adaptation_shapes()["adaptation"]
     drawn = np.random.default_rng(7).integers(-40, 41, shape)
     change = weights.QuantisedTensor(96, np.where(drawn % 5, 0, drawn // 5).astype(np.int32))
     packed = payload.join(stored["payload"].data, weights.pack({"adaptation": change}))
@@ -255,13 +257,14 @@ def opened(name: str) -> dict[str, np.ndarray]:
         return load_tensors(target.read_bytes())
 
 
-def header_of(data: bytes) -> dict:
+def header_of(data: bytes) -> dict[str, Any]:
     """The intfit header of a file."""
     length = int.from_bytes(data[:8], "little")
-    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["intfit"])
+    header: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["intfit"])
+    return header
 
 
-def described(values: np.ndarray) -> dict:
+def described(values: np.ndarray) -> dict[str, Any]:
     """Whole numbers, in short."""
     flat = np.rint(values).astype("<i4").ravel()
     return {
@@ -271,22 +274,21 @@ def described(values: np.ndarray) -> dict:
     }
 
 
-def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
+def integers(name: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> dict[str, Any]:
     """The integers of the tensors, by what the open profile and the steps say."""
     if name in ("latent-envelope", "latent-bands"):
         return envelope_integers(name)
+    data = (VECTORS / f"{name}.safetensors").read_bytes()
+    layout, stored = container.load(data)
+    config: Any = read_config(layout.header)
     if header.get("siren", [])[9:]:
-        layout, stored = container.load((VECTORS / f"{name}.safetensors").read_bytes())
-        found = packing.unpack_integers(stored["payload"].data, read_config(layout.header))
-        return {key: described(tensor.integers) for key, tensor in found.items()}
+        networks = packing.unpack_integers(stored["payload"].data, config)
+        return {key: described(tensor.integers) for key, tensor in networks.items()}
     if "latent" in header and "mesh" in header:
-        layout, _ = container.load((VECTORS / f"{name}.safetensors").read_bytes())
-        return {
-            "coefficients": described(tensors["coefficients"] / read_config(layout.header).unit)
-        }
+        return {"coefficients": described(tensors["coefficients"] / config.unit)}
     if "latent" in header:
         step = 2.0 ** (-header["latent"][0] / 24)
-        shares = SHARES if header["latent"][4:5] == [1] else (16,)
+        shares: tuple[int, ...] = SHARES if header["latent"][4:5] == [1] else (16,)
         if header["latent"][6:]:
             shares = (*[10] * sum(key.endswith(".both") for key in tensors), 16)
         found = {
@@ -304,7 +306,6 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
         return found
     if name == "siren-open":
         return {}
-    data = (VECTORS / f"{name}.safetensors").read_bytes()
     payload = data[8 + int.from_bytes(data[:8], "little") :]
     return {
         key: described(tensor / 2.0 ** (-payload[4 * index] / 12))
@@ -312,10 +313,11 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
     }
 
 
-def envelope_integers(name: str) -> dict:
+def envelope_integers(name: str) -> dict[str, Any]:
     """The integers of a recording with an envelope, which the open profile does not have."""
     header, stored = container.load((VECTORS / f"{name}.safetensors").read_bytes())
-    contents = hearing_payload.read(stored["payload"].data, read_config(header.header))
+    config: Any = read_config(header.header)
+    contents = hearing_payload.read(stored["payload"].data, config)
     sizes = contents.shape.sizes
     return {
         "latents": described(np.concatenate(list(contents.latents))),
@@ -325,9 +327,9 @@ def envelope_integers(name: str) -> dict:
 
 
 def in_order(name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters of a SIREN in the order of the network."""
+    """The parameters of a SIREN in the order of the network; others by their names."""
     if not name.startswith("siren"):
-        return tensors
+        return dict(sorted(tensors.items()))
 
     def place(item: tuple[str, np.ndarray]) -> tuple[bool, str, bool]:
         layer, kind = item[0].rsplit(".", 1)
@@ -336,10 +338,10 @@ def in_order(name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     return dict(sorted(tensors.items(), key=place))
 
 
-def expected(name: str, data: bytes) -> dict:
+def expected(name: str, data: bytes) -> dict[str, Any]:
     """What a decoder must find."""
     header, field = header_of(data), intfit.load(data, device="cpu")
-    found: dict = {
+    found: dict[str, Any] = {
         "header": header,
         "integers": integers(name, header, in_order(name, opened(name))),
     }
@@ -368,11 +370,11 @@ def expected(name: str, data: bytes) -> dict:
     return found
 
 
-def range_coder() -> dict:
+def range_coder() -> dict[str, Any]:
     """Symbols under tables and uniform distributions, and what the coder makes of them."""
     rng = np.random.default_rng(5)
     encoder = constriction.stream.queue.RangeEncoder()
-    parts: list[dict] = []
+    parts: list[dict[str, Any]] = []
     for shares in ([1, 0], [3, 1], [1 << 40, 1, 1 << 20, 5], list(range(1, 200)), [1] * 301):
         table = np.array(shares, np.float64)
         symbols = rng.choice(len(table), 40, p=table / table.sum()).astype(np.int32)
@@ -389,6 +391,7 @@ def range_coder() -> dict:
 
 def main() -> None:
     """Make what is missing, and all JSON."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     VECTORS.mkdir(parents=True, exist_ok=True)
     text = json.dumps(range_coder(), separators=(",", ":"))
     (VECTORS / "range-coder.json").write_text(text.replace("},{", "},\n{") + "\n")

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -26,6 +27,7 @@ from intfit.codecs.channels import invert_axes, principal_axes
 from intfit.codecs.mdct import codec
 from intfit.codecs.mdct.config import NEWEST_BANDS, MdctConfig
 from intfit.codecs.mdct.hearing import envelope, payload, shaping
+from intfit.codecs.mdct.hearing.bands import BAND_COUNTS
 from intfit.codecs.mdct.hearing.training import train_networks
 from intfit.codecs.mdct.transform import pad
 from intfit.media import audio
@@ -43,19 +45,23 @@ SCORE_SLOPE, RATE_SLOPE = 0.8, 1 / 30
 FLAT = dict.fromkeys(shaping.STEP_OFFSETS, ((200, 0), (3500, 0)))
 
 
-def without_network(networks: list, config: object, sizes: list[int], rate: int) -> list[NDArray]:
+def without_network(
+    networks: list[Any], config: object, sizes: list[int], rate: int
+) -> list[NDArray[Any]]:
     """In place of the envelope's levels: the same everywhere."""
     channels, level = networks[0]["layers.3.bias"].integers.size, envelope.MIDDLE * 16
-    return [np.full((envelope.BAND_COUNTS[size], channels), level) for size in sizes]
+    return [np.full((BAND_COUNTS[size], channels), level) for size in sizes]
 
 
-def without_levels(coder: object, sizes: list[int], predicted: list, *exact: object) -> list:
+def without_levels(
+    coder: object, sizes: list[int], predicted: list[Any], *exact: object
+) -> list[Any]:
     """In place of coded levels: those of the envelope."""
     return [np.zeros_like(levels) for levels in predicted]
 
 
 #: What is replaced for each row: names in modules, and their values.
-Patches = dict[ModuleType, dict[str, object]]
+Patches = dict[ModuleType, dict[str, Any]]
 GRID = "no network: a grid of levels, coded alone"
 ROWS: dict[str, Patches] = {
     "all": {},
@@ -77,14 +83,14 @@ ROWS: dict[str, Patches] = {
 class Recording:
     """Samples ``[N, C]`` at a rate, and what they are packed from."""
 
-    samples: NDArray
+    samples: NDArray[Any]
     peak: float
-    padded: NDArray
-    axes: NDArray
+    padded: NDArray[Any]
+    axes: NDArray[Any]
     networks: payload.Networks
     config: MdctConfig
 
-    def pack(self, step: int, row: str) -> tuple[float, NDArray]:
+    def pack(self, step: int, row: str) -> tuple[float, NDArray[Any]]:
         """The kbps of the payload, and what it decodes to."""
         config = replace(self.config, step=step)
         with ExitStack() as stack:
@@ -135,7 +141,7 @@ def search(recording: Recording, row: str, kbps: float, step: int) -> tuple[floa
     return score + SCORE_SLOPE * math.log(kbps / rate), best
 
 
-def measure(paths: list[Path], kbps: float, log: Path) -> Iterator[dict]:
+def measure(paths: list[Path], kbps: float, log: Path) -> Iterator[dict[str, Any]]:
     """A line for each recording and row; those that the log has are not measured again."""
     known = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     for path in paths:

@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,7 +31,7 @@ from intfit.api import encode, prepare
 from intfit.bench.synthetic import make_picture, make_surface
 from intfit.codecs.siren.fitting import start_training
 from intfit.devices import wait_for
-from intfit.settings import Settings
+from intfit.settings import OptimizerName, Settings
 from intfit.training.gradients.autograd import float32_precision
 from intfit.training.optimizers.orthogonal import orthogonalise
 from intfit.training.optimizers.preconditioned import REFRESH_STEPS
@@ -250,8 +251,10 @@ def measure_files(job: Job) -> list[Row]:
     for number in range(job.sizes.files):
         picture = make_picture(side, side + number % 2)  # of two shapes
         names.append(write(job.folder / f"{number:03d}.png", picture))
-    options = ("--width", 64, "--depth", 6, "--steps", job.sizes.fit)
-    options = (*options, "-f", "--quiet", "--output-dir", job.folder / "files")
+    options = (
+        *("--width", 64, "--depth", 6, "--steps", job.sizes.fit),
+        *("-f", "--quiet", "--output-dir", job.folder / "files"),
+    )
     rows = []
     for what, command in (("fit", ("fit",)), ("encode", ("encode", "--field", "siren"))):
         names = names if what == "fit" else names[: max(2, len(names) // 4)]  # it takes longer
@@ -312,7 +315,7 @@ def measure_networks(job: Job) -> list[Row]:
 
 
 def time_networks(
-    picture: bytes, settings: Settings, optimizer: str, count: int, steps: int
+    picture: bytes, settings: Settings, optimizer: OptimizerName, count: int, steps: int
 ) -> float:
     """The seconds that so many steps of ``count`` networks take."""
     prepared = prepare(picture, replace(settings, steps=steps))
@@ -323,10 +326,12 @@ def time_networks(
     joint = JointTraining(sessions, plan)
     fits = [train_stepwise(session, plan) for session in joint.sessions]
     ends = finish_together(joint, fits)
+    seconds = []
     for end in ends:
         if isinstance(end, Exception):
             raise end
-    return max(end.seconds for end in ends)
+        seconds.append(end.seconds)
+    return max(seconds)
 
 
 def time_refresh(
@@ -373,7 +378,7 @@ def measure_quality(job: Job) -> list[Row]:
         field="siren", width=width, depth=depth, target_psnr=job.sizes.target, profile="open",
         device=job.sizes.device,
     )  # fmt: skip
-    kinds = (
+    kinds: tuple[tuple[str, dict[str, Any]], ...] = (
         ("default", {}),
         ("full batch", {"teacher": "full"}),
         ("INT top", {"selection": "top"}),

@@ -10,6 +10,7 @@ lines against those of the first file's post-filter, one line a file.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ def measure(pixels: np.ndarray, quality: float, rounds: int, shared: int) -> Poi
     """Bytes and PSNR of pixels ``[H, W, 3]``, with networks of the version ``shared``."""
     values = pixels.astype(np.float32) / np.float32(127.5) - 1
     step = step_index(quality)
-    plain = WaveletConfig(3, *values.shape[:2], step, contexts=2)
-    config = WaveletConfig(3, *values.shape[:2], step, contexts=2, common=shared)
+    plain = WaveletConfig(3, len(values), values.shape[1], step, contexts=2)
+    config = replace(plain, common=shared)
     first = exact = transform.analyse(values, config, transform.principal_colours(values))
     colours = read_axes(store_axes(exact["colours"]), 3)
 
@@ -63,7 +64,7 @@ def measure(pixels: np.ndarray, quality: float, rounds: int, shared: int) -> Poi
             found["transform"] = point(size, features.picture)
             found["post-filter"] = point(size, filtered)
             found["decoder"] = found["modulation"] = best[0]
-        error = values @ invert_axes(colours) - filtered
+        error = (values @ invert_axes(colours) - filtered).astype(np.float32)
         for name, change in fit_last_layer(inputs, tensors, error):
             size += len(payload.join(b"", weights.pack({name: change})))
             tensors |= {name: change.dequantise()}
@@ -72,7 +73,8 @@ def measure(pixels: np.ndarray, quality: float, rounds: int, shared: int) -> Poi
             if number == 0:
                 found[name] = best[-1]
         found[f"refined {number}" if number else "adapted"] = min(best, key=cost)
-        shifts = transform.analyse((corrected - features.picture) @ colours, config, colours)
+        added = ((corrected - features.picture) @ colours).astype(np.float32)
+        shifts = transform.analyse(added, config, colours)
         exact = {k: v if k == "colours" else v - shifts[k] for k, v in first.items()}
     return found
 
@@ -98,7 +100,9 @@ def summarise(files: list[Path]) -> None:
                     pairs = [zip(*curve, strict=True) for curve in (base, other)]
                     sizes = [[list(map(float, row)) for row in pair] for pair in pairs]
                     rates.append(metrics.bd_rate(*sizes[0], *sizes[1]))
-            line = " ".join(f"{rate:+6.1f}" for rate in [*rates, float(np.mean(rates))])
+            known = [rate for rate in rates if rate is not None]
+            rates.append(float(np.mean(known)) if known else None)
+            line = " ".join("     -" if rate is None else f"{rate:+6.1f}" for rate in rates)
             print(f"{file.stem:12} {name:12} {line}")
 
 

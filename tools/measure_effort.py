@@ -65,7 +65,7 @@ def make_table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Read the command line, measure what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description="Measure what more effort gains.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, help="a JSON lines file")
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--efforts", default="1,3,5,7")

@@ -12,13 +12,17 @@ import argparse
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import intfit
 from intfit.api import prepare
 from intfit.plan import count_weights
 
-GOALS = {"image": {"target_psnr": 120.0}, "audio": {"target_snr": 120.0}}
-DISTANCE = {"target_distance": 1e-4}
+GOALS: dict[str, dict[str, Any]] = {
+    "image": {"target_psnr": 120.0},
+    "audio": {"target_snr": 120.0},
+    "mesh": {"target_distance": 1e-4},
+}
 #: Layers more or fewer than the default; factors on its frequencies.
 CHANGES = [
     *(("depth", by) for by in (-2, -1, 1, 2)),
@@ -36,7 +40,7 @@ def match_width(weights: int, depth: int, features: tuple[int, int]) -> int:
 
 def measure_fit(data: bytes, kind: str, suffix: str, settings: intfit.Settings) -> float:
     """The decibels that a fit with these settings reaches."""
-    with_goal = replace(settings, **GOALS.get(kind, DISTANCE))
+    with_goal = replace(settings, **GOALS[kind])
     value = intfit.encode(data, with_goal, suffix=suffix).reached
     assert value is not None
     return -20 * math.log10(value) if kind == "mesh" else value
@@ -70,7 +74,7 @@ def compare_networks(path: Path, settings: intfit.Settings) -> None:
 
 def main() -> None:
     """Read the command line, and compare."""
-    parser = argparse.ArgumentParser(description="Compare networks of equally many weights.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--effort", type=int, default=3)
     parser.add_argument("--qualities", default="30,60")

@@ -12,6 +12,7 @@ measured, not elapsed time, so that other work on the machine disturbs little.
 import argparse
 import time
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from intfit.networks.architecture import SirenConfig
 from intfit.networks.siren import Siren
 from intfit.plan import POOL
 from intfit.teachers import ProportionalInt
+from intfit.teachers.base import Score
 from intfit.training.examples import GridExamples
 from intfit.training.gradients.autograd import AutogradGradient
 from intfit.training.gradients.base import GradientFunction
@@ -66,7 +68,7 @@ def make_step(shape: tuple[int, int, int], *, by_hand: bool) -> Callable[[], Non
     steps = iter(range(10**9))
 
     def step() -> None:
-        indices = teacher.select(next(steps), 0.5, torch.ones_like)
+        indices = teacher.select(next(steps), 0.5, cast("Score", torch.ones_like))
         train_step(indices, training_step, optimizer, teacher, lr_share=1.0)
 
     return step
@@ -86,7 +88,7 @@ def medians(calls: dict[str, Callable[[], None]], *, seconds: float) -> dict[str
 
 def main() -> None:
     """Read the command line, and measure."""
-    parser = argparse.ArgumentParser(description="Measure the seconds of a step.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=5, help="for each shape")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -101,9 +103,9 @@ def main() -> None:
         print(shape, {name: f"{1e3 * t:.2f} ms" for name, t in times.items()}, f"{ratio:.2f}")
     terms = np.array([(1, b * w * d, b * w * w * (d - 1)) for w, d, b in SHAPES], float)
     constants = {}
-    for name, times in results.items():
-        relative = terms / np.array(times)[:, None]
-        constants[name] = np.linalg.lstsq(relative, np.ones(len(times)), rcond=None)[0]
+    for name, timed in results.items():
+        relative = terms / np.array(timed)[:, None]
+        constants[name] = np.linalg.lstsq(relative, np.ones(len(timed)), rcond=None)[0]
         off = np.abs(relative @ constants[name] - 1).max()
         print(name, *(f"{c:.2e}" for c in constants[name]), f"within {off:.0%}")
     print("ratios", *(f"{r:.2f}" for r in constants["by hand"] / constants["autograd"]))

@@ -14,6 +14,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,20 +52,20 @@ class Recorder:
         self._shares = SAMPLES[0] / latents, min(1.0, SAMPLES[1] / nonzero)
         self._place = 0, 0
         #: For magnitudes and for signs: arrays of places, inputs and weights; of values.
-        self.seen: tuple[list[list[NDArray]], list[list[NDArray]]] = ([], [])
-        self.values: tuple[list[NDArray], list[NDArray]] = ([], [])
+        self.seen: tuple[list[list[NDArray[Any]]], list[list[NDArray[Any]]]] = ([], [])
+        self.values: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
 
-    def _keep(self, kind: int, inputs: NDArray, weights: NDArray) -> None:
+    def _keep(self, kind: int, inputs: NDArray[Any], weights: NDArray[Any]) -> None:
         places = np.tile(np.array(self._place, np.int16), (len(weights), 1))
         self.seen[kind].append([places, inputs.T.astype(np.int16), weights.astype(np.float32)])
 
-    def _sample(self, kind: int, inputs: NDArray, share: NDArray) -> NDArray:
+    def _sample(self, kind: int, inputs: NDArray[Any], share: NDArray[Any]) -> NDArray[Any]:
         """Keep a share of inputs ``[F, n]``; marks ``[n]`` of those that are."""
         kept = self._random.random(len(share)) < share
         self._keep(kind, inputs[:, kept], 1 / share[kept])
         return kept.astype(np.int32)
 
-    def magnitudes(self, band: int, turn: int, inputs: NDArray) -> NDArray:
+    def magnitudes(self, band: int, turn: int, inputs: NDArray[Any]) -> NDArray[Any]:
         """In place of the network of magnitudes; latents that see only zeros are marked by -1."""
         self._place = band, turn
         if not inputs.any():
@@ -74,33 +75,33 @@ class Recorder:
         share = (6 * self._shares[0] * likely).clip(0.004, 1)
         return np.tile(self._sample(0, inputs, share), (3, 1))
 
-    def signs(self, band: int, turn: int, own: NDArray, inputs: NDArray) -> NDArray:
+    def signs(self, band: int, turn: int, own: NDArray[Any], inputs: NDArray[Any]) -> NDArray[Any]:
         """In place of the network of signs."""
         share = np.full(len(own), self._shares[1])
         return self._sample(1, np.concatenate([inputs, own[None]]), share)
 
-    def code_magnitudes(self, outputs: NDArray, values: NDArray) -> NDArray:
+    def code_magnitudes(self, outputs: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
         """Note the magnitudes of examples, and how many of those that see only zeros are what."""
-        sizes = np.abs(values)
+        sizes: NDArray[Any] = np.abs(values)
         self.values[0].append(sizes[outputs[0] == 1])
         found, counts = np.unique(sizes[outputs[0] == -1], return_counts=True)
         self._keep(0, np.zeros((coding.MAGNITUDE_INPUTS, len(found)), np.int16), counts)
         self.values[0].append(found)
         return sizes
 
-    def code_signs(self, logits: NDArray, values: NDArray) -> NDArray:
+    def code_signs(self, logits: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
         """Note the signs of examples."""
-        signs = np.sign(values).astype(np.int32)
+        signs: NDArray[Any] = np.sign(values).astype(np.int32)
         self.values[1].append(signs[logits == 1])
         return signs
 
 
 def round_photograph(
-    pixels: NDArray, step: int
-) -> tuple[list[context_model.Level], NDArray, float]:
+    pixels: NDArray[Any], step: int
+) -> tuple[list[context_model.Level], NDArray[Any], float]:
     """The latents of a picture at a step, the coarsest picture, and the estimated bits of all."""
     values = (pixels.astype(np.float32) / 127.5 - 1).astype(np.float32)
-    config = WaveletConfig(3, *values.shape[:2], step)
+    config = WaveletConfig(3, len(values), values.shape[1], step)
     exact = transform.analyse(values, config, transform.principal_colours(values))
     bands = [band / config.step_size for name, band in exact.items() if name.startswith("levels")]
     levels = [bands[i : i + 3] for i in range(0, len(bands), 3)]
@@ -128,7 +129,7 @@ def collect(paths: list[Path], folder: Path) -> None:
             )
             recorder = Recorder(latents, nonzero)
             coding.code_latents(levels, coarsest, recorder, networks=recorder)
-            arrays = {}
+            arrays: dict[str, Any] = {}
             for kind, name in enumerate(("magnitude", "sign")):
                 places, inputs, weights = (
                     np.concatenate(part) for part in zip(*recorder.seen[kind], strict=True)
@@ -258,10 +259,10 @@ def train(paths: list[Path], kind: int) -> Network:
     return network
 
 
-def round_weights(network: Network, name: str) -> dict[str, NDArray]:
+def round_weights(network: Network, name: str) -> dict[str, NDArray[Any]]:
     """The tensors of a network as it is shipped: whole numbers."""
 
-    def whole(tensor: Tensor, unit: int, dtype: type) -> NDArray:
+    def whole(tensor: Tensor, unit: int, dtype: type) -> NDArray[Any]:
         rounded = (tensor.detach() * unit).round().numpy()
         return np.ascontiguousarray(rounded.astype(dtype))
 

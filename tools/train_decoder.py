@@ -19,6 +19,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def draw_part(photograph: Image.Image, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < HALVED and min(photograph.size) // factor >= 2 * PART:
         factor *= 2
     values = np.asarray(photograph.reduce(factor), np.float32) / np.float32(127.5) - 1
-    values = np.rot90(values, rng.integers(4))
+    values = np.rot90(values, int(rng.integers(4)))
     values = values[::-1] if rng.integers(2) else values
     sides = [min(side // 4 * 4, PART) for side in values.shape[:2]]
     top, left = (
@@ -105,7 +106,8 @@ def encode_part(values: np.ndarray, config: WaveletConfig, rounds: int) -> dict[
             corrected = correct_blocks(
                 Inputs(tensors, through, features.picture, filtered), tensors
             )
-            shifts = transform.analyse((corrected - features.picture) @ colours, config, colours)
+            added = ((corrected - features.picture) @ colours).astype(np.float32)
+            shifts = transform.analyse(added, config, colours)
             exact = exact | {k: first[k] - v for k, v in shifts.items() if k != "colours"}
     picture = features.picture
     inputs = Inputs(tensors, replace(config, common=4), picture, picture)
@@ -127,14 +129,15 @@ def prepare(cache: Path, photographs: list[Path], sets: int, seed: int) -> None:
         for number in range(sets):
             values = draw_part(photograph, rng)
             step = int((number + rng.random()) * LAST_STEP / sets)
-            config = WaveletConfig(3, *values.shape[:2], step, contexts=2)
+            config = WaveletConfig(3, len(values), values.shape[1], step, contexts=2)
             rounds = int(rng.random() < REFINED)
             if rng.random() < VISUAL:
                 config, rounds = replace(config, bands=1), 0
             target = cache / f"{path.stem}-{seed}-{number}.npz"
             if target.exists():
                 continue
-            np.savez(target, **encode_part(values, config, rounds))
+            arrays: dict[str, Any] = encode_part(values, config, rounds)
+            np.savez(target, **arrays)
             print(f"{time.process_time():7.1f} s: {target.name}, step {step}", flush=True)
 
 
@@ -224,7 +227,8 @@ def make_network() -> DecoderNetwork:
 def train(cache: Path, output: Path, minutes: float, seed: int) -> None:
     """Train for so many minutes of processor time; write all that it takes to go on."""
     torch.manual_seed(seed)
-    network, examples = make_network().to(memory_format=torch.channels_last), Examples(cache, seed)
+    network, examples = make_network(), Examples(cache, seed)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     last = list(network.last.parameters())
     others = [p for p in network.parameters() if all(p is not other for other in last)]
     groups = [{"params": others, "share": 1.0}, {"params": last, "share": LAST_RATE}]

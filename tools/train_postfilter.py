@@ -11,8 +11,8 @@ Ubuntu (lomiri-wallpapers 16.04 and 20.04) and of KDE (plasma-workspace-wallpape
 picture that results are reported for.
 """
 
+import argparse
 import math
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -49,14 +49,15 @@ class Network(nn.Module):
         x = features
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
-        return self.layers[-1](x) + features @ self.skip.T
+        corrected: Tensor = self.layers[-1](x) + features @ self.skip.T
+        return corrected
 
 
 def examples(path: Path, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Features ``[PIXELS, F]`` of some pixels, and the error there ``[PIXELS, 3]``, in steps."""
     pixels, *_ = read_pixels(path.read_bytes())
     values = pixels[..., :3].astype(np.float32) / np.float32(127.5) - 1
-    config = WaveletConfig(3, *values.shape[:2], step)
+    config = WaveletConfig(3, len(values), values.shape[1], step)
     exact = transform.analyse(values, config, transform.principal_colours(values))
     quantised = payload.quantise(exact, config)
     tensors = payload.dequantise(exact["colours"], quantised.coarsest, quantised.levels, config)
@@ -103,16 +104,21 @@ def train(features: Tensor, errors: Tensor) -> Network:
     return network
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Read, train, round and write."""
-    *photographs, _, output = arguments
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photographs", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
     rng, sets = np.random.default_rng(0), []
-    for path in map(Path, photographs):
+    for path in options.photographs:
         sets += [examples(path, step + int(rng.integers(-9, 10)), rng) for step in STEP_INDICES]
     features, errors = (torch.from_numpy(np.stack(part)) for part in zip(*sets, strict=True))
     network = train(features, errors)
-    save_file({k: v.numpy().astype(np.float16) for k, v in network.state_dict().items()}, output)
+    save_file(
+        {k: v.numpy().astype(np.float16) for k, v in network.state_dict().items()}, options.output
+    )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from intfit import api
 from intfit.codecs import read_config
-from intfit.codecs.mdct.config import FREQUENCY_PARTS
+from intfit.codecs.mdct.config import FREQUENCY_PARTS, MdctConfig
 from intfit.codecs.mdct.context_network import (
     INPUT_UNIT,
     MAX_HIDDEN,
@@ -34,6 +35,7 @@ from intfit.codecs.mdct.context_network import (
 )
 from intfit.codecs.mdct.hearing import contexts, envelope, levels, payload
 from intfit.codecs.mdct.hearing.shaping import Shape
+from intfit.codecs.mdct.neighbours import PASSES
 from intfit.coding import container
 from intfit.coding.magnitudes import Encoder
 from intfit.settings import Settings
@@ -78,34 +80,35 @@ class Recorder:
 
     def __init__(self, share: float) -> None:
         self._random, self._share = np.random.default_rng(0), share
-        self.places: list[NDArray] = []
-        self.inputs: list[NDArray] = []
-        self.weights: list[NDArray] = []
-        self.values: list[NDArray] = []
+        self.places: list[NDArray[Any]] = []
+        self.inputs: list[NDArray[Any]] = []
+        self.weights: list[NDArray[Any]] = []
+        self.values: list[NDArray[Any]] = []
 
-    def look(self, place: Place, turn: int, inputs: NDArray) -> NDArray:
+    def look(self, place: Place, turn: int, inputs: NDArray[Any]) -> NDArray[Any]:
         """In place of the network: marks ``[1, n]`` of what is kept."""
         around = inputs[: -contexts.OTHERS].max(axis=0, initial=0) > 0
         share = np.where(around, 1, 0.15) * self._share
         kept = self._random.random(inputs.shape[1]) < share
-        number = place_number(place, turn, len(contexts.PASSES))
+        number = place_number(place, turn, len(PASSES))
         self.places.append(np.full(int(kept.sum()), number, np.int16))
         self.inputs.append(inputs[:, kept].T.astype(np.int16))
         self.weights.append((1 / share[kept]).astype(np.float32))
         return kept[None]
 
-    def code_magnitudes(self, outputs: NDArray, values: NDArray) -> NDArray:
+    def code_magnitudes(self, outputs: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
         """Note the magnitudes of examples."""
-        sizes = np.abs(values)
+        sizes: NDArray[Any] = np.abs(values)
         self.values.append(sizes[outputs[0]].astype(np.int16))
         return sizes
 
-    def code_signs(self, values: NDArray) -> NDArray:
+    def code_signs(self, values: NDArray[Any]) -> NDArray[Any]:
         """Nothing is learned of signs."""
-        return np.sign(values).astype(np.int32)
+        signs: NDArray[Any] = np.sign(values).astype(np.int32)
+        return signs
 
 
-def record_latents(shape: Shape, latents: list[NDArray]) -> dict[str, NDArray]:
+def record_latents(shape: Shape, latents: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Examples of the latents ``[size, C]`` of blocks."""
     recorder = Recorder(min(1.0, SAMPLES / sum(block.size for block in latents)))
     coder = contexts.LatentCoder(shape, FREQUENCY_PARTS, recorder, recorder.look)
@@ -120,12 +123,12 @@ def record_latents(shape: Shape, latents: list[NDArray]) -> dict[str, NDArray]:
 
 
 def record_levels(
-    sizes: list[int], predicted: list[NDArray], differences: list[NDArray]
-) -> dict[str, NDArray]:
+    sizes: list[int], predicted: list[NDArray[Any]], differences: list[NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
     """Examples of the differences ``[bands, C]`` of blocks from the envelope ``predicted``."""
-    seen: list[tuple[int, NDArray]] = []
+    seen: list[tuple[int, NDArray[Any]]] = []
 
-    def look(place: Place, turn: int, inputs: NDArray) -> NDArray:
+    def look(place: Place, turn: int, inputs: NDArray[Any]) -> NDArray[Any]:
         seen.append((place_number(place, turn, LEVEL_PASSES), inputs.T.astype(np.int16)))
         return np.zeros((2, inputs.shape[1]), np.int32)
 
@@ -144,9 +147,11 @@ def record_levels(
     }
 
 
-def save_examples(path: Path, size: int, latents: dict, differences: dict) -> None:
+def save_examples(
+    path: Path, size: int, latents: dict[str, Any], differences: dict[str, Any]
+) -> None:
     """Write examples of a file of ``size`` bytes; small files count as much as large ones."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, examples in (("latents", latents), ("levels", differences)):
         examples["weights"] = examples["weights"] / np.float32(8 * size)
         arrays |= {f"{name}.{key}": array for key, array in examples.items()}
@@ -161,6 +166,7 @@ def collect(paths: list[Path], folder: Path) -> None:
             found = api.encode(path, Settings(quality=quality, device="cpu", threads=1))
             layout, stored = container.load(found.data)
             config = read_config(layout.header)
+            assert isinstance(config, MdctConfig)
             network, data = config.envelope_network(), stored["payload"].data
             assert network is not None
             contents = payload.read(data, config)
@@ -236,7 +242,7 @@ def measure_level_bits(outputs: Tensor, values: Tensor, inputs: Tensor) -> Tenso
 
 
 LATENTS = Kind(
-    "latents", len(contexts.PASSES), contexts.INPUTS, 3, hidden=(40, 24), steps=6000, batch=4096,
+    "latents", len(PASSES), contexts.INPUTS, 3, hidden=(40, 24), steps=6000, batch=4096,
     measure=measure_bits,
 )  # fmt: skip
 LEVELS = Kind(
@@ -245,7 +251,7 @@ LEVELS = Kind(
 )  # fmt: skip
 
 
-def make_counts() -> NDArray:
+def make_counts() -> NDArray[Any]:
     """The initial counts ``[classes, SYMBOLS]`` of levels."""
     rows = []
     for context in range(levels.SCALES * levels.FRACTIONS):
@@ -300,10 +306,10 @@ def train(examples: Examples, kind: Kind) -> Network:
     return network
 
 
-def round_weights(network: Network, kind: Kind) -> dict[str, NDArray]:
+def round_weights(network: Network, kind: Kind) -> dict[str, NDArray[Any]]:
     """The tensors of a network as it is shipped: whole numbers."""
 
-    def whole(tensor: Tensor, unit: int, dtype: type) -> NDArray:
+    def whole(tensor: Tensor, unit: int, dtype: type) -> NDArray[Any]:
         rounded = (tensor.detach() * unit).round().numpy()
         return np.ascontiguousarray(rounded.astype(dtype))
 

@@ -11,6 +11,7 @@ on the weights: other weights get a new number.
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,18 +54,18 @@ class Recorder(trellis_symbols.TrellisRounding):
     def __init__(self, coder: Encoder, share: float) -> None:
         super().__init__(RD_LAMBDA * (16 / TRELLIS_UNIT) ** 2, coder, OrderedFlags)
         self._random, self._share = np.random.default_rng(0), share
-        self.examples: list[dict[str, NDArray]] = []
+        self.examples: list[dict[str, NDArray[Any]]] = []
 
-    def look(self, place: Place, turn: int, inputs: NDArray) -> Outputs:
+    def look(self, place: Place, turn: int, inputs: NDArray[Any]) -> Outputs:
         """In place of the network."""
         self._seen = place_number(place, turn, len(PASSES)), inputs
         return contexts.guesses()[:, inputs[-1].astype(np.intp)]
 
-    def _count(self, classes: Classes, levels: NDArray, quantisers: NDArray) -> None:
+    def _count(self, classes: Classes, levels: NDArray[Any], quantisers: NDArray[Any]) -> None:
         super()._count(classes, levels, quantisers)
         self._lanes = 2 * levels + quantisers
 
-    def code_magnitudes(self, outputs: Outputs, values: NDArray) -> NDArray:
+    def code_magnitudes(self, outputs: Outputs, values: NDArray[Any]) -> NDArray[Any]:
         """Round and encode the magnitudes ``[n]`` of exact latents, and note some."""
         number, inputs = self._seen
         self._lanes = np.zeros(0, np.int64)
@@ -110,7 +111,7 @@ def collect(paths: list[Path], folder: Path) -> None:
             payload.code_blocks(exact, sizes, cutoff, config, symbols, recorder.look)
             size = len(encoder.finish())
             parts = recorder.examples
-            arrays = {
+            arrays: dict[str, Any] = {
                 f"latents.{key}": np.concatenate([part[key] for part in parts]) for key in parts[0]
             }
             arrays["latents.weights"] /= np.float32(8 * size)  # small files count as much

@@ -1,4 +1,4 @@
-"""Figures of a comparison of teachers, and of the toy of the INT paper."""
+"""Figures of a comparison of teachers, and of the toy of the INT paper; how figures are written."""
 
 import io
 from collections.abc import Sequence

@@ -14,11 +14,11 @@ import torch
 from .. import api, metrics
 from ..codecs.protocol import Follow, ignore_progress
 from ..devices import choose_device
-from ..errors import IntfitError, MediaError, UsageError
+from ..errors import MediaError, UsageError
 from ..media import medium, sniff
 from ..metrics import perceptual
 from ..settings import Settings
-from . import rd_surface
+from . import plots, rd_surface
 from .rivals import ON_REQUEST, RIVALS, Coded, list_settings, say_what_is_missing
 
 #: The scores that codecs are compared by on each medium.
@@ -231,20 +231,15 @@ def compare(points: Sequence[Point], kind: str) -> dict[str, dict[str, float | N
     }
 
 
-def plot_curves(results: dict[str, tuple[str, list[Point]]], path: Path) -> None:
-    """Draw the curves of each file of ``results`` (its kind and points) by each of its scores.
+def draw_curves(results: dict[str, tuple[str, list[Point]]]) -> Any:
+    """A figure of the curves of each file of ``results`` (its kind and points), by each score.
 
     Raises:
         UsageError: if matplotlib is missing.
-        IntfitError: if the picture cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("matplotlib is missing: pip install 'intfit[bench]'") from None
     scores = {name: list_scores(points, kind) for name, (kind, points) in results.items()}
     rows = max(len(names) for names in scores.values())
-    figure = Figure(figsize=(5.5 * len(results), 4.2 * rows), layout="constrained")
+    figure = plots.make_figure(5.5 * len(results), 4.2 * rows)
     for column, (name, (_, points)) in enumerate(results.items(), start=1):
         for row, score in enumerate(scores[name]):
             axes = figure.add_subplot(rows, len(results), row * len(results) + column)
@@ -254,7 +249,4 @@ def plot_curves(results: dict[str, tuple[str, list[Point]]], path: Path) -> None
             axes.set(title=name, xlabel=points[0].unit, ylabel=AXES.get(score, score))
             axes.set_xscale("log")
             axes.legend()
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise IntfitError(f"--plot {str(path)!r}: {error}") from None
+    return figure

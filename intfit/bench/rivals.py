@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..media import audio
 from ..media.pixels import read_pixels, to_pillow
+from ..media.samples import write_blocks
 from . import rd_surface
 
 #: The qualities, of 100, that picture codecs are run at, and the distances of JPEG XL.
@@ -133,7 +134,7 @@ def _code_by_libsndfile(
     with soundfile.SoundFile(
         buffer, "w", rate, values.shape[1], subtype, format=container, compression_level=level
     ) as file:
-        audio.write_blocks(file, values)
+        write_blocks(file, values.clip(-1, 1))  # LAME ends the program on very large ones
     decoded, facts = audio.read_samples(buffer.getvalue())
     return len(buffer.getvalue()), decoded, facts["sample_rate"]
 

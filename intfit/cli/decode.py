@@ -38,11 +38,13 @@ def parse_numbers(flag: str, text: str, separator: str, count: int) -> list[floa
     parts = text.lower().split(separator)
     try:
         values = [float(part) for part in parts]
-        if len(values) != count or not all(abs(v) < 1e9 for v in values):
+        if len(values) != count:
             raise ValueError
     except ValueError:
         example = {"x": "640x480", ",": "0,0,128,128"}[separator]
         raise UsageError(f"{flag} {text!r} is not of the form {example}") from None
+    if not all(abs(v) < 1e9 for v in values):
+        raise UsageError(f"{flag} {text!r}: its numbers are not all below 1e9")
     return values
 
 

@@ -22,7 +22,17 @@ from ..jobs.parallelism import Parallelism
 from ..jobs.phrases import printable
 from ..jobs.tasks import Product, SelectionMap
 from ..jobs.together import run_together
-from ..settings import Settings, check_settings, searches_size
+from ..schedules import RatioSchedule
+from ..settings import (
+    MetadataName,
+    Precision,
+    Profile,
+    SelectionName,
+    Settings,
+    TeacherName,
+    check_settings,
+    searches_size,
+)
 from . import options
 from .errors import report_errors
 from .options import FIT, MESSAGES, NETWORK, OUTPUT, TEACHER, option
@@ -61,26 +71,26 @@ def encode(
     skip_existing: options.SkipExisting = False,
     keep_going: options.KeepGoing = True,
     profile: Annotated[
-        options.ProfileChoice,
+        Profile,
         option(
             "--profile",
             panel=OUTPUT,
             text="packed: small. open: named tensors that any safetensors reader can use.",
         ),
-    ] = options.ProfileChoice.packed,
+    ] = "packed",
     precision: Annotated[
-        options.PrecisionChoice | None,
+        Precision | None,
         option("--precision", panel=OUTPUT, text="Of the weights, open profile (float32)."),
     ] = None,
     metadata: Annotated[
-        options.MetadataChoice,
+        MetadataName,
         option(
             "--metadata",
             panel=OUTPUT,
             text="Keep EXIF, XMP and resolution of images, tags of recordings, names in meshes; "
             "decode gives them back.",
         ),
-    ] = options.MetadataChoice.none,
+    ] = "none",
     save_selection: Annotated[
         Path | None,
         option(
@@ -181,7 +191,7 @@ def encode(
             "with options of the network or the fit, --max-time, or very few bytes. Of images and "
             "recordings, these options act on the SIREN beside the latents.",
         ),
-    ] = options.FieldChoice.auto,
+    ] = "auto",
     width: options.Width = None,
     depth: options.Depth = None,
     omega: Annotated[
@@ -190,11 +200,11 @@ def encode(
     omega_first: options.OmegaFirst = None,
     lr: options.LearningRate = None,
     teacher: Annotated[
-        options.TeacherChoice,
+        TeacherName,
         option("--teacher", panel=TEACHER, text="Who chooses the examples of each step."),
-    ] = options.TeacherChoice.int,
+    ] = "int",
     selection: Annotated[
-        options.SelectionChoice | None,
+        SelectionName | None,
         option(
             "--selection",
             panel=TEACHER,
@@ -212,7 +222,7 @@ def encode(
         ),
     ] = None,
     ratio_schedule: Annotated[
-        options.RatioChoice | None,
+        RatioSchedule | None,
         option(
             "--ratio-schedule",
             panel=TEACHER,
@@ -229,7 +239,7 @@ def encode(
             "there are examples).",
         ),
     ] = None,
-    examples: Annotated[
+    batch: Annotated[
         int | None,
         option("--batch", panel=TEACHER, text="Examples a step; for top, the pool it ranks."),
     ] = None,
@@ -269,13 +279,11 @@ def encode(
         effort=effort, field=options.name_field(field), quality=quality, target_size=size,
         target_bpp=target_bpp, target_kbps=target_kbps, steps=steps, max_time=max_time,
         target_psnr=target_psnr, target_snr=target_snr, target_distance=target_distance,
-        tune=tune.value if tune else None,
+        tune=tune,
         width=width, depth=depth, omega=omega, omega_first=omega_first, lr=lr,
-        teacher=teacher.value, selection=selection.value if selection else None, ratio=ratio,
-        ratio_schedule=ratio_schedule.value if ratio_schedule else None,
-        interval_schedule=interval_schedule, batch=examples, seed=seed, profile=profile.value,
-        precision=precision.value if precision else None, device=device,
-        threads=threads, limit=limit, metadata=metadata.value,
+        teacher=teacher, selection=selection, ratio=ratio, ratio_schedule=ratio_schedule,
+        interval_schedule=interval_schedule, batch=batch, seed=seed, profile=profile,
+        precision=precision, device=device, threads=threads, limit=limit, metadata=metadata,
     )  # fmt: skip
     with report_errors(report, debug):
         check_settings(settings)
@@ -283,7 +291,6 @@ def encode(
             raise UsageError("--save-selection is for one fit, not a search: give --width or -q")
         if include and not recursive:
             raise UsageError("--include is for the files in folders: give --recursive, too")
-        check_output_name(output)
         jobs = plan_jobs(
             files or [],
             files_from,
@@ -294,6 +301,7 @@ def encode(
             dry_run=dry_run,
             expand=partial(expand_folders, patterns=include or ()) if recursive else None,
         )
+        refuse_media_name(output)
         maps = [make_map_job(job, save_selection) for job in jobs] if save_selection else []
         refuse_collisions(maps)
 
@@ -317,7 +325,7 @@ def encode(
                 partial(
                     tasks.encode,
                     settings=settings,
-                    kind=kind.value if kind else None,
+                    kind=kind,
                     dry_run=dry_run,
                     maps=save_selection is not None,
                 ),
@@ -326,7 +334,7 @@ def encode(
                 summarise=summarise,
                 parallelism=parallelism,
                 device=device,
-                together=partial(run_together, settings=settings, kind=kind.value if kind else None)
+                together=partial(run_together, settings=settings, kind=kind)
                 if settings.field == "siren" and not (dry_run or save_selection)
                 else None,
                 display=display,
@@ -334,7 +342,7 @@ def encode(
             )
 
 
-def check_output_name(output: str | None) -> None:
+def refuse_media_name(output: str | None) -> None:
     """Raise UsageError where an output has the name of a medium, which encode does not write."""
     suffix = Path(output or "").suffix
     if suffix.lower() in MEDIA_SUFFIXES:

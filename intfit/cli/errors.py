@@ -1,7 +1,6 @@
 """The one place where errors become a line and an exit code."""
 
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ import typer
 
 from ..codecs.protocol import Follow
 from ..errors import IntfitError, UsageError
-from ..jobs.files import suggest_input
+from ..jobs.files import A_FOLDER, suggest_input
 from ..jobs.phrases import printable
+from ..writing import discard_output
 from .report import Reporter
 
 
@@ -39,7 +39,7 @@ def explain(error: BaseException, *, debug: bool, name: str = "") -> tuple[int, 
     if isinstance(error, BrokenPipeError):
         raise error
     if isinstance(error, IsADirectoryError):
-        return 1, "a folder, not a file: name the files in it"
+        return 1, A_FOLDER
     if isinstance(error, OSError):
         given = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         named = f": {error.filename!r}" if given not in ("", name) else ""
@@ -100,7 +100,7 @@ def report_errors(report: Reporter, debug: bool) -> Iterator[None]:
         raise
     except BrokenPipeError:
         # nobody reads our output any more: leave as quietly as any filter
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         raise typer.Exit(1) from None
     except Exception as error:
         code, message = explain(error, debug=debug)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from .encode import encode
-from .options import FieldChoice, ProfileChoice
 
 #: The options of encode that fit does without: it decides them, or its files have no bound on
 #: their size but that of the network.
@@ -29,7 +28,7 @@ def fit(**given: Any) -> None:
       intfit fit *.png --output-dir w/ --width 32 --omega-first 60 --json > w.jsonl
       intfit fit bunny.obj --teacher uniform --lr 1e-3 --precision float16
     """
-    encode(**given, field=FieldChoice.siren, profile=ProfileChoice.open)
+    encode(**given, field="siren", profile="open")
 
 
 def signature_without(command: Callable[..., None], left_out: Collection[str]) -> inspect.Signature:

@@ -9,7 +9,7 @@ import typer
 from ..codecs.protocol import Follow, Hooks
 from ..errors import IntfitError, UsageError
 from ..inspection import info as describe_file
-from ..jobs.files import Job, read_input
+from ..jobs.files import STREAM, is_nameless, read_named
 from ..jobs.phrases import (
     METRICS,
     describe_medium,
@@ -24,7 +24,7 @@ from ..jobs.phrases import (
 from . import options
 from .errors import explain, report_each, report_errors
 from .options import MESSAGES, option
-from .report import Reporter, fold, measure_width
+from .report import Reporter, fold, measure_width, print_data
 
 INFO_KEYS = (
     "input",
@@ -53,7 +53,9 @@ VERIFIED_KEYS = ("input", "against", "ok", "error", "kind", *METRICS, "failed", 
 
 
 def info(
-    files: Annotated[list[str] | None, typer.Argument(help="Files that encode wrote.")] = None,
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files that encode wrote; - is stdin.")
+    ] = None,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -74,7 +76,9 @@ def info(
 
     def describe(name: str, follow: Follow) -> dict[str, Any]:
         follow("decoding")
-        return describe_file(name, sizes=verbose)
+        # of a file by name, the header alone is read
+        whole = name == STREAM or is_nameless(Path(name))
+        return describe_file(read_named(name) if whole else name, sizes=verbose)
 
     with report_errors(report, debug):
         if not files:
@@ -85,9 +89,9 @@ def info(
 def print_page(text: str) -> None:
     """Print what :func:`format_page` gave; on a terminal in lines of its width."""
     lines = text.splitlines()
-    if sys.stdout is not None and sys.stdout.isatty():
+    if sys.stdout.isatty():
         lines = [fold(line, measure_width(sys.stdout), LABELS) for line in lines]
-    print("\n".join(lines))
+    print_data("\n".join(lines))
 
 
 def format_page(line: dict[str, Any]) -> str:
@@ -141,7 +145,7 @@ def make_bound_option(metric: str, *, lowest: bool) -> Any:
 
 
 def verify(
-    file: Annotated[str, typer.Argument(help="A file that encode wrote.")],
+    file: Annotated[str, typer.Argument(help="A file that encode wrote; - is stdin.")],
     original: Annotated[
         str | None, typer.Argument(help="The original; --against names it, too.")
     ] = None,
@@ -218,40 +222,40 @@ def verify(
         if (against is None) == (original is None):
             what = "the original is missing" if against is None else "two originals"
             raise UsageError(f"{what}: intfit verify {file} --against {against or 'ORIGINAL'}")
-    against = against or original or ""
-    line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
-    given = [*lowest, *highest]
-    try:
-        with report.follow(file) as follow:
-            kind, distortions = measure_distortions(
-                file, against, device, threads, limit, given=given, follow=follow
-            )
-    except Exception as error:
-        code, message = explain(error, debug=debug)
-        report.error(f"{printable(file)}: {message}")
-        report.record(line | {"ok": False, "error": message})
-        raise typer.Exit(code) from None
-    failed = [m for m, bound in lowest.items() if not (distortions[m] or 0.0) >= bound]
-    failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
-    if not as_json:
-        print("  ".join(name_metric(metric, number) for metric, number in distortions.items()))
-    missing = group_missing(distortions)
-    for remedy, scores in missing.items():
-        names = " and ".join(METRICS[metric][0] for metric in scores)
-        report.say(f"note: {names}: {remedy}")
-    result = {
-        "ok": not failed,
-        "kind": kind,
-        "failed": failed,
-        "missing": [score for scores in missing.values() for score in scores],
-    }
-    report.record(line | result | distortions)
-    for metric in failed:
-        bound = (lowest | highest)[metric]
-        reached = format_metric(metric, distortions[metric])
-        report.error(f"{printable(file)}: {reached} misses the limit {bound:g}")
-    if failed:
-        raise typer.Exit(1)
+        against = against or original or ""
+        line: dict[str, Any] = dict.fromkeys(VERIFIED_KEYS) | {"input": file, "against": against}
+        given = [*lowest, *highest]
+        try:
+            with report.follow(file) as follow:
+                kind, distortions = measure_distortions(
+                    file, against, device, threads, limit, given=given, follow=follow
+                )
+        except Exception as error:
+            code, message = explain(error, debug=debug)
+            report.error(f"{printable(file)}: {message}")
+            report.record(line | {"ok": False, "error": message})
+            raise typer.Exit(code) from None
+        if not as_json:
+            print_data("  ".join(name_metric(*each) for each in distortions.items()))
+        failed = [m for m, bound in lowest.items() if not (distortions[m] or 0.0) >= bound]
+        failed += [m for m, bound in highest.items() if not (distortions[m] or 0.0) <= bound]
+        missing = group_missing(distortions)
+        result = {
+            "ok": not failed,
+            "kind": kind,
+            "failed": failed,
+            "missing": [score for scores in missing.values() for score in scores],
+        }
+        report.record(line | result | distortions)
+        for remedy, scores in missing.items():
+            names = " and ".join(METRICS[metric][0] for metric in scores)
+            report.say(f"note: {names}: {remedy}")
+        for metric in failed:
+            bound = (lowest | highest)[metric]
+            reached = format_metric(metric, distortions[metric])
+            report.error(f"{printable(file)}: {reached} misses the limit {bound:g}")
+        if failed:
+            raise typer.Exit(1)
 
 
 def measure_distortions(
@@ -278,9 +282,11 @@ def measure_distortions(
     from ..media import medium
     from ..metrics.perceptual import group_missing
 
-    data = read_input(Job(Path(file), None))
+    if file == against == STREAM:
+        raise UsageError("standard input is either the file or its original")
+    data = read_named(file)
     try:
-        original = read_input(Job(Path(against), None))
+        original = read_named(against)
     except IntfitError as error:
         raise IntfitError(f"the original {against!r}: {error}") from None
     follow("decoding")

@@ -1,18 +1,17 @@
 """``intfit test``: whether files are whole, without their originals."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..codecs.protocol import Follow
 from ..errors import UsageError
-from ..jobs.files import Job, collect_inputs, read_input
+from ..jobs.files import collect_inputs, read_named
 from ..jobs.phrases import format_size, printable
 from ..limits import Limits
 from . import options
 from .errors import report_each, report_errors
-from .report import Reporter
+from .report import Reporter, print_data
 
 TESTED_KEYS = ("input", "ok", "error", "bytes", "kind")
 """The keys of `test --json`, in order."""
@@ -47,7 +46,7 @@ def check(
     def show(line: dict[str, Any]) -> None:
         if not as_json and not quiet:
             size = format_size(line["bytes"])
-            print(f"{printable(line['input'])}: ok, {line['kind']}, {size}", flush=True)
+            print_data(f"{printable(line['input'])}: ok, {line['kind']}, {size}")
 
     with report_errors(report, debug):
         names = collect_inputs(files or [], files_from)
@@ -66,7 +65,7 @@ def check_file(name: str, limits: Limits) -> tuple[str, int]:
 
     from .. import api
 
-    data = read_input(Job(None if name == "-" else Path(name), None))
+    data = read_named(name)
     field = api.load(data, device="cpu", limits=limits)
     # a field checks that its values are numbers
     field(np.linspace(-1, 1, 64)[:, None] * np.ones(field.in_features))

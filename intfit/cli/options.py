@@ -1,14 +1,13 @@
 """The options that commands share, their headings and choices."""
 
-from enum import StrEnum
 from gettext import gettext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
-from ..settings import FieldName
+from ..settings import FieldName, TuneName
 
 
 class Sectioned(TyperCommand):
@@ -49,84 +48,14 @@ OUTPUT, FIT, NETWORK, TEACHER, MACHINE, MESSAGES = (
 )
 
 
-class Kind(StrEnum):
-    """The choices of ``--kind``."""
-
-    image = "image"
-    audio = "audio"
-    mesh = "mesh"
-
-
-class FieldChoice(StrEnum):
-    """The choices of ``--field``."""
-
-    auto = "auto"
-    siren = "siren"
-    latent = "latent"
-
-
-class TuneChoice(StrEnum):
-    """The choices of ``--tune``."""
-
-    visual = "visual"
-    psnr = "psnr"
-    hearing = "hearing"
-    snr = "snr"
+#: The choices of ``--kind``, and of ``--field``: the settings' own, or the default of the medium.
+Kind = Literal["image", "audio", "mesh"]
+FieldChoice = Literal["auto", FieldName]
 
 
 def name_field(choice: FieldChoice) -> FieldName | None:
     """The settings' name of a field; None for ``auto``."""
-    names: dict[str, FieldName | None] = {"auto": None, "siren": "siren", "latent": "latent"}
-    return names[choice.value]
-
-
-class TeacherChoice(StrEnum):
-    """The choices of ``--teacher``."""
-
-    full = "full"
-    uniform = "uniform"
-    int = "int"
-    evos = "evos"
-    nint = "nint"
-
-
-class SelectionChoice(StrEnum):
-    """The choices of ``--selection``."""
-
-    top = "top"
-    proportional = "proportional"
-
-
-class RatioChoice(StrEnum):
-    """The choices of ``--ratio-schedule``."""
-
-    constant = "constant"
-    step = "step"
-    linear = "linear"
-    cosine = "cosine"
-    reverse_cosine = "reverse-cosine"
-
-
-class ProfileChoice(StrEnum):
-    """The choices of ``--profile``."""
-
-    packed = "packed"
-    open = "open"
-
-
-class MetadataChoice(StrEnum):
-    """The choices of ``--metadata``."""
-
-    none = "none"
-    all = "all"
-
-
-class PrecisionChoice(StrEnum):
-    """The choices of ``--precision``."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
+    return None if choice == "auto" else choice
 
 
 def read_suffix(format_: str) -> str:
@@ -140,7 +69,7 @@ def option(*names: str, panel: str, text: str, **more: Any) -> Any:
 
 
 Tune = Annotated[
-    TuneChoice | None,
+    TuneName | None,
     option(
         "--tune",
         panel=FIT,

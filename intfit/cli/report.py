@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from ..codecs.protocol import Follow, ignore_progress
+from ..errors import IntfitError
 from ..jobs.phrases import (
     RATES,
     format_clock,
@@ -23,6 +24,7 @@ from ..jobs.phrases import (
     printable,
     round_digits,
 )
+from ..writing import discard_output
 
 #: The most characters of a name in the progress display.
 NAME_WIDTH = 24
@@ -81,7 +83,7 @@ class Reporter:
     def record(self, keys: Mapping[str, Any]) -> None:
         """Print a JSON object on a line of standard output, where ``--json`` was given."""
         if self.as_json:
-            print(json.dumps(keys, allow_nan=False), flush=True)
+            print_data(json.dumps(keys, allow_nan=False))
 
     def summarise_encoding(self, source: str, target: str, line: Mapping[str, Any]) -> None:
         """Print the summary of an encoded file, from the values of its JSON line, and its notes."""
@@ -127,7 +129,7 @@ class Reporter:
         plain = not (console.encoding or "").lower().startswith("utf")
         display = Display(total=total, several=several, height=lambda: console.height, plain=plain)
         # what is printed on the same terminal goes above the display; a file gets it as it is
-        above = sys.stdout is not None and sys.stdout.isatty()
+        above = sys.stdout.isatty()
         with Live(
             display, console=console, transient=True, refresh_per_second=5, redirect_stdout=above
         ) as live:
@@ -158,6 +160,22 @@ class Reporter:
                     display.update(position, fraction, ())
 
             yield follow
+
+
+def print_data(text: str = "") -> None:
+    """Print what a command was called for to standard output, at once.
+
+    Raises:
+        BrokenPipeError: if nobody reads it any more.
+        IntfitError: if it cannot be written.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise IntfitError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def fold(text: str, width: int, indent: int = INDENT) -> str:

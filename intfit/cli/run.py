@@ -19,6 +19,7 @@ from ..jobs.files import (
     Job,
     OutputExistsError,
     check_output,
+    check_output_name,
     collect_inputs,
     is_nameless,
     place_output,
@@ -266,8 +267,7 @@ def plan_jobs(
     names = collect_inputs(files, files_from)
     if expand is not None:
         names = expand(names)
-    if output == "":
-        raise UsageError("an output without a name: -o '' (an empty variable of the shell?)")
+    check_output_name(output)
     if output is not None and output_dir is not None:
         raise UsageError("-o and --output-dir both say where to write: give one")
     if output is not None and (len(names) != 1 or files_from is not None):
@@ -301,6 +301,6 @@ def plan_jobs(
     if any(job.target is None for job in jobs) and not dry_run:
         if as_json:
             raise UsageError("--json writes to stdout, and so does -o -: give a file to write")
-        if sys.stdout is not None and sys.stdout.isatty():
+        if sys.stdout.isatty():
             raise UsageError("stdout is a terminal: -o FILE, or redirect it")
     return jobs

@@ -13,13 +13,21 @@ import typer
 from ..codecs.protocol import Hooks
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
-from ..jobs.files import STREAM, Job, check_output, collect_inputs, suggest_input, write_output
+from ..jobs.files import (
+    STREAM,
+    Job,
+    check_output,
+    check_output_name,
+    collect_inputs,
+    suggest_input,
+    write_output,
+)
 from ..jobs.phrases import format_size, printable
 from ..limits import Limits
 from . import options
 from .errors import explain, report_errors
 from .options import OUTPUT, option
-from .report import Reporter
+from .report import Reporter, print_data
 
 
 def view(
@@ -63,6 +71,7 @@ def view(
     """
     report = Reporter(quiet=quiet)
     with report_errors(report, debug):
+        check_output_name(output)
         names = collect_inputs(files or [], files_from)
         if not names:
             raise UsageError("no input: the list is empty")
@@ -76,7 +85,7 @@ def view(
         opened = output is None
         target = None if output == STREAM else Path(output or _reserve_page())
         job = Job(None, target)
-        if target is None and sys.stdout is not None and sys.stdout.isatty():
+        if target is None and sys.stdout.isatty():
             raise UsageError("stdout is a terminal: -o FILE, or redirect it")
         check_output(job, force=force or opened)
         if any(target is not None and _is_same(target, each) for each in (*names, *originals)):
@@ -88,7 +97,7 @@ def view(
             raise typer.Exit(exit_code)
         write_output(job, page.encode(), force=force or opened)
         if opened:
-            print(target)
+            print_data(str(target))
             _open(target)
         else:
             report.say(f"{printable(job.target_name)}  {format_size(len(page.encode()))}")
@@ -124,7 +133,7 @@ def _make(
                     )
                 )  # fmt: skip
         except Exception as error:  # whatever it is, the other files are still shown
-            code, message = explain(error, debug=debug)
+            code, message = explain(error, debug=debug, name=name)
             exit_code = max(exit_code, code)
             report.error(f"{printable(name)}: {message}")
     return make_page(items) if items else "", exit_code

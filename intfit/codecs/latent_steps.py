@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from ..coding.steps import COARSEST_LATENT_STEP, FINEST_LATENT_STEP
 from ..defaults import MIDDLE_QUALITY
-from ..errors import FileFormatError, UsageError
-from ..settings import Goal
+from ..errors import FileFormatError
+from ..settings import Goal, too_few_bytes
 
 #: What a point of quality adds to the index: 19 points halve the step.
 INDICES_PER_QUALITY = 1.28
@@ -104,10 +104,7 @@ class StepSearch(Generic[ConfigT]):
         if size is not None:
             finest = self.find_finest_within(size)
             if finest < COARSEST_LATENT_STEP:
-                least = len(self.at(COARSEST_LATENT_STEP).data)
-                raise UsageError(
-                    f"{size} bytes are too few: the smallest file possible here has {least}"
-                )
+                raise too_few_bytes(size, len(self.at(COARSEST_LATENT_STEP).data))
         elif goal is not None and not bounded:
             finest = FINEST_LATENT_STEP
         if goal is None:

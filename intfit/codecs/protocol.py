@@ -28,7 +28,10 @@ ADVICE = ": a higher --effort or larger network gets further"
 MOST_LOST = 0.25
 
 #: Why latents are not exported to ONNX.
-NO_ONNX = "ONNX is for SIRENs, and this file holds latents: export it to .safetensors"
+NO_ONNX = (
+    "ONNX is for SIRENs, and this file holds latents: export it to .safetensors, or encode the "
+    "original with --field siren"
+)
 
 
 class Config(Protocol):

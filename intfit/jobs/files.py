@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from ..coding.container import SUFFIX
 from ..errors import IntfitError, UsageError
-from ..writing import write_whole
+from ..writing import discard_output, write_whole
 
 #: Suffixes of the media that are usually meant: of files in folders, and of outputs that are none.
 MEDIA_SUFFIXES = (
@@ -28,6 +28,8 @@ STREAM = "-"
 #: The most names in a folder that one that is not there is compared with, and how like it one is
 #: that may have been meant.
 MOST_NAMES, LIKENESS = 1000, 0.66
+#: What is said of a folder where a file is wanted.
+A_FOLDER = "a folder, not a file: name the files in it"
 #: The most bytes that are read of a pipe or a device.
 MAX_STREAM = 1 << 31
 
@@ -67,8 +69,19 @@ def read_list(files_from: str) -> list[str]:
     return [name for name in names if name]
 
 
+def read_named(name: str) -> bytes:
+    """The bytes of an input that is named on the command line.
+
+    Raises:
+        IntfitError: if it cannot be read.
+    """
+    return read_input(Job(None if name == STREAM else Path(name), None))
+
+
 def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
     """The inputs that are named on the command line or in a list, in order, each once.
+
+    One that is given again by another path (``./photo.png``) is there once, too.
 
     Raises:
         UsageError: if there is none, or if standard input is claimed twice.
@@ -83,7 +96,15 @@ def collect_inputs(files: Sequence[str], files_from: str | None) -> list[str]:
         if files_from is not None:
             return []
         raise UsageError("no input: name files, or give a list with --files-from LIST")
-    return list(dict.fromkeys(names))
+    return _list_once(names)
+
+
+def _list_once(names: Sequence[str]) -> list[str]:
+    """The names, without those of paths that are there before; ``-`` is none."""
+    found: dict[str | Path, str] = {}
+    for name in names:
+        found.setdefault(name if name == STREAM else Path(name), name)
+    return list(found.values())
 
 
 def expand_patterns(names: Sequence[str]) -> list[str]:
@@ -104,7 +125,7 @@ def expand_folders(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
 
     ``patterns`` are those of their names (``*.png``), whatever their case; without any, all files
     whose suffix is one of :data:`MEDIA_SUFFIXES`. What is hidden is passed over, and so are links
-    to folders.
+    to folders. A folder that cannot be read stays: reading it says why.
 
     Raises:
         UsageError: if a folder holds no such file.
@@ -115,18 +136,20 @@ def expand_folders(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
         if name == STREAM or not Path(name).is_dir():
             found.append(name)
             continue
-        inside = []
-        for folder, folders, files in os.walk(name):
+        inside: list[str] = []
+        closed: list[OSError] = []
+        for folder, folders, files in os.walk(name, onerror=closed.append):
             folders[:] = [each for each in folders if not each.startswith(".")]
             for file in files:
                 matches = any(fnmatch.fnmatch(file.lower(), pattern) for pattern in wanted)
                 if matches and not file.startswith("."):
                     inside.append(str(Path(folder) / file))
+        inside += [str(error.filename) for error in closed]
         if not inside:
             what = "named " + " or ".join(patterns) if patterns else "of a kind that is read"
             raise UsageError(f"{name!r} has no files {what}: --include names others")
         found += sorted(inside)
-    return list(dict.fromkeys(found))
+    return _list_once(found)
 
 
 class OutputExistsError(IntfitError):
@@ -209,10 +232,8 @@ def read_input(job: Job) -> bytes:
             with job.source.open("rb") as stream:
                 return _read_stream(stream)
         if job.source.is_dir():
-            raise IntfitError(
-                "a folder, not a file: 'intfit encode --recursive' takes those in it, and "
-                "'find ... | intfit ... --files-from -' any others"
-            )
+            os.scandir(job.source).close()  # raises where it cannot be read
+            raise IntfitError(f"{A_FOLDER} ('intfit encode --recursive' takes all media)")
         return job.source.read_bytes()
     except OSError as error:
         meant = suggest_input(job.source) if isinstance(error, FileNotFoundError) else ""
@@ -249,6 +270,14 @@ def _read_stream(stream: BinaryIO) -> bytes:
     return data
 
 
+def check_output_name(output: str | None) -> None:
+    """Raise UsageError where what ``-o`` was given names no file."""
+    if output == "":
+        raise UsageError("an output without a name: -o '' (an empty variable of the shell?)")
+    if output is not None and output.endswith(("/", os.sep)):
+        raise UsageError(f"-o {output!r} is a folder, not a file")
+
+
 def check_output(job: Job, *, force: bool) -> None:
     """Check, before any work is done, that the output may and can be written.
 
@@ -271,9 +300,8 @@ def check_output(job: Job, *, force: bool) -> None:
             if not target.is_file():
                 return  # a device or a pipe: nothing to overwrite
             if not force:
-                raise OutputExistsError(
-                    f"{job.target_name!r} exists: -f overwrites it, --skip-existing passes over it"
-                )
+                skip = "" if job.source is None else ", --skip-existing passes over it"
+                raise OutputExistsError(f"{job.target_name!r} exists: -f overwrites it{skip}")
         folder = target.resolve().parent
         while not folder.exists():  # what is missing is made once there is something to write
             folder = folder.parent
@@ -294,14 +322,13 @@ def write_output(job: Job, data: bytes, *, force: bool) -> None:
         IntfitError: if it cannot be written.
     """
     if job.target is None:
-        if sys.stdout is None:
-            raise IntfitError("standard output is closed")
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
+            discard_output()
             raise IntfitError(f"cannot write to standard output: {error.strerror}") from None
         return
     try:

@@ -132,4 +132,6 @@ def check_address(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=HEAD_TIMEOUT).close()
     except OSError as error:
-        raise IntfitError(f"--cluster {address!r} does not answer: {error}") from None
+        raise IntfitError(
+            f"--cluster {address!r} does not answer: {error.strerror or error}"
+        ) from None

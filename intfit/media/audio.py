@@ -19,12 +19,14 @@ from ..signals import Evaluate, Floats, Grid, cell_centres
 from .protocol import NONE, note_lost
 from .samples import (
     describe_lost_tags,
+    explain,
     looks_like_sound,
     nearest_rate,
     open_sound,
     opens,
     read_sound,
     read_tags,
+    write_blocks,
     write_tags,
 )
 
@@ -64,10 +66,13 @@ class Target:
 
 
 def _find_format(suffix: str) -> str | None:
-    """Libsndfile's name of a format; None where it has none, or for RAW, which says no rate."""
+    """Libsndfile's name of a format; None where it has none, or it cannot be read again by itself.
+
+    RAW says no rate, and SD2 has a second file.
+    """
     suffix = suffix.lower()
     name = _FORMATS.get(suffix, suffix[1:].upper())
-    return name if name in soundfile.available_formats() and name != "RAW" else None
+    return name if name in soundfile.available_formats() and name not in ("RAW", "SD2") else None
 
 
 def accepts(data: bytes, suffix: str = "") -> bool:
@@ -241,7 +246,10 @@ def render(
     duration = min(duration, seconds - start)
     count = max(1, round(duration * rate))
     if count * facts["channels"] > MAX_SAMPLES:
-        raise UsageError(f"{count} samples are more than one recording may have here")
+        raise UsageError(
+            f"{count} samples of {facts['channels']} channels are more than the {MAX_SAMPLES} of "
+            "the longest recording: give a lower --sample-rate or a --duration"
+        )
     first = start * native
     if rate >= native:
         stop = first + count * native / rate
@@ -326,7 +334,8 @@ def write(
         MediaError: if soundfile cannot write the format, or not this recording in it.
     """
     name = check_format(suffix)
-    native, reason = target.sample_rate or facts["sample_rate"], None
+    native, channels = target.sample_rate or facts["sample_rate"], values.shape[1]
+    reason = "it is too short"  # where no error says otherwise
     # libsndfile claims sample types that it cannot write, such as MP3 in WAV: trying tells.
     kinds = (facts["subtype"], soundfile.default_subtype(name))
     for kind in ("OPUS",) if suffix.lower() == ".opus" else dict.fromkeys(kinds):
@@ -336,27 +345,29 @@ def write(
         if kind == "VORBIS" and rate > MAX_VORBIS_RATE:
             raise MediaError(f"Vorbis cannot hold {rate} Hz: give --sample-rate 48000, or .flac")
         samples = values if rate == native else _resampled(values, native, rate)
+        notes = []
+        if kind not in ("FLOAT", "DOUBLE") and (np.abs(samples) > 1).any():
+            notes.append("samples beyond full scale clipped")
+            samples = samples.clip(-1, 1)  # the encoder of MP3 ends the program on very large ones
         buffer = io.BytesIO()
         try:
-            channels = values.shape[1]
             with soundfile.SoundFile(buffer, "w", rate, channels, kind, format=name) as file:
                 write_tags(file, metadata)
                 write_blocks(file, samples)
         except (soundfile.SoundFileError, ValueError, TypeError) as error:
-            reason, buffer = getattr(error, "error_string", error), io.BytesIO()
+            reason, buffer = explain(error), io.BytesIO()
         if metadata and not opens(buffer.getvalue()):  # tags may be longer than a format holds
             data, lost = write(values, facts, target, suffix)
             return data, (*lost, *note_lost(metadata, suffix))
         if not buffer.getvalue():
             continue
-        notes = []
-        if kind not in ("FLOAT", "DOUBLE") and (np.abs(values) > 1).any():
-            notes.append("samples beyond full scale clipped")
         notes += describe_lost_tags(buffer.getvalue(), metadata, suffix)
         if rate != native:
             notes.append(f"resampled from {native} Hz to {rate} Hz, which {suffix} holds")
         return buffer.getvalue(), tuple(notes)
-    raise MediaError(f"cannot write this recording as {suffix!r}: {reason}")
+    raise MediaError(
+        f"cannot write {channels} channels at {native} Hz as {suffix!r}: {reason}; .wav holds them"
+    )
 
 
 def _resampled(values: NDArray[np.float32], native: int, rate: int) -> NDArray[np.float32]:
@@ -364,12 +375,6 @@ def _resampled(values: NDArray[np.float32], native: int, rate: int) -> NDArray[n
     import soxr
 
     return np.asarray(soxr.resample(values, native, rate, quality="VHQ"), np.float32)
-
-
-def write_blocks(file: soundfile.SoundFile, values: NDArray[np.float32]) -> None:
-    """Write samples ``[N, C]`` block by block: libvorbis keeps what it is given on its stack."""
-    for first in range(0, len(values), CHUNK):
-        file.write(values[first : first + CHUNK])
 
 
 def draw_selection(signal: Grid, indices: NDArray[np.int64]) -> tuple[bytes, str]:

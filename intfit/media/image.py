@@ -139,7 +139,10 @@ def _choose_size(facts: dict[str, Any], target: Target) -> tuple[int, int]:
     scale = target.scale or 1.0
     size = target.size or (max(1, round(width * scale)), max(1, round(height * scale)))
     if size[0] * size[1] > MAX_PIXELS:
-        raise UsageError(f"{size[0]} x {size[1]} pixels are more than one image may have here")
+        raise UsageError(
+            f"{size[0]} x {size[1]} pixels are more than the {MAX_PIXELS} of the largest image: "
+            "give a smaller --scale or --size, or a --region"
+        )
     return size
 
 
@@ -291,10 +294,9 @@ def write(
         options["compress_type"] = zlib.Z_RLE
     # The image's own mode first, then the nearest that less capable formats hold.
     opaque = "RGB" if image.mode in ("P", "PA", "RGBA", "RGB") else "L"
+    clear = ("RGBA",) if CHANNELS[facts["mode"]] in (2, 4) else ()
     lacking: tuple[bytes, tuple[str, ...]] | None = None
-    for mode in dict.fromkeys(
-        (image.mode, "RGBA" if CHANNELS[facts["mode"]] == 4 else opaque, opaque)
-    ):
+    for mode in dict.fromkeys((image.mode, *clear, opaque, "RGB")):
         buffer = io.BytesIO()
         try:
             with warnings.catch_warnings():

@@ -24,7 +24,7 @@ from .sampling import (
     draw_colours,
     draw_exact,
     draw_pool,
-    fit_box,
+    read_surface,
 )  # fmt: skip
 from .surface.comparison import compare_colours, compare_surfaces
 from .surface.creases import measure_sides
@@ -38,16 +38,10 @@ from .surface.grid import (
 )
 from .surface.output import note_faces, write_decoded
 from .surface.search import Surface
-from .surface.sheet import (
-    HALF_THICKNESS,
-    MOST_HOLES,
-    find_strays,
-    measure_holes,
-    move_to_middle,
-)  # fmt: skip
+from .surface.sheet import HALF_THICKNESS, MOST_HOLES, move_to_middle
 from .surface.simplification import measure_deviation, simplify, simplify_within
 from .surface.trimming import FEWEST_HOLES, draw_trim, trim
-from .triangles import drop_unused, measure_box, read_painted
+from .triangles import measure_box, read_painted
 
 read_metadata = read_labels
 DEFAULT_SUFFIX = ".ply"
@@ -99,23 +93,9 @@ def read(
     Raises:
         MediaError: as :func:`.read_triangles`, and if the surface encloses nothing.
     """
-    vertices, faces, notes, paint = read_painted(data, suffix, limits)
-    box = fit_box(vertices)
-    surface = Surface((vertices - box.centre) / box.unit, faces)
-    holes, thickness = measure_holes(surface), None
-    if holes > MOST_HOLES and (stray := find_strays(surface)).any():
-        left_out = f"{np.count_nonzero(stray)} of {len(faces)} faces"
-        notes.append(f"{left_out}, in parts that enclose nothing, left out")
-        kept = np.flatnonzero(~stray)
-        vertices, faces = drop_unused(vertices, faces[kept])
-        paint = None if paint is None else paint.select(kept, np.zeros(len(kept), bool))
-        box = fit_box(vertices)
-        surface = Surface((vertices - box.centre) / box.unit, faces)
-        holes = measure_holes(surface)
-    if holes > MOST_HOLES:
-        thickness = HALF_THICKNESS
-        notes.append("open, and kept as a sheet: its two sides come back as two layers of faces")
-    else:
+    box, surface, holes, paint, notes = read_surface(data, suffix, limits)
+    thickness = HALF_THICKNESS if holes > MOST_HOLES else None
+    if thickness is None:
         notes += check_thickness(surface)
     rng = np.random.default_rng(seed)
     samples = draw_pool(surface, box.extent, count=pool, rng=rng, thickness=thickness)
@@ -128,8 +108,8 @@ def read(
         "centre": box.centre.tolist(),
         "unit": box.unit,
         "extent": box.extent.tolist(),
-        "vertices": len(vertices),
-        "faces": len(faces),
+        "vertices": len(surface.vertices),
+        "faces": len(surface.faces),
     }
     if paint is not None and colours is not None:
         facts["texture"] = paint.texture_size

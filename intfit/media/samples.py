@@ -19,7 +19,7 @@ from ..errors import MediaError
 from ..limits import USUAL, Limits
 from .protocol import note_lost
 
-#: Frames that are read at once.
+#: Frames that are read or written at once.
 BLOCK = 1 << 16
 #: Bytes of memory that encoding takes for each sample of each channel, about.
 BYTES_PER_SAMPLE = 80
@@ -206,6 +206,8 @@ RATES = {
     "OPUS": (8000, 12000, 16000, 24000, 48000),
     "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
 }
+#: The code of libsndfile's error where a format is none that it knows (sndfile.h).
+UNRECOGNISED = 1
 
 
 def nearest_rate(kind: str, rate: int) -> int:
@@ -223,9 +225,20 @@ def opens(data: bytes) -> bool:
         return False
 
 
+def write_blocks(file: soundfile.SoundFile, values: NDArray[np.float32]) -> None:
+    """Write samples ``[N, C]`` block by block: libvorbis keeps what it is given on its stack."""
+    for first in range(0, len(values), BLOCK):
+        file.write(values[first : first + BLOCK])
+
+
 def describe_lost_tags(written: bytes, metadata: Mapping[str, str], suffix: str) -> tuple[str, ...]:
     """A note on the tags that a ``written`` recording lacks."""
     return note_lost(metadata.keys() - read_tags(written).keys() if metadata else (), suffix)
+
+
+def explain(error: Exception) -> str:
+    """What libsndfile says of a failure, without the name of our buffer."""
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
 def read_sound(
@@ -252,8 +265,9 @@ def read_sound(
                 limits.check_bytes(frames * file.channels * BYTES_PER_SAMPLE)
             channels, rate, subtype = file.channels, file.samplerate, file.subtype
     except _ERRORS as error:
-        reason = getattr(error, "error_string", error)  # without the name of our buffer
-        raise MediaError(f"damaged recording: {reason}") from None
+        if getattr(error, "code", None) == UNRECOGNISED:
+            raise MediaError("not a recording that can be read") from None
+        raise MediaError(f"damaged recording: {explain(error)}") from None
     values = np.concatenate(blocks) if blocks else np.empty((0, channels), kind)
     if not np.isfinite(values).all():
         raise MediaError("holds samples that are not numbers (NaN or infinite)")

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
+from ..limits import Limits
 from ..signals import ColourSamples, SurfaceSamples
 from .formats.paint import Paint
-from .surface.search import Surface
-from .triangles import Array, measure_box
+from .surface.search import Faces, Surface
+from .surface.sheet import MOST_HOLES, find_strays, measure_holes
+from .triangles import Array, drop_unused, measure_box, read_painted
 
 #: The box is padded on every side by this share of its longest side.
 PADDING = 0.05
@@ -56,6 +58,54 @@ class Pool(NamedTuple):
     evaluation_points: NDArray[np.float32]
     evaluation_targets: NDArray[np.float32]
     surface_points: NDArray[np.float32]
+
+
+class Original(NamedTuple):
+    """A mesh's surface, moved and scaled as its ``box`` says, and how much of it is ``holes``.
+
+    ``notes`` tell what was changed.
+    """
+
+    box: Box
+    surface: Surface
+    holes: float
+    paint: Paint | None
+    notes: list[str]
+
+
+def read_surface(data: bytes, suffix: str, limits: Limits) -> Original:
+    """Read a mesh file, and leave out what little of it would make a sheet of a body.
+
+    Raises:
+        MediaError: as :func:`.read_painted` and :func:`fit_box`.
+    """
+    vertices, faces, notes, paint = read_painted(data, suffix, limits)
+    box, surface = _place(vertices, faces)
+    holes = measure_holes(surface)
+    if holes <= MOST_HOLES:
+        return Original(box, surface, holes, paint, notes)
+    sheet = "open, and kept as a sheet: its two sides come back as two layers of faces"
+    stray, share = find_strays(surface)
+    strays = f"{np.count_nonzero(stray)} of {len(faces)} faces"
+    if share > MOST_HOLES:
+        notes.append(
+            f"{sheet}. Without {strays}, in parts that enclose nothing, it would be a body"
+        )
+    elif not share:
+        notes.append(sheet)
+    else:
+        notes.append(f"{strays}, in parts that enclose nothing, left out")
+        kept = np.flatnonzero(~stray)
+        box, surface = _place(*drop_unused(vertices, faces[kept]))
+        holes = measure_holes(surface)
+        paint = None if paint is None else paint.select(kept, np.zeros(len(kept), bool))
+    return Original(box, surface, holes, paint, notes)
+
+
+def _place(vertices: Array, faces: Faces) -> tuple[Box, Surface]:
+    """The box of a mesh, and its surface in that."""
+    box = fit_box(vertices)
+    return box, Surface((vertices - box.centre) / box.unit, faces)
 
 
 def fit_box(vertices: Array) -> Box:

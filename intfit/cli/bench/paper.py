@@ -1,31 +1,23 @@
 """``intfit bench paper``."""
 
 import time
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ...jobs.files import Job, read_input
+from ...jobs.files import Job, check_output, read_named
 from ...jobs.phrases import printable
 from ...settings import Settings
 from .. import options
 from ..errors import report_errors
 from ..options import FIT, OUTPUT, option
-from ..report import Reporter
+from ..report import Reporter, print_data
 from . import tables, use_threads
 
 if TYPE_CHECKING:
     from ...bench.teachers import Run
     from ...codecs.protocol import Prepared
-
-
-class ScaleChoice(StrEnum):
-    """The choices of ``--scale``."""
-
-    small = "small"
-    full = "full"
 
 
 def paper(
@@ -34,13 +26,13 @@ def paper(
         typer.Argument(help="An image, a recording, a mesh; made up where there is none."),
     ] = None,
     scale: Annotated[
-        ScaleChoice,
+        Literal["small", "full"],
         option(
             "--scale",
             panel=FIT,
             text="small: minutes on two cores. full: the paper's networks and steps, for a GPU.",
         ),
-    ] = ScaleChoice.small,
+    ] = "small",
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
         Path | None,
@@ -73,18 +65,18 @@ def paper(
 
         if plot is not None:
             plots.check_format(plot)
+            check_output(Job(None, plot), force=True)
         use_threads(threads)
-        size = scale.value
-        given = {name: read_input(Job(Path(name), None)) for name in files or ()}
-        sources = bench.collect_inputs(given, size)
+        given = {name: read_named(name) for name in files or ()}
+        sources = bench.collect_inputs(given, scale)
 
-        ready = bench.prepare_input(sources["image"], "image", size, settings)
+        ready = bench.prepare_input(sources["image"], "image", scale, settings)
         table = tables.Table([27, *[15] * 7], markdown=markdown)
-        print(f"image: {_describe_input(sources['image'][0], ready)}")
+        print_data(f"image: {_describe_input(sources['image'][0], ready)}")
         table.head("schedule", "seconds", "PSNR, dB", "paper: seconds", "PSNR, dB")
         runs: dict[str, Run] = {}
         with report.follow("image") as follow:
-            for run in bench.run_schedules(ready, size, now=now, follow=follow):
+            for run in bench.run_schedules(ready, scale, now=now, follow=follow):
                 runs[run.teacher] = run
                 published = bench.SCHEDULES.get(run.teacher)
                 cells = [f"{published[0]:.1f}", f"{published[1]:.2f}"] if published else ["-", "-"]
@@ -92,12 +84,12 @@ def paper(
                 table.row(_name_run(run), *figures, *cells)
         runs_of = {"image": (runs["full"], runs[bench.INT], runs["uniform"])}
 
-        print("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
+        print_data("\nwithout INT, with INT at equal steps, uniform draws in INT's seconds")
         for part in ("audio", "megapixel", "shape"):
-            ready = bench.prepare_input(sources[part], part, size, settings)
-            print(f"  {part}: {_describe_input(sources[part][0], ready)}", flush=True)
+            ready = bench.prepare_input(sources[part], part, scale, settings)
+            print_data(f"  {part}: {_describe_input(sources[part][0], ready)}")
             with report.follow(part) as follow:
-                runs_of[part] = bench.run_modality(ready, part, size, now=now, follow=follow)
+                runs_of[part] = bench.run_modality(ready, part, scale, now=now, follow=follow)
         table.head("", "without", "with", "seconds", "uniform", "paper: without", "with", "seconds")
         for part, (without, with_int, uniform) in runs_of.items():
             (slow, before), (fast, after) = bench.PUBLISHED[part]
@@ -114,7 +106,7 @@ def paper(
             markdown=markdown,
         )
 
-        print("\n1-D: by the network's parameters, by itself through its tangent kernel")
+        print_data("\n1-D: by the network's parameters, by itself through its tangent kernel")
         table.head("step", "error left", "by itself", "apart")
         moments = list(toy.train_both(seed))
         for moment in moments:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import IntfitError, UsageError
-from ...jobs.files import Job, read_input, write_output
+from ...jobs.files import Job, check_output, read_named, write_output
 from ...jobs.phrases import METRICS, RATES, format_metric, format_number, printable
 from ...settings import Settings, check_settings
 from .. import options
 from ..errors import report_errors
 from ..options import FIT, OUTPUT, Sectioned, option
-from ..report import Reporter
+from ..report import Reporter, print_data
 from . import parse_numbers, tables
 from .paper import paper
 from .speed import speed
@@ -87,7 +87,7 @@ def print_changes(compared: dict[str, Changes], *, of: str = "BD-rate", markdown
     for codec, changes in compared.items():
         shown = {s: "-" if c is None else f"{c:+.1f} %" for s, c in changes.items()}
         text = ", ".join(f"{METRICS[score][0]} {change}" for score, change in shown.items())
-        print(f"  {of} against {codec}: {text}", flush=True)
+        print_data(f"  {of} against {codec}: {text}")
 
 
 def average(compared: Sequence[dict[str, Changes]]) -> dict[str, Changes]:
@@ -124,7 +124,7 @@ def rd(
     effort: Annotated[int, option("-e", "--effort", panel=FIT, text="Of intfit: 1 to 9.")] = 5,
     field: Annotated[
         options.FieldChoice, option("--field", panel=FIT, text="Of intfit, as in encode.")
-    ] = options.FieldChoice.auto,
+    ] = "auto",
     tune: options.Tune = None,
     seed: Annotated[int, option("--seed", panel=FIT, text="Of all randomness.")] = 0,
     plot: Annotated[
@@ -156,9 +156,15 @@ def rd(
     """
     report = Reporter()
     with report_errors(report, debug):
+        from ...bench import plots
         from ...bench import rd as bench
         from ...bench.rivals import RIVALS
 
+        # before what takes hours
+        if plot is not None:
+            plots.check_format(plot)
+        for path in filter(None, (plot, json_file)):
+            check_output(Job(None, path), force=True)
         known = {name for names in RIVALS.values() for name in names}
         names = [name.strip().lower() for name in against.split(",")] if against else []
         if unknown := [name for name in names if name not in known]:
@@ -167,7 +173,7 @@ def rd(
         settings = Settings(
             effort=effort,
             field=options.name_field(field),
-            tune=tune.value if tune else None,
+            tune=tune,
             seed=seed,
             device=device,
             threads=threads,
@@ -179,7 +185,7 @@ def rd(
         table = tables.Table((), markdown=markdown)
         for position, name in enumerate(files):
             try:
-                data = read_input(Job(Path(name), None))
+                data = read_named(name)
                 with report.follow(name, position=position, total=len(files)) as follow:
                     kind, stream = bench.measure_points(
                         data, Path(name).suffix, settings=settings, qualities=wanted, against=names,
@@ -197,7 +203,7 @@ def rd(
                         if markdown:
                             table.row(*list_cells(point))
                         else:
-                            print(describe_point(point), flush=True)
+                            print_data(describe_point(point))
             except IntfitError as error:
                 if isinstance(error, UsageError):
                     raise
@@ -218,6 +224,6 @@ def rd(
             text = json.dumps(lines, indent=1).encode()
             write_output(Job(None, json_file), text, force=True)
         if plot is not None and results:
-            bench.plot_curves(results, plot)
+            plots.save_figure(bench.draw_curves(results), plot)
         if failed:
             raise typer.Exit(1)

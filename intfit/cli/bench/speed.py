@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import UsageError
-from ...jobs.files import Job, read_input
+from ...jobs.files import read_named
 from ...settings import MAX_DEPTH, MAX_WIDTH
 from .. import options
 from ..errors import report_errors
 from ..options import FIT, option
-from ..report import Reporter
+from ..report import Reporter, print_data
 from . import tables, use_threads
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def speed(
     report = Reporter(as_json=as_json)
     with report_errors(report, debug):
         wanted = _parse_shapes(shapes)
-        text = None if compare is None else read_input(Job(compare, None)).decode(errors="replace")
+        text = None if compare is None else read_named(str(compare)).decode(errors="replace")
         from ...bench import speed as bench
 
         use_threads(threads)
@@ -93,11 +93,11 @@ def speed(
             if not as_json:
                 if cost.kind != kind:
                     kind = cost.kind
-                    print(_describe_machine(cost))
+                    print_data(_describe_machine(cost))
                 if not index and markdown:
                     table.head(*COLUMNS)
                 elif not index:
-                    print(HEADING)
+                    print_data(HEADING)
                 table.row(*_list_cells(cost))
             if not baseline:
                 continue

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from ..options import MESSAGES, option
+from ..report import print_data
 
 Markdown = Annotated[
     bool, option("--markdown", panel=MESSAGES, text="Tables as Markdown, to paste.")
@@ -13,8 +14,8 @@ Markdown = Annotated[
 def print_title(text: str, *, markdown: bool) -> None:
     """Print a line above a table, or below one."""
     if markdown:
-        print()  # Markdown takes what follows a table for a row of it
-    print(text, flush=True)
+        print_data()  # Markdown takes what follows a table for a row of it
+    print_data(text)
 
 
 class Table:
@@ -30,21 +31,21 @@ class Table:
     def head(self, *cells: str) -> None:
         """Print the names of the columns."""
         if self._markdown:
-            print()  # Markdown takes what follows a line of text for a part of it
+            print_data()  # Markdown takes what follows a line of text for a part of it
         self.row(*cells)
         if self._markdown:
-            print("|---|" + "---:|" * (len(cells) - 1), flush=True)
+            print_data("|---|" + "---:|" * (len(cells) - 1))
 
     def row(self, *cells: str) -> None:
         """Print a row."""
         if self._markdown:
-            print("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |", flush=True)
+            print_data("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
             return
         first, *others = (
             cell.rjust(width) if place else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(cells, self._widths, strict=False))
         )
-        print(" " * self._indent + first + "".join(others), flush=True)
+        print_data(" " * self._indent + first + "".join(others))
 
 
 def print_table(rows: Sequence[Sequence[str]], *, markdown: bool = False) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from ...errors import IntfitError, UsageError
-from ...jobs.files import Job, read_input
+from ...jobs.files import Job, check_output, read_named
 from ...jobs.phrases import format_metric, printable
 from ...settings import OptimizerName, Settings
 from .. import options
@@ -128,11 +128,12 @@ def teachers(
         use_threads(threads)
         if plot is not None:
             plots.check_format(plot)
+            check_output(Job(None, plot), force=True)
         wanted = [name.strip() for name in names.split(",")] if names else list(bench.USUAL)
         wanted = list(dict.fromkeys([*wanted, *(bench.GRID if grid else ())]))
         for position, name in enumerate(files):
             try:
-                data = read_input(Job(Path(name), None))
+                data = read_named(name)
                 data = bench.halve(data) if half else data
                 ready = prepare(data, settings, suffix=Path(name).suffix)
                 metric = ready.signal.metric

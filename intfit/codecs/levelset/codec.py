@@ -22,7 +22,14 @@ from ...defaults import MIDDLE_QUALITY
 from ...errors import MediaError, UsageError
 from ...metrics import iou
 from ...plan import Plan
-from ...settings import SIREN_SETTINGS, TRAINING_SETTINGS, Settings, flag, refuse_settings
+from ...settings import (
+    SIREN_SETTINGS,
+    TRAINING_SETTINGS,
+    Settings,
+    flag,
+    refuse_settings,
+    too_few_bytes,
+)
 from ...signals import DistanceSamples, Evaluate
 from ..assemble import assemble
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared, goal_notes, note_lost
@@ -247,10 +254,7 @@ def _choose_step(
             FINEST,
         )
         if finest < COARSEST:
-            least = len(encode_at(COARSEST).data)
-            raise UsageError(
-                f"{size} bytes are too few: the smallest file possible here has {least}"
-            )
+            raise too_few_bytes(size, len(encode_at(COARSEST).data))
     elif goal is not None and not plan.stops_at_goal:
         finest = FINEST
     if goal is None:

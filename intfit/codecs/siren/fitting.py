@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -71,32 +71,26 @@ def begin(prepared: Prepared, hooks: Hooks) -> None:
     hooks.enter("fitting")
 
 
+class _Painter(NamedTuple):
+    """The network of a surface's colours that is to be trained, and its plan."""
+
+    session: Session
+    plan: Plan
+
+
 def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise[Encoding]:
     """As :func:`fit`, step by step, from what :func:`start_training` gave."""
-    plan, signal, config = prepared.plan, prepared.signal, prepared.config
-    size = plan.target_size
-    trim = None
-    if isinstance(signal, DistanceSamples) and signal.draw_trim is not None:
-        trims = fit_trims(signal, plan, prepared.settings.effort)
-        allowed = size or USUAL_SIZE
-        # a trim may not take the room that the network needs
-        trims = tuple(each for each in trims if each.size <= MOST_OF_TRIM * allowed)
-        trim = choose_trim(trims, allowed)
+    plan, config, size = prepared.plan, prepared.config, prepared.plan.target_size
+    trim = _fit_trim(prepared)
     if trim is not None:
         config = TrimmedConfig(config, trim.width)
         session = replace(session, examples=_measure_trimmed(session.examples, trim))
-    colour_plan, painter = None, None
-    painted_config = colours_of(prepared.config)
-    if painted_config is not None:
-        assert isinstance(signal, DistanceSamples)
-        assert signal.colours is not None
-        colours = signal.colours
-        colour_plan = plan_colours(plan, prepared.settings, colours.n)
+    painter = _start_painter(prepared)
+    if painter is not None:
         plan = leave_room_for_colours(plan)
-        painter = _start(prepared, painted_config, colours, colour_plan)
     overhead = measure_overhead(
         prepared.kind,
-        signal.facts,
+        prepared.signal.facts,
         prepared.metadata,
         config=with_neuron_steps(config),
         plan=prepared.plan,
@@ -106,10 +100,10 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     reports = _Reports(hooks.progress, colours=painter is not None)
     trained = yield from _train(session, plan, bits, reports.of_distance)
     networks, finest = {"": session.network}, trained.finest
-    if painter is not None and colour_plan is not None:
-        bits = None if bits is None else bits / plan.size_share * colour_plan.size_share
-        painted = yield from _train(painter, colour_plan, bits, reports.of_colours)
-        networks[COLOURS] = painter.network
+    if painter is not None:
+        bits = None if bits is None else bits / plan.size_share * painter.plan.size_share
+        painted = yield from _train(painter.session, painter.plan, bits, reports.of_colours)
+        networks[COLOURS] = painter.session.network
         finest = _join(finest, painted.finest)
         trained = replace(trained, seconds=trained.seconds + painted.seconds)
     parameters = {
@@ -123,6 +117,64 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     else:
         own = {} if trim is None else trim.dequantise()
         stored = store_open(_copy_arrays(parameters) | own, plan.precision)
+    _restore(parameters, stored, config, plan)
+    # measured after rounding: the distortion reported is that of the file
+    found = _measure_fit(session, painter, trim, plan)
+    data = assemble(
+        prepared,
+        config,
+        stored,
+        steps=trained.steps,
+        distortion=found.distortion,
+        measured=found.facts,
+    )
+    beside = "" if painter is None else f" and {painter.plan.width} x {painter.plan.depth}"
+    return Encoding(
+        data=data,
+        config=config,
+        network=f"SIREN {plan.width} x {plan.depth}{beside}, {trained.steps} steps",
+        distortion=found.distortion,
+        reached=found.reached,
+        steps=trained.steps,
+        seconds=trained.seconds,
+        teacher=plan.teacher_name,
+        notes=found.notes,
+    )
+
+
+def _fit_trim(prepared: Prepared) -> Trim | None:
+    """The trim of a surface with holes, where one pays."""
+    plan, signal = prepared.plan, prepared.signal
+    if not isinstance(signal, DistanceSamples) or signal.draw_trim is None:
+        return None
+    allowed = plan.target_size or USUAL_SIZE
+    trims = fit_trims(signal, plan, prepared.settings.effort)
+    # a trim may not take the room that the network needs
+    return choose_trim(tuple(t for t in trims if t.size <= MOST_OF_TRIM * allowed), allowed)
+
+
+def _start_painter(prepared: Prepared) -> _Painter | None:
+    """The network of a surface's colours, initialised; None where there are none."""
+    config, signal = colours_of(prepared.config), prepared.signal
+    if config is None:
+        return None
+    assert isinstance(signal, DistanceSamples)
+    assert signal.colours is not None
+    plan = plan_colours(prepared.plan, prepared.settings, signal.colours.n)
+    return _Painter(_start(prepared, config, signal.colours, plan), plan)
+
+
+def _restore(
+    parameters: Mapping[str, torch.Tensor],
+    stored: Mapping[str, Stored],
+    config: AnyConfig,
+    plan: Plan,
+) -> None:
+    """Give networks the parameters that are stored.
+
+    Raises:
+        MediaError: if these are not numbers.
+    """
     try:
         restored = unpack(stored, config)
     except FileFormatError:
@@ -132,48 +184,47 @@ def fit_stepwise(prepared: Prepared, hooks: Hooks, session: Session) -> Stepwise
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(torch.from_numpy(restored[name]))
-    # measured after rounding: the distortion reported is that of the file
-    network, examples, generator = session.network, session.examples, session.generator
-    distortion = measure(network, examples, count=MEASURE, generator=generator)
-    lost = _measure_lost(network, examples) if examples.metric == "iou" else 0.0
+
+
+class _Measured(NamedTuple):
+    """What is found of a fit: see :class:`.Encoding`. ``facts`` are those that depend on it."""
+
+    distortion: float
+    reached: float | None
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def _measure_fit(
+    session: Session, painter: _Painter | None, trim: Trim | None, plan: Plan
+) -> _Measured:
+    """How good networks are.
+
+    Raises:
+        MediaError: if there is no surface.
+    """
+    examples = session.examples
+    measure_as = partial(measure, session.network, examples, generator=session.generator)
+    distortion = measure_as(count=MEASURE)
+    lost = _measure_lost(session.network, examples) if examples.metric == "iou" else 0.0
     if not distortion and lost == 1:
-        raise MediaError("the fit found no surface: a higher --effort may, unless it is too thin")
+        raise MediaError(
+            "the fit found no surface: more --effort or --steps may, unless it is too thin"
+        )
     reached = None
     if plan.goal is not None:
-        metric = plan.goal.metric
-        reached = measure(network, examples, count=MEASURE, generator=generator, metric=metric)
+        reached = measure_as(count=MEASURE, metric=plan.goal.metric)
     notes = goal_notes(plan.goal, reached, advice=ADVICE)
     notes = (*note_lost(lost, "--effort or --quality"), *notes)
     if painter is not None:
-        psnr = measure(painter.network, painter.examples, count=MEASURE, generator=generator)
+        own = painter.session
+        psnr = measure(own.network, own.examples, count=MEASURE, generator=session.generator)
         notes = (f"colours: {psnr:.1f} dB", *notes)
-    measured: dict[str, Any] = {} if trim is None else {"trim": trim.width}
-    notes = (*note_trim(trim), *notes)
+    facts: dict[str, Any] = {} if trim is None else {"trim": trim.width}
     if examples.metric == "iou":
-        near = measure(
-            network, examples, count=ESTIMATE, generator=generator, metric="mean_distance"
-        )
-        measured["mean_distance"] = min(float(f"{near:.4g}"), 100.0)
-    data = assemble(
-        prepared,
-        config,
-        stored,
-        steps=trained.steps,
-        distortion=distortion,
-        measured=measured,
-    )
-    beside = "" if colour_plan is None else f" and {colour_plan.width} x {colour_plan.depth}"
-    return Encoding(
-        data=data,
-        config=config,
-        network=f"SIREN {plan.width} x {plan.depth}{beside}, {trained.steps} steps",
-        distortion=distortion,
-        reached=reached,
-        steps=trained.steps,
-        seconds=trained.seconds,
-        teacher=plan.teacher_name,
-        notes=notes,
-    )
+        near = measure_as(count=ESTIMATE, metric="mean_distance")
+        facts["mean_distance"] = min(float(f"{near:.4g}"), 100.0)
+    return _Measured(distortion, reached, facts, (*note_trim(trim), *notes))
 
 
 def _measure_trimmed(examples: Examples, trim: Trim) -> Examples:

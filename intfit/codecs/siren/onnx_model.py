@@ -35,36 +35,7 @@ def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header
     except ImportError:
         raise UsageError("onnx is missing: pip install 'intfit[onnx]'") from None
     number = TensorProto.FLOAT
-    colours = colours_of(config)
-    nodes: list[Any] = []
-    constants: list[Any] = []
-    networks = {"": distance_of(config)}
-    if colours is not None:
-        networks[COLOURS] = colours
-    for prefix, network in networks.items():
-        current = "coordinates"
-        for layer in range(network.depth + 1):
-            last = layer == network.depth
-            # omega (W x + b), as one operation
-            omega = 1.0 if last else network.omega if layer else network.omega_first
-            name = f"{prefix}layers.{layer}"
-            before, after = f"{prefix}arguments.{layer}", f"{name}.output"
-            inputs = [current, f"{name}.weight", f"{name}.bias"]
-            output = before
-            if last:
-                whole = "values" if colours is None else f"{prefix}values.part"
-                output = f"{prefix}outputs" if network.creases else whole
-            node = helper.make_node("Gemm", inputs, [output], alpha=omega, beta=omega, transB=1)
-            nodes.append(node)
-            if not last:
-                nodes.append(helper.make_node("Sin", [before], [after]))
-            elif network.creases:
-                own, places = _bend(network.creases, output, whole)
-                nodes, constants = nodes + own, constants + places
-            current = after
-    if colours is not None:
-        parts = ["values.part", f"{COLOURS}values.part"]
-        nodes.append(helper.make_node("Concat", parts, ["values"], axis=1))
+    nodes, constants = _make_nodes(config)
     inside, outside = count_features(header.medium, header.facts)
     graph = helper.make_graph(
         nodes,
@@ -95,6 +66,39 @@ def build_model(tensors: Mapping[str, Floats], config: AnyConfig, header: Header
     helper.set_model_props(model, {"medium": header.medium, "facts": facts, "network": sizes})
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _make_nodes(config: AnyConfig) -> tuple[list[Any], list[Any]]:
+    """Nodes from ``coordinates`` to ``values``, and the constants that they need."""
+    from onnx import helper
+
+    colours = colours_of(config)
+    networks = {"": distance_of(config)} | ({} if colours is None else {COLOURS: colours})
+    nodes: list[Any] = []
+    constants: list[Any] = []
+    for prefix, network in networks.items():
+        whole = "values" if colours is None else f"{prefix}values.part"
+        current = "coordinates"
+        for layer in range(network.depth + 1):
+            last = layer == network.depth
+            # omega (W x + b), as one operation
+            omega = 1.0 if last else network.omega if layer else network.omega_first
+            name, output = f"{prefix}layers.{layer}", f"{prefix}arguments.{layer}"
+            if last:
+                output = f"{prefix}outputs" if network.creases else whole
+            inputs = [current, f"{name}.weight", f"{name}.bias"]
+            node = helper.make_node("Gemm", inputs, [output], alpha=omega, beta=omega, transB=1)
+            nodes.append(node)
+            current = f"{name}.output"
+            if not last:
+                nodes.append(helper.make_node("Sin", [output], [current]))
+        if network.creases:
+            own, places = _bend(network.creases, f"{prefix}outputs", whole)
+            nodes, constants = nodes + own, constants + places
+    if colours is not None:
+        parts = ["values.part", f"{COLOURS}values.part"]
+        nodes.append(helper.make_node("Concat", parts, ["values"], axis=1))
+    return nodes, constants
 
 
 def _bend(creases: int, outputs: str, values: str) -> tuple[list[Any], list[Any]]:

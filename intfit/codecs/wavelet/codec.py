@@ -63,7 +63,7 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
     config = WaveletConfig(signal.out_features, height, width, step, contexts=NEWEST_CONTEXTS)
     if plan.tune == "visual" and signal.facts["mode"] not in NOT_FOR_EYES:
         config = replace(config, bands=NEWEST_BANDS)
-    elif height * width >= TRELLIS_PIXELS:
+    elif config.levels() and height * width >= TRELLIS_PIXELS:
         config = replace(config, trellis=NEWEST_TRELLIS)
     if not config.can_share_network():
         return config

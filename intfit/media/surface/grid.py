@@ -64,7 +64,10 @@ def choose_grid(
     cell = voxel / facts["unit"] if voxel else side / (resolution or RESOLUTION)
     found = round(min(side / cell, 1e9))
     if not 8 <= found <= MAX_RESOLUTION:
-        raise UsageError(f"a resolution of {found} is outside 8..{MAX_RESOLUTION}")
+        given = f"--resolution {resolution}"
+        if voxel:
+            given = f"--voxel {voxel:g} makes {found} cells along the longest side, which"
+        raise UsageError(f"{given} is outside 8 to {MAX_RESOLUTION}")
     counts = COARSEST * np.ceil(2 * extent / cell / COARSEST).astype(np.int64)
     return counts, cell
 

@@ -15,10 +15,9 @@ from .winding import Marks, link_faces, measure_blur, number_places
 #: Half of the thickness, in units of half of the padded box's longest side: some two cells of the
 #: usual grid.
 HALF_THICKNESS = 0.016
-#: A surface is a sheet where what would close its holes has more than this share of its area.
+#: A surface is a sheet where what would close its holes has more than this share of its area. Parts
+#: that are sheets, beside a body, may have as much, and are then left out.
 MOST_HOLES = 0.1
-#: Parts that are sheets are left out beside bodies where they have at most this share of the area.
-MOST_STRAYS = 0.25
 #: Points that are evaluated at once.
 CHUNK = 1 << 16
 
@@ -73,10 +72,11 @@ def _measure_areas(surface: Surface) -> Array:
     return np.asarray(np.linalg.norm(surface.normals, axis=1) / 2)
 
 
-def find_strays(surface: Surface) -> Marks:
-    """Which faces ``[F]`` belong to small parts that are sheets, beside what is a body by itself.
+def find_strays(surface: Surface) -> tuple[Marks, float]:
+    """Which faces ``[F]`` belong to parts that are sheets, beside others that are bodies.
 
-    Parts share no edge of exactly two faces. None are where they close holes of the others.
+    And the share of the area that they have, in [0, 1). Parts share no edge of exactly two faces.
+    None are where all are sheets, or where these close holes of the others.
     """
     count = len(surface.faces)
     places = number_places(surface.vertices)[surface.faces]
@@ -89,11 +89,12 @@ def find_strays(surface: Surface) -> Marks:
     caps = _measure_caps(surface, apart.reshape(count, 3), kept // (int(places.max()) + 1))
     areas = _measure_areas(surface)
     stray = (caps > MOST_HOLES * np.bincount(label, areas))[label]
-    if not 0 < areas[stray].sum() <= MOST_STRAYS * areas.sum():
-        return np.zeros(count, bool)
-    before = measure_blur(surface.vertices, surface.faces)
-    after = measure_blur(surface.vertices, surface.faces[~stray])
-    return stray if after < before else np.zeros(count, bool)
+    if stray.any() and not stray.all():
+        before = measure_blur(surface.vertices, surface.faces)
+        after = measure_blur(surface.vertices, surface.faces[~stray])
+        if after < before:
+            return stray, float(areas[stray].sum() / areas.sum())
+    return np.zeros(count, bool), 0.0
 
 
 def move_to_middle(evaluate: Evaluate, points: Array, thickness: float, cell: float) -> Array:
