@@ -127,6 +127,7 @@ def test_the_command_line_reference_is_what_the_help_says():
 def test_every_tool_starts_and_says_what_it_does(tool, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(sys, "argv", [str(tool), "--help"])
+    monkeypatch.syspath_prepend(tool.parent)  # as if it were run by its path
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(tool), run_name="__main__")
     assert not left.value.code
