@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...errors import FileFormatError
 from .config import LevelSetConfig
 from .contexts import ContextModel
-from .mixing import Decoder, Encoder
+from ...coding.mixing import Decoder, Encoder
 from .pyramid import Grid, Integers, Pyramid, subdivide
 
 #: A payload has at least one byte for so many latents, and for so many faces of cells on a side of

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...coding import mixing
 from ...coding.integers import Integers
 from ...coding.magnitudes import Coder
 from .histories import Histories, assume
@@ -77,6 +78,13 @@ class Plane:
         self._stride = width + 2 * REACH
         self.rows = np.zeros((height + REACH, self._stride), np.int32)
         self._flat = self.rows.reshape(-1)
+        self._nearest = np.array([y * self._stride + x for x, y in NEAREST])[:, None]
+
+    def look(self, x: int, y: int, lanes: Longs) -> Integers:
+        """The nearest pixels ``[k, n]`` of the ``lanes`` ``[n]`` of a diagonal."""
+        first = (y + REACH) * self._stride + REACH + x
+        found: Integers = self._flat[self._nearest + (first + lanes * (self._stride - SKEW))]
+        return found
 
     def view(self, x: int, y: int, count: int, dx: int = 0, dy: int = 0) -> Integers:
         """A view of the ``count`` pixels of a diagonal that begins at (x, y), or of those beside."""
@@ -117,7 +125,7 @@ class Memories:
     def learn(self, colours: Longs) -> None:
         """Take in the colours ``[n]`` that came in the contexts that were read last."""
         right, known = self._colours == colours, self._colours != 0
-        self._trust.learn((self._rows + self._sure)[known], right[known].astype(np.int64))
+        self._trust.learn((self._rows + self._sure)[known], right[known])
         sure = np.where(right, np.minimum(self._sure + 1, MOST_SURE), self._sure >> 1)
         kept = right | (self._sure > 1)
         cells = np.where(kept, self._colours << 4 | sure, colours << 4 | ~known)
@@ -149,19 +157,19 @@ class ContextModel:
         ]
         self._calm_histories = Histories(5, INDEX_BITS)
         self._calm = Decisions(np.stack([assume()] * 5), (LONGEST + 1,))
-        self._index_histories = Histories(4, INDEX_BITS)
-        self._index = Decisions(np.stack([assume()] * 4), (self._digits,))
+        self._index = mixing.Decisions(5)
         self._plane = Plane(height, width)
         self._depths = Plane(height, width)
         self._runs = Plane(height, width)
 
-    def code(self, coder: Coder, indices: Integers | None) -> Integers:
+    def code(self, coder: Coder, rest: mixing.Coder, indices: Integers | None) -> Integers:
         """Code ``indices`` ``[H, W]``; a decoder, which is given None, finds them.
 
         Raises:
             ValueError: if a decoder finds an index beyond the palette.
         """
         plane, height = self._plane, self._height
+        self._rest = rest
         inside = plane.rows[REACH:, REACH : REACH + self._width]
         for x, y, count in list_diagonals(height, self._width):
             here = np.zeros(count, np.int64)
@@ -198,7 +206,7 @@ class ContextModel:
         lanes = np.flatnonzero(found == 0)
         if lanes.size:
             excluded = np.where(calm, west, 0)[lanes]
-            around = np.stack([self._plane.view(x, y, count, *place)[lanes] for place in NEAREST])
+            around = self._plane.look(x, y, lanes)
             found[lanes] = self._code_colours(
                 coder, given[lanes], around, excluded, rows[lanes], columns[lanes]
             )
@@ -297,38 +305,38 @@ class ContextModel:
             if not live.size:
                 break
         else:
-            found[live] = self._code_indices(coder, given[live], beside[:, live])
+            found[live] = self._code_indices(given[live], beside[:, live])
         self._memories.learn(found)
         return found
 
-    def _code_indices(self, coder: Coder, given: Longs, beside: Longs) -> Longs:
+    def _code_indices(self, given: Longs, beside: Longs) -> Longs:
         """Code colours ``given`` ``[n]`` bit by bit; returns them.
 
         Raises:
             ValueError: if a colour is beyond the palette.
         """
-        node = np.ones(len(given), np.int64)
-        west, north, _, north_west = (each.astype(np.uint32) * MIX_COLOUR for each in beside)
-        for place in range(self._digits - 1, -1, -1):
-            so_far = node.astype(np.uint32) * MIX
-            contexts = np.stack(
-                [
-                    so_far,
-                    so_far ^ west + np.uint32(1),
-                    so_far ^ north + np.uint32(2),
-                    so_far ^ (west * MIX + north + np.uint32(3)),
-                ]
-            )
-            states = self._index_histories.read(_hash(contexts, INDEX_BITS))
-            bits = ((given - 1) >> place & 1).astype(np.int32)
-            level = np.full(len(given), place)
-            coded = self._index.code(coder, states, (level,), bits)
-            self._index_histories.learn(coded)
-            node = node << 1 | coded
-        index = node - (1 << self._digits)
-        if index.max(initial=0) >= self._colours:
-            raise ValueError("an index beyond the palette")
-        return index + 1
+        found = []
+        largest = self._colours - 1
+        for value, (west, north, _, north_west) in zip(
+            given.tolist(), beside.T.tolist(), strict=True
+        ):
+            slope = min(max(west + north - north_west, 0), self._colours)
+            node = 1
+            for place in range(self._digits - 1, -1, -1):
+                contexts = (
+                    node,
+                    node << 13 | west,
+                    node << 13 | north,
+                    (node << 13 | west) << 13 | north,
+                    node << 13 | slope,
+                )
+                bit = self._rest.code(self._index, contexts, place, (value - 1) >> place & 1)
+                node = node << 1 | bit
+            index = node - (1 << self._digits)
+            if index > largest:
+                raise ValueError("an index beyond the palette")
+            found.append(index + 1)
+        return np.array(found, np.int64)
 
 
 def _choose(listed: Longs, tried: list[Longs]) -> Longs:

@@ -26,6 +26,8 @@ STATES = 256
 #: What an observation adds to the counts of a state; the count at which they are halved; the weight
 #: of what is assumed before anything is observed.
 OBSERVED, MOST_COUNTED, ASSUMED = 32, 1 << 15, 48
+#: Counts are halved after every so many steps.
+HALVING = 64
 #: The weight of an input at first, in 65536ths of the sum of logits; the greatest weight.
 FIRST_WEIGHT, LARGEST_WEIGHT = 11000, 1 << 20
 #: An error of a prediction times a logit changes a weight by this share: 2^-LEARNING.
@@ -53,42 +55,46 @@ STRETCH: Longs = np.searchsorted(SQUASH, np.arange(ONE)).clip(0, 2 * LIMIT) - LI
 
 
 class Counts:
-    """How often a 1 came in each state, from probabilities ``[states]`` that are assumed first."""
+    """How often 0 and 1 came in each state, from probabilities ``[states]`` that are assumed first.
+
+    Counts are halved now and then where they are large.
+    """
 
     def __init__(self, assumed: Longs) -> None:
-        self._ones = (assumed * ASSUMED) // ONE + 1
-        self._total = np.full(len(assumed), ASSUMED + 2, np.int64)
+        ones = assumed * ASSUMED // ONE
+        self._counts = np.stack([ASSUMED - ones + 1, ones + 1], axis=1)
+        self._calls = 0
 
     def predict(self, states: Longs) -> Longs:
         """The probabilities of a 1 in these ``states``, of any shape."""
-        found: Longs = self._ones[states] * ONE // self._total[states]
+        ones = self._counts[states, 1]
+        found: Longs = ones * ONE // (self._counts[states, 0] + ones)
         return found
 
-    def learn(self, states: Longs, bits: Longs) -> None:
-        """Take in what came, ``bits`` ``[n]``, in ``states`` ``[n]``."""
-        size = len(self._total)
-        self._total += np.bincount(states, minlength=size) * OBSERVED
-        self._ones += np.bincount(states[bits != 0], minlength=size) * OBSERVED
-        full = np.flatnonzero(self._total > MOST_COUNTED)
-        if full.size:
-            self._total[full] >>= 1
-            self._ones[full] >>= 1
-        self._ones.clip(1, self._total - 1, out=self._ones)
+    def learn(self, states: Longs, bits: Integers | Longs) -> None:
+        """Take in what came, ``bits``, in ``states`` of the same shape, or one that spreads to it."""
+        np.add.at(self._counts.reshape(-1), 2 * states + bits, OBSERVED)
+        self._calls += 1
+        if self._calls % HALVING == 0:
+            full = np.flatnonzero(self._counts.max(axis=1) > MOST_COUNTED)
+            self._counts[full] = (self._counts[full] + 1) >> 1
 
 
 class Decisions:
     """The model of one kind of decision.
 
     ``assumed`` ``[inputs, STATES]`` are the probabilities of a 1 by state at first. There are as
-    many sets of weights as each of ``selections`` counts classes; one of each is averaged.
+    many sets of weights as ``selections`` count classes, all together; those of the classes that a
+    decision is in, one of each selection, are added.
     """
 
     def __init__(self, assumed: Longs, selections: tuple[int, ...]) -> None:
         inputs = len(assumed)
         self._counts = Counts(assumed.reshape(-1))
         self._firsts = np.arange(inputs)[:, None] * STATES
-        self._weights = [
-            np.full((classes, inputs + 1), FIRST_WEIGHT, np.int64) for classes in selections
+        self._sets = [
+            np.full((classes, inputs + 1), FIRST_WEIGHT // len(selections), np.int64)
+            for classes in selections
         ]
 
     def code(
@@ -102,19 +108,17 @@ class Decisions:
         logits = np.empty((len(places) + 1, len(bits)), np.int64)
         logits[:-1] = STRETCH[self._counts.predict(places)]
         logits[-1] = 256
-        outputs = [
-            (np.einsum("nk,kn->n", weights[classes], logits) >> 16).clip(-LIMIT, LIMIT)
-            for weights, classes in zip(self._weights, selected, strict=True)
-        ]
-        mixed = sum(outputs) // len(outputs)
-        ones = SQUASH[mixed + LIMIT]
-        coded = coder.code_each(bits, np.stack([ONE - ones, ones], axis=1).astype(np.float64))
-        self._counts.learn(places.ravel(), np.tile(coded, len(places)))
-        for weights, classes, output in zip(self._weights, selected, outputs, strict=True):
-            errors = (coded.astype(np.int64) << 16) - SQUASH[output + LIMIT]
-            # whole numbers below 2^53, whose sums are exact in any order
-            chosen = (classes == np.arange(len(weights))[:, None]).astype(np.float64)
-            change = chosen @ (logits * errors).T.astype(np.float64)
-            weights += change.astype(np.int64) >> LEARNING
-            weights.clip(-LARGEST_WEIGHT, LARGEST_WEIGHT, out=weights)
+        weights = sum(own[classes] for own, classes in zip(self._sets, selected, strict=True))
+        total = np.einsum("nk,kn->n", weights, logits) >> 16
+        ones = SQUASH[np.minimum(np.maximum(total, -LIMIT), LIMIT) + LIMIT]
+        each = np.empty((len(bits), 2))
+        each[:, 0], each[:, 1] = ONE - ones, ones
+        coded = coder.code_each(bits, each)
+        self._counts.learn(places, coded)
+        # whole numbers below 2^53, whose sums are exact in any order
+        steps = (logits * ((coded.astype(np.int64) << 16) - ones)).T.astype(np.float64)
+        for own, classes in zip(self._sets, selected, strict=True):
+            chosen = (classes == np.arange(len(own))[:, None]).astype(np.float64)
+            own += (chosen @ steps).astype(np.int64) >> LEARNING
+            np.minimum(np.maximum(own, -LARGEST_WEIGHT, out=own), LARGEST_WEIGHT, out=own)
         return coded
