@@ -12,13 +12,14 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-WORDS = (
+TEXT = (
     "the field of a picture is what its file holds: values at places, and a rule for what lies "
     "between them; a small network learns from every pixel that has been decoded how likely the "
     "next one is, and both sides of the wire do the same sums in whole numbers. Letters return, "
     "and so do edges, frames and shadows; what has been seen once costs little the second time. "
     "Save, open, close, undo, print, search, replace, zoom, settings, help and about"
-).split()
+)
+WORDS = TEXT.split()
 
 
 def _sentence(rng: random.Random, count: int) -> str:
@@ -95,8 +96,12 @@ def draw_terminal(width: int = 800, height: int = 480, seed: int = 3) -> Image.I
         y = 3 + 16 * line
         draw.text((8, y), "-rw-r--r--", colours[0], font)
         draw.text((90, y), f"{rng.randrange(1, 10**6):>8}", colours[3], font)
-        draw.text((170, y), f"{rng.randrange(1, 29):02} Nov {rng.randrange(24):02}:15", colours[0], font)
-        draw.text((280, y), "-".join(rng.choices(WORDS, k=rng.randrange(1, 5))), rng.choice(colours), font)
+        draw.text(
+            (170, y), f"{rng.randrange(1, 29):02} Nov {rng.randrange(24):02}:15", colours[0], font
+        )
+        draw.text(
+            (280, y), "-".join(rng.choices(WORDS, k=rng.randrange(1, 5))), rng.choice(colours), font
+        )
     return picture
 
 

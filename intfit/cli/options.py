@@ -3,7 +3,7 @@
 from enum import StrEnum
 from gettext import gettext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -63,6 +63,7 @@ class FieldChoice(StrEnum):
     auto = "auto"
     siren = "siren"
     latent = "latent"
+    palette = "palette"
 
 
 class TuneChoice(StrEnum):
@@ -76,8 +77,8 @@ class TuneChoice(StrEnum):
 
 def name_field(choice: FieldChoice) -> FieldName | None:
     """The settings' name of a field; None for ``auto``."""
-    names: dict[str, FieldName | None] = {"auto": None, "siren": "siren", "latent": "latent"}
-    return names[choice.value]
+    names: dict[str, FieldName] = {each: each for each in get_args(FieldName)}
+    return names.get(choice.value)
 
 
 class TeacherChoice(StrEnum):

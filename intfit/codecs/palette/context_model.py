@@ -6,12 +6,11 @@ at once, and learned from together.
 
 Of each pixel, contexts of several sizes, the colours of so many of the nearest pixels, remember the
 colour that came last. The most reliable of these is the first candidate: a decision says whether it
-is right. If not, a second and a third follow, and then the index itself, bit by bit. Before all
+is right. If not, a second follows, and then the index itself, bit by bit. Before all
 that, a pixel in the calm, where everything near is of one colour, has a decision of its own.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,10 @@ from numpy.typing import NDArray
 from ...coding import mixing
 from ...coding.integers import Integers
 from ...coding.magnitudes import Coder
+from .config import SKEW
 from .histories import Histories, assume
 from .mixing import ONE, STATES, Counts, Decisions, Longs
 
-#: A pixel of a diagonal lies so many pixels to the left of the one above.
-SKEW = 3
 #: The pixels around (x, y) reach as far as this; padding of the picture.
 REACH = 7
 #: The numbers of nearest pixels whose colours are contexts; those of them with memories.
@@ -34,7 +32,7 @@ TABLE_BITS, INDEX_BITS = 18, 16
 #: The most reliable memory has been right so often in a row, at least.
 MOST_SURE = 15
 #: The candidates before the index itself is coded.
-CANDIDATES = 3
+CANDIDATES = 2
 #: A pixel is in the calm where those around have been for so many steps; the longest runs told
 #: apart.
 CALM, LONGEST = 2, 31
@@ -87,7 +85,7 @@ class Plane:
         return found
 
     def view(self, x: int, y: int, count: int, dx: int = 0, dy: int = 0) -> Integers:
-        """A view of the ``count`` pixels of a diagonal that begins at (x, y), or of those beside."""
+        """The ``count`` pixels of a diagonal that begins at (x, y), or those (dx, dy) beside."""
         first = (y + dy + REACH) * self._stride + REACH + x + dx
         step = self._stride - SKEW
         return self._flat[first : first + (count - 1) * step + 1 : step]
@@ -143,9 +141,16 @@ def _assume_candidates() -> Longs:
 
 
 class ContextModel:
-    """The model of the indices ``[H, W]`` of a picture of so many ``colours``."""
+    """The model of the indices ``[H, W]`` of a picture of so many ``colours``.
 
-    def __init__(self, height: int, width: int, colours: int) -> None:
+    ``escapes`` counts the pixels that no candidate was right for; more than ``most_escapes``, where
+    that is not None, are refused.
+    """
+
+    def __init__(
+        self, height: int, width: int, colours: int, most_escapes: int | None = None
+    ) -> None:
+        self.escapes, self._most_escapes = 0, most_escapes
         self._height, self._width, self._colours = height, width, colours
         self._digits = max(colours - 1, 1).bit_length()
         self._memories = Memories()
@@ -166,7 +171,7 @@ class ContextModel:
         """Code ``indices`` ``[H, W]``; a decoder, which is given None, finds them.
 
         Raises:
-            ValueError: if a decoder finds an index beyond the palette.
+            ValueError: if a decoder finds an index beyond the palette, or too many of them.
         """
         plane, height = self._plane, self._height
         self._rest = rest
@@ -199,7 +204,12 @@ class ContextModel:
         quiet = np.flatnonzero(calm)
         if quiet.size:
             moved = self._code_calm(
-                coder, given[quiet], west[quiet], depth[quiet], runs[quiet], rows[quiet],
+                coder,
+                given[quiet],
+                west[quiet],
+                depth[quiet],
+                runs[quiet],
+                rows[quiet],
                 columns[quiet],
             )
             found[quiet[moved]] = 0
@@ -243,7 +253,8 @@ class ContextModel:
         bits = (given != west).astype(np.int32)
         moved = self._calm.code(coder, states, (depth.astype(np.int64),), bits)
         self._calm_histories.learn(moved)
-        return moved != 0
+        different: NDArray[np.bool_] = moved != 0
+        return different
 
     def _code_colours(
         self,
@@ -313,8 +324,11 @@ class ContextModel:
         """Code colours ``given`` ``[n]`` bit by bit; returns them.
 
         Raises:
-            ValueError: if a colour is beyond the palette.
+            ValueError: if a colour is beyond the palette, or there are too many.
         """
+        self.escapes += len(given)
+        if self._most_escapes is not None and self.escapes > self._most_escapes:
+            raise ValueError("more indices than the payload can hold")
         found = []
         largest = self._colours - 1
         for value, (west, north, _, north_west) in zip(

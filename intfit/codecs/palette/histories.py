@@ -32,7 +32,8 @@ TRANSITIONS = _make_transitions()
 def assume() -> Longs:
     """The probability ``[STATES]`` of a 1 in each state, before anything is known of it."""
     zeros, ones = np.divmod(np.arange(STATES, dtype=np.int64), MOST + 1)
-    return (5 * ones + 2) * ONE // (5 * (zeros + ones) + 4)
+    assumed: Longs = (5 * ones + 2) * ONE // (5 * (zeros + ones) + 4)
+    return assumed
 
 
 class Histories:

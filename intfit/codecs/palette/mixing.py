@@ -29,9 +29,9 @@ OBSERVED, MOST_COUNTED, ASSUMED = 32, 1 << 15, 48
 #: Counts are halved after every so many steps.
 HALVING = 64
 #: The weight of an input at first, in 65536ths of the sum of logits; the greatest weight.
-FIRST_WEIGHT, LARGEST_WEIGHT = 11000, 1 << 20
+FIRST_WEIGHT, LARGEST_WEIGHT = 8000, 1 << 20
 #: An error of a prediction times a logit changes a weight by this share: 2^-LEARNING.
-LEARNING = 17
+LEARNING = 16
 
 
 def _make_squash() -> Longs:
@@ -72,7 +72,7 @@ class Counts:
         return found
 
     def learn(self, states: Longs, bits: Integers | Longs) -> None:
-        """Take in what came, ``bits``, in ``states`` of the same shape, or one that spreads to it."""
+        """Take in what came, ``bits``, in ``states`` of a shape that it spreads to."""
         np.add.at(self._counts.reshape(-1), 2 * states + bits, OBSERVED)
         self._calls += 1
         if self._calls % HALVING == 0:
