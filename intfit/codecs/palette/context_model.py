@@ -33,6 +33,8 @@ TABLE_BITS, INDEX_BITS = 18, 16
 MOST_SURE = 15
 #: The candidates before the index itself is coded.
 CANDIDATES = 2
+#: Classes of brightness of the pixels around, where a whole index is coded.
+CLASSES = 8
 #: A pixel is in the calm where those around have been for so many steps; the longest runs told
 #: apart.
 CALM, LONGEST = 2, 31
@@ -48,9 +50,9 @@ def _list_nearest() -> list[tuple[int, int]]:
 
 
 NEAREST = _list_nearest()
-WEST, NORTH, NORTH_WEST, NORTH_EAST = (
-    NEAREST.index(place) for place in ((-1, 0), (0, -1), (-1, -1), (1, -1))
-)
+#: The pixels to the left, above, above to the right and above to the left.
+CLOSEST = ((-1, 0), (0, -1), (1, -1), (-1, -1))
+BESIDE = tuple(NEAREST.index(place) for place in CLOSEST)
 
 
 def _list_multipliers() -> NDArray[np.uint32]:
@@ -162,7 +164,7 @@ class ContextModel:
         ]
         self._calm_histories = Histories(5, INDEX_BITS)
         self._calm = Decisions(np.stack([assume()] * 5), (LONGEST + 1,))
-        self._index = mixing.Decisions(5)
+        self._index = mixing.Decisions(7)
         self._plane = Plane(height, width)
         self._depths = Plane(height, width)
         self._runs = Plane(height, width)
@@ -188,13 +190,12 @@ class ContextModel:
     def _code_diagonal(self, coder: Coder, x: int, y: int, given: Longs) -> Longs:
         """Code the colours (indices plus 1) ``given`` ``[n]`` of a diagonal; returns them."""
         count = len(given)
-        west, north, north_west, north_east = (
-            self._plane.view(x, y, count, *place).astype(np.int64)
-            for place in ((-1, 0), (0, -1), (-1, -1), (1, -1))
+        west, north, north_east, north_west = (
+            self._plane.view(x, y, count, *place).astype(np.int64) for place in CLOSEST
         )
         even = (west == north) & (west == north_west) & (west == north_east) & (west != 0)
         depth = np.full(count, LONGEST, np.int32)
-        for place in ((-1, 0), (0, -1), (-1, -1), (1, -1)):
+        for place in CLOSEST:
             np.minimum(depth, self._depths.view(x, y, count, *place), out=depth)
         runs = self._runs.view(x, y, count, -1, 0)
         calm = even & (depth >= CALM)
@@ -272,7 +273,7 @@ class ContextModel:
         hashes = np.cumsum(around.astype(np.uint32) * MULTIPLIERS, axis=0, dtype=np.uint32)
         hashes = hashes[np.array(SIZES) - 1]
         colours, sure, reliable = self._memories.read(_hash(hashes[list(REMEMBERED)]))
-        beside = around[[WEST, NORTH, NORTH_EAST, NORTH_WEST]].astype(np.int64)
+        beside = around[list(BESIDE)].astype(np.int64)
         listed = np.concatenate([colours[::-1], beside])
         west, north = beside[0].astype(np.uint32), beside[1].astype(np.uint32)
         places = np.stack(
@@ -289,34 +290,30 @@ class ContextModel:
             + (beside[1] == beside[3]) * 8
         )
         reliable = np.where(colours == excluded, -1, reliable)
-        best, every = reliable.argmax(axis=0), np.arange(len(given))
-        first = np.where(reliable[best, every] < 0, 0, colours[best, every])
-        tried = [excluded]
-        found, live = np.zeros(len(given), np.int64), every
-        for rank in range(CANDIDATES):
-            candidate = _choose(listed[:, live], [each[live] for each in tried])
-            if rank == 0:
-                candidate = np.where(first != 0, first, candidate)
-            agree = colours[:, live] == candidate
-            memory = np.where(colours[:, live] == 0, 0, 2 * sure[:, live] + agree)
-            salt = candidate.astype(np.uint32) * MIX_COLOUR
-            histories = self._histories[rank]
-            past = histories.read(_hash((contexts[:, live] ^ salt) * MIX))
-            bits = (given[live] == candidate).astype(np.int32)
-            votes = agree.sum(axis=0) + (len(REMEMBERED) + 1) * (excluded[live] != 0)
-            right = self._candidates[rank].code(
-                coder, np.concatenate([memory, past]), (votes, alike[live]), bits
-            )
-            histories.learn(right)
-            found[live[right != 0]] = candidate[right != 0]
-            whole = np.zeros(len(given), np.int64)
-            whole[live] = candidate
-            tried.append(whole)
-            live = live[right == 0]
+        best, live = reliable.argmax(axis=0), np.arange(len(given))
+        first = np.where(reliable[best, live] < 0, 0, colours[best, live])
+        second = _choose(listed, (excluded, first))
+        first = np.where(first == 0, second, first)
+        second = _choose(listed, (excluded, first))
+        found = np.zeros(len(given), np.int64)
+        for rank, candidates in enumerate((first, second)):
+            live = live[(found[live] == 0) & (candidates[live] != 0)]
             if not live.size:
-                break
-        else:
-            found[live] = self._code_indices(given[live], beside[:, live])
+                continue
+            candidate, known = candidates[live], colours[:, live]
+            agree = known == candidate
+            memory = np.where(known == 0, 0, 2 * sure[:, live] + agree)
+            salt = candidate.astype(np.uint32) * MIX_COLOUR
+            past = self._histories[rank].read(_hash((contexts[:, live] ^ salt) * MIX))
+            votes = agree.sum(axis=0) + (len(REMEMBERED) + 1) * (excluded[live] != 0)
+            bits = (given[live] == candidate).astype(np.int32)
+            states = np.concatenate([memory, past])
+            right = self._candidates[rank].code(coder, states, (votes, alike[live]), bits)
+            self._histories[rank].learn(right)
+            found[live] = candidate * right
+        left = np.flatnonzero(found == 0)
+        if left.size:
+            found[left] = self._code_indices(given[left], beside[:, left])
         self._memories.learn(found)
         return found
 
@@ -331,8 +328,10 @@ class ContextModel:
             raise ValueError("more indices than the payload can hold")
         found = []
         largest = self._colours - 1
-        for value, (west, north, _, north_west) in zip(
-            given.tolist(), beside.T.tolist(), strict=True
+        classes = beside * CLASSES // (self._colours + 1)
+        bright = ((classes[0] * CLASSES + classes[1]) * CLASSES + classes[2]) * CLASSES + classes[3]
+        for value, (west, north, north_east, north_west), about in zip(
+            given.tolist(), beside.T.tolist(), bright.tolist(), strict=True
         ):
             slope = min(max(west + north - north_west, 0), self._colours)
             node = 1
@@ -341,8 +340,10 @@ class ContextModel:
                     node,
                     node << 13 | west,
                     node << 13 | north,
+                    node << 13 | north_east,
                     (node << 13 | west) << 13 | north,
                     node << 13 | slope,
+                    node << 12 | about,
                 )
                 bit = self._rest.code(self._index, contexts, place, (value - 1) >> place & 1)
                 node = node << 1 | bit
@@ -353,7 +354,7 @@ class ContextModel:
         return np.array(found, np.int64)
 
 
-def _choose(listed: Longs, tried: list[Longs]) -> Longs:
+def _choose(listed: Longs, tried: tuple[Longs, ...]) -> Longs:
     """Of colours ``[k, n]``, the first that is one and was not ``tried``; 0 where none is."""
     open_ = listed != 0
     for colours in tried:
