@@ -137,7 +137,7 @@ def make_module(field: CubicInterpolation, config: PaletteConfig) -> "nn.Module"
 
 def write_onnx(tensors: Tensors, config: PaletteConfig, header: Header) -> bytes:
     """A palette is no network: raises UsageError."""
-    raise UsageError(NO_ONNX)
+    raise UsageError(NO_ONNX.replace("latents", "a palette"))
 
 
 def parts(data: bytes, config: PaletteConfig) -> dict[str, float]:
