@@ -77,7 +77,11 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
     if plan.profile == "open":
         stored = store_open(_to_tensors(colours, indices))
     else:
-        stored = store_payload(payload.pack(colours, indices, config))
+
+        def follow(share: float) -> None:
+            hooks.advance("coding", share)
+
+        stored = store_payload(payload.pack(colours, indices, config, follow))
     data = assemble(prepared, config, stored, steps=0, distortion=IDENTICAL_DB)
     if plan.target_size is not None and len(data) > plan.target_size:
         raise UsageError(

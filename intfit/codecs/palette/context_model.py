@@ -10,7 +10,7 @@ is right. If not, a second follows, and then the index itself, bit by bit. Befor
 that, a pixel in the calm, where everything near is of one colour, has a decision of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ CLASSES = 8
 CALM, LONGEST = 2, 31
 #: Multipliers of hashes.
 MIX, MIX_COLOUR, MIX_PLACE = np.uint32(0x9E3779B1), np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35)
+
+
+def ignore_share(share: float) -> None:
+    """Follow nothing."""
 
 
 def _list_nearest() -> list[tuple[int, int]]:
@@ -169,8 +173,16 @@ class ContextModel:
         self._depths = Plane(height, width)
         self._runs = Plane(height, width)
 
-    def code(self, coder: Coder, rest: mixing.Coder, indices: Integers | None) -> Integers:
+    def code(
+        self,
+        coder: Coder,
+        rest: mixing.Coder,
+        indices: Integers | None,
+        follow: Callable[[float], None] = ignore_share,
+    ) -> Integers:
         """Code ``indices`` ``[H, W]``; a decoder, which is given None, finds them.
+
+        ``rest`` codes what no candidate is right for; ``follow`` is told the share that is done.
 
         Raises:
             ValueError: if a decoder finds an index beyond the palette, or too many of them.
@@ -185,6 +197,8 @@ class ContextModel:
                 here[:] = indices[rows, x - SKEW * (rows - y)] + 1
             found = self._code_diagonal(coder, x, y, here)
             plane.view(x, y, count)[:] = found
+            if x + 1 == self._width and not y % 16:
+                follow(y / height)
         return inside - 1
 
     def _code_diagonal(self, coder: Coder, x: int, y: int, given: Longs) -> Longs:

@@ -5,6 +5,8 @@ candidates by the range coder of :mod:`.coding.magnitudes`; the second part, the
 indices that no candidate had, by that of :mod:`.coding.mixing`; and zeros up to the least size.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...coding import magnitudes, mixing
@@ -12,7 +14,7 @@ from ...coding.integers import Integers
 from ...errors import FileFormatError
 from .colours import Colours, code_colours
 from .config import PaletteConfig
-from .context_model import ContextModel
+from .context_model import ContextModel, ignore_share
 
 #: Bytes of the length of the second part.
 LENGTH_SIZE = 4
@@ -20,12 +22,20 @@ LENGTH_SIZE = 4
 MAX_ESCAPES_PER_BYTE = 64
 
 
-def pack(colours: Colours, indices: Integers, config: PaletteConfig) -> bytes:
-    """The payload of ``colours`` ``[N, C]`` and ``indices`` ``[H, W]``."""
+def pack(
+    colours: Colours,
+    indices: Integers,
+    config: PaletteConfig,
+    follow: Callable[[float], None] = ignore_share,
+) -> bytes:
+    """The payload of ``colours`` ``[N, C]`` and ``indices`` ``[H, W]``.
+
+    ``follow`` is told the share that is done.
+    """
     first, second = magnitudes.Encoder(), mixing.Encoder()
     code_colours(second, colours, config.colours, config.channels)
     model = _make_model(config, None)
-    model.code(first, second, _turn(indices, config))
+    model.code(first, second, _turn(indices, config), follow)
     parts = first.finish(), second.finish()
     data = len(parts[1]).to_bytes(LENGTH_SIZE, "little") + parts[1] + parts[0]
     least = max(config.least_size(), -(-model.escapes // MAX_ESCAPES_PER_BYTE))
