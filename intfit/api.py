@@ -16,11 +16,11 @@ from .codecs import (
     choose_field,
     choose_tune,
     codec_of,
-    name_smaller,
+    find_smaller,
     note_drawing,
     read_config,
     suits_palette,
-)  # fmt: skip
+)
 from .codecs.assemble import network_overhead
 from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
@@ -102,7 +102,7 @@ def encode(
     settings, hooks, notes = settings or Settings(), hooks or Hooks(), given.notes
     prepare_as = partial(prepare, given.data, suffix=given.suffix, kind=given.kind or kind)
     prepared, prepare_smaller = prepare_as(settings), None
-    smaller = name_smaller(settings, prepared.kind, prepared.field)
+    smaller, note = find_smaller(settings, prepared.kind, prepared.field)
     if smaller is not None:
         prepare_smaller = partial(prepare_as, replace(settings, field=smaller))
     del given, prepare_as  # the bytes of the source, which may be many
@@ -112,8 +112,7 @@ def encode(
         if prepare_smaller is None:
             raise
         encoded = encode_prepared(prepare_smaller(), hooks)
-        what = "an exact palette: latents" if smaller == "latent" else "latents: a plain SIREN"
-        notes = (*notes, f"too few bytes for {what}")
+        notes = (*notes, note)
     if path is not None:
         write_whole(path, encoded.data)
     return replace(encoded, notes=(*notes, *encoded.notes))
@@ -170,12 +169,9 @@ def prepare(
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     smooth = all(getattr(signal, name, None) is None for name in ("colours", "sides"))
     sheet = signal.facts.get("thickness") is not None
-    drawn = suits_palette(signal)
-    field = choose_field(
-        settings, kind, signal.out_features, smooth=smooth, sheet=sheet, drawn=drawn
-    )
-    notes = note_drawing(signal, field, drawn=drawn)
-    signal = replace(signal, notes=(*signal.notes, *notes))
+    drawn, count = suits_palette(signal), signal.out_features
+    field = choose_field(settings, kind, count, smooth=smooth, sheet=sheet, drawn=drawn)
+    signal = replace(signal, notes=(*signal.notes, *note_drawing(signal, field, drawn=drawn)))
     settings = replace(settings, field=field, tune=choose_tune(settings, kind, field, signal.n))
     size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)

@@ -86,6 +86,9 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
 HIGH_QUALITY, CLOSE = 50.0, 0.02
 #: No latents fit into fewer bytes than this.
 FEWEST_BYTES = 1000
+#: A picture of few colours has at least so many pixels for each: where there are fewer, colours come
+#: again too seldom for a palette to learn from.
+PIXELS_PER_COLOUR = 32
 
 
 def choose_field(
@@ -129,7 +132,7 @@ def suits_palette(signal: "Signal") -> bool:
     """Whether a medium is a picture that looks drawn, and of few colours."""
     if getattr(signal, "lossless_size", None) is None:
         return False
-    most = palette_config.MAX_COLOURS
+    most = min(palette_config.MAX_COLOURS, signal.n // PIXELS_PER_COLOUR)
     return signal.count_colours(most) <= most  # type: ignore[union-attr]
 
 
@@ -146,18 +149,21 @@ def note_drawing(signal: "Signal", field: FieldName, *, drawn: bool) -> tuple[st
     return (f"it looks drawn: a lossless WebP of it takes {size} bytes, and is exact",)
 
 
-def name_smaller(settings: Settings, kind: str, field: FieldName) -> FieldName | None:
-    """The field that is tried where one that nobody asked for is too large for the bytes allowed.
+#: What is tried in the place of a field that is too large for the bytes allowed, and a note on it.
+SMALLER: dict[tuple[str, FieldName], tuple[FieldName, str]] = {
+    ("mesh", "latent"): ("siren", "too few bytes for latents: a plain SIREN"),
+    ("image", "palette"): ("latent", "too few bytes for an exact palette: latents"),
+}
+
+
+def find_smaller(settings: Settings, kind: str, field: FieldName) -> tuple[FieldName | None, str]:
+    """The field to try where one that nobody asked for is too large, and a note on it.
 
     None where there is no other, or no size is asked for.
     """
     if settings.field is not None or not settings.changed(("target_size", "target_bpp")):
-        return None
-    smaller: dict[tuple[str, FieldName], FieldName] = {
-        ("mesh", "latent"): "siren",
-        ("image", "palette"): "latent",
-    }
-    return smaller.get((kind, field))
+        return None, ""
+    return SMALLER.get((kind, field), (None, ""))
 
 
 #: A recording of fewer samples is too short for an envelope to be worth its bytes.
