@@ -86,8 +86,8 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
 HIGH_QUALITY, CLOSE = 50.0, 0.02
 #: No latents fit into fewer bytes than this.
 FEWEST_BYTES = 1000
-#: A picture of few colours has at least so many pixels for each: where there are fewer, colours come
-#: again too seldom for a palette to learn from.
+#: A picture of few colours has at least so many pixels for each: where there are fewer, colours
+#: come again too seldom for a palette to learn from.
 PIXELS_PER_COLOUR = 32
 
 
