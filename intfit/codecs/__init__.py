@@ -145,7 +145,7 @@ def note_drawing(signal: "Signal", field: FieldName, *, drawn: bool) -> tuple[st
     if size is None or field == "palette":
         return ()
     if drawn:
-        return ("it looks drawn: --field palette is smaller, and exact",)
+        return ("it looks drawn: --field palette is exact, and mostly smaller",)
     return (f"it looks drawn: a lossless WebP of it takes {size} bytes, and is exact",)
 
 
