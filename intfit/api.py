@@ -12,7 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from .codecs import choose_field, choose_tune, codec_of, may_need_siren, read_config
+from .codecs import (
+    choose_field,
+    choose_tune,
+    codec_of,
+    find_smaller,
+    note_drawing,
+    read_config,
+    suits_palette,
+)
 from .codecs.assemble import network_overhead
 from .codecs.protocol import Config, Hooks, Prepared
 from .coding import container
@@ -93,17 +101,18 @@ def encode(
     del source
     settings, hooks, notes = settings or Settings(), hooks or Hooks(), given.notes
     prepare_as = partial(prepare, given.data, suffix=given.suffix, kind=given.kind or kind)
-    prepared, prepare_siren = prepare_as(settings), None
-    if may_need_siren(settings, prepared.kind, prepared.field):
-        prepare_siren = partial(prepare_as, replace(settings, field="siren"))
+    prepared, prepare_smaller = prepare_as(settings), None
+    smaller, note = find_smaller(settings, prepared.kind, prepared.field)
+    if smaller is not None:
+        prepare_smaller = partial(prepare_as, replace(settings, field=smaller))
     del given, prepare_as  # the bytes of the source, which may be many
     try:
         encoded = encode_prepared(prepared, hooks)
     except UsageError:
-        if prepare_siren is None:
+        if prepare_smaller is None:
             raise
-        encoded = encode_prepared(prepare_siren(), hooks)
-        notes = (*notes, "too few bytes for latents: a plain SIREN")
+        encoded = encode_prepared(prepare_smaller(), hooks)
+        notes = (*notes, note)
     if path is not None:
         write_whole(path, encoded.data)
     return replace(encoded, notes=(*notes, *encoded.notes))
@@ -160,7 +169,9 @@ def prepare(
         raise MediaError("its size, rate or range is beyond what an intfit file holds") from None
     smooth = all(getattr(signal, name, None) is None for name in ("colours", "sides"))
     sheet = signal.facts.get("thickness") is not None
-    field = choose_field(settings, kind, signal.out_features, smooth=smooth, sheet=sheet)
+    drawn, count = suits_palette(signal), signal.out_features
+    field = choose_field(settings, kind, count, smooth=smooth, sheet=sheet, drawn=drawn)
+    signal = replace(signal, notes=(*signal.notes, *note_drawing(signal, field, drawn=drawn)))
     settings = replace(settings, field=field, tune=choose_tune(settings, kind, field, signal.n))
     size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)

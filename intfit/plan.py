@@ -121,7 +121,7 @@ def make_plan(
     """
     check_settings(settings)
     defaults = MEDIUM_DEFAULTS[kind]
-    latent = settings.field == "latent"
+    latent = settings.field in ("latent", "palette")
     depth = settings.depth or defaults.depth
     selection = settings.selection or "proportional"
     draws = settings.teacher == "int" and selection == "proportional"

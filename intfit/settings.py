@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from .errors import UsageError
 from .schedules import RatioSchedule, interval_at
 
-FieldName = Literal["siren", "latent"]
+FieldName = Literal["siren", "latent", "palette"]
 TeacherName = Literal["full", "uniform", "int", "evos", "nint"]
 OptimizerName = Literal["adam", "soap", "muon"]
 SelectionName = Literal["top", "proportional"]
@@ -39,7 +39,8 @@ class Settings:
     ``tune`` says what the bytes are spent on: of images, ``visual`` (what eyes see) or ``psnr``; of
     recordings, ``hearing`` or ``snr``.
 
-    Network: ``field`` is ``latent`` (quantised latents) or ``siren``; ``width`` neurons in each of
+    Network: ``field`` is ``latent`` (quantised latents), ``siren`` or, of
+    drawn pictures, ``palette`` (exact); ``width`` neurons in each of
     ``depth`` sine layers of frequency ``omega_first`` and ``omega``.
 
     Teacher: see :mod:`intfit.teachers`. File: ``profile``, and in the open one ``precision``;

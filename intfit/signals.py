@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from .metrics import quality
 
 Floats = NDArray[np.float32]
+#: Samples whose colours are counted at once.
+PART = 1 << 18
 
 #: Coordinates ``[B, d]``: media give them in float64, since float32 cannot tell the samples of a
 #: recording of some minutes apart; a field takes float32 as well.
@@ -32,7 +34,8 @@ class Grid:
     the medium back (JSON values); ``notes`` tells the person what was converted or is not kept.
     ``as_written`` takes a field's values ``[n, c]`` at all samples to those in the file that
     `decode` writes, where that differs (a palette, fewer bits); below ``exact_below`` dB, that
-    makes no difference.
+    makes no difference. ``lossless_size`` is given of pictures that look drawn: what a lossless
+    file takes, in bytes.
     """
 
     shape: tuple[int, ...]
@@ -44,6 +47,7 @@ class Grid:
     notes: tuple[str, ...] = ()
     as_written: Callable[[Floats], Floats] | None = None
     exact_below: float = -math.inf
+    lossless_size: int | None = None
 
     def quality(self, outputs: Floats, targets: Floats) -> float:
         """The PSNR or SNR, in dB, of a field's values ``[n, c]`` once they are written to a file.
@@ -69,6 +73,20 @@ class Grid:
     def out_features(self) -> int:
         """Values of a sample, c."""
         return int(self.values.shape[1])
+
+    def count_colours(self, most: int) -> int:
+        """How many different values ``[c]`` of 8 bits there are; ``most`` + 1 where there are more.
+
+        Of at most 8 channels.
+        """
+        powers = 256 ** np.arange(self.out_features, dtype=np.int64)
+        found: set[int] = set()
+        for first in range(0, self.n, PART):
+            numbers = self.values[first : first + PART].astype(np.int64) @ powers
+            found.update(np.unique(numbers).tolist())
+            if len(found) > most:
+                return most + 1
+        return len(found)
 
     def targets(self) -> Floats:
         """All values ``[n, c]``, scaled to [-1, 1]."""

@@ -295,6 +295,20 @@ def test_latent_image_vectors(name):
     check_values(expected, [reference.image_between(samples, *place) for place in places])
 
 
+def test_palette_vector():
+    expected, header, tensors = vector("palette-image")
+    colours, indices = map(np.array, reference.palette_picture(tensors["payload"][2], header, 3))
+    check_integers(expected["integers"], {"colours": colours, "indices": indices})
+    samples = colours[indices] / 127.5 - 1
+    check_pixels(expected, reference.pixels(samples, header["image"][2]))
+    rows, columns = indices.shape
+    places = [
+        ((y * rows + rows - 1) / 2, (x * rows + columns - 1) / 2)
+        for y, x in expected["coordinates"]
+    ]
+    check_values(expected, [reference.image_between(samples, *place) for place in places])
+
+
 @pytest.mark.parametrize("name", ["latent-mesh", "latent-base"])
 def test_latent_surface_vector(name):
     expected, header, tensors = vector(name)

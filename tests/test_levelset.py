@@ -14,9 +14,9 @@ from intfit import api
 from intfit.codecs import choose_field, read_config
 from intfit.codecs.levelset import base_fitting, codec, contexts, payload, pyramid
 from intfit.codecs.levelset.config import COARSEST, FINEST, LevelSetConfig
-from intfit.codecs.levelset.mixing import Decisions, Decoder, Encoder
 from intfit.codecs.levelset.pyramid import Pyramid, subdivide
 from intfit.coding import container
+from intfit.coding.mixing import Decisions, Decoder, Encoder
 from intfit.errors import FileFormatError
 from intfit.settings import Settings
 

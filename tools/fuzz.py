@@ -129,7 +129,9 @@ def damage_header(header: dict[str, Any], rng: random.Random) -> None:
     elif kind < 0.9:
         del header[key]
     elif kind < 0.95:
-        name = rng.choice(("image", "audio", "mesh", "siren", "latent", "metadata", "x" * 99, ""))
+        name = rng.choice(
+            ("image", "audio", "mesh", "siren", "latent", "palette", "metadata", "x" * 99, "")
+        )
         header[name] = copy.deepcopy(rng.choice((*HOSTILE, {"exif": "RXhpZgAA", "dpi": "1 x"})))
     else:
         header[key] = copy.deepcopy(rng.choice(HOSTILE))

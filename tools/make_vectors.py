@@ -20,7 +20,7 @@ from typing import Any
 import constriction
 import numpy as np
 import soundfile
-from PIL import Image
+from PIL import Image, ImageDraw
 from safetensors.numpy import load as load_tensors
 
 import intfit
@@ -60,6 +60,21 @@ def drawing() -> bytes:
         pixels[(y - row) ** 2 + (x - column) ** 2 < radius**2] = rng.integers(0, 256, 3)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def window() -> bytes:
+    """A tall window with a title and shapes that come again, smooth at the edges, as a PNG."""
+    big = Image.new("RGB", (4 * 88, 4 * 116), (245, 245, 245))
+    draw = ImageDraw.Draw(big)
+    draw.rectangle((0, 0, 4 * 88, 4 * 14), fill=(50, 90, 160))
+    for row in range(7):
+        for column in range(6):
+            x, y = 4 * (8 + 12 * column), 4 * (22 + 13 * row)
+            shape = (draw.ellipse, draw.rectangle, draw.line)[(row * column + row) % 3]
+            shape((x, y, x + 26, y + 30), fill=((20, 20, 20), (160, 30, 20))[column % 4 == 1])
+    buffer = io.BytesIO()
+    big.resize((88, 116), Image.Resampling.BOX).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -213,6 +228,9 @@ MEDIA = {
         photo((20, 70, 67, 109)), ".png",
         intfit.Settings(field="latent", effort=2, quality=55, tune="psnr", device="cpu"),
     ),
+    "palette-image": (
+        window(), ".png", intfit.Settings(field="palette", device="cpu"),
+    ),
     "latent-audio": (
         recording(), ".wav",
         intfit.Settings(field="latent", quality=60, tune="snr", device="cpu"),
@@ -306,6 +324,9 @@ def integers(name: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) 
         return found
     if name == "siren-open":
         return {}
+    if "palette" in header:
+        levels = (tensors["colours"] + 1) * 127.5
+        return {"colours": described(levels), "indices": described(tensors["indices"])}
     payload = data[8 + int.from_bytes(data[:8], "little") :]
     return {
         key: described(tensor / 2.0 ** (-payload[4 * index] / 12))

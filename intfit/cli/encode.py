@@ -186,10 +186,11 @@ def encode(
             "--field",
             panel=NETWORK,
             text="latent: quantised latents, far smaller at equal quality and made in seconds. "
-            "siren: a plain SIREN, fitted step by step. auto: latent for images, recordings, and "
-            "smooth meshes without colours (sheets above -q 50 only); siren for other meshes, or "
-            "with options of the network or the fit, --max-time, or very few bytes. Of images and "
-            "recordings, these options act on the SIREN beside the latents.",
+            "palette: drawn pictures of up to 4096 colours, exact. siren: a plain SIREN, fitted "
+            "step by step. auto: palette for pictures that look drawn; latent for other images, "
+            "recordings, and smooth meshes without colours (sheets above -q 50 only); siren for "
+            "other meshes, or with options of the network or the fit, --max-time, or very few "
+            "bytes. Of images and recordings, these options act on the SIREN beside the latents.",
         ),
     ] = "auto",
     width: options.Width = None,

@@ -124,6 +124,8 @@ def _describe_field(line: dict[str, Any]) -> str:
         counts.append(f"{line['latents']} latents")
     if line["parameters"]:
         counts.append(f"{line['parameters']} weights")
+    if not counts:
+        return str(line["network"])
     bits = 8 * line["bytes"] / max(1, line["latents"] or line["parameters"])
     return f"{line['network']}: {', '.join(counts)}, {bits:.3g} bits each, all told"
 

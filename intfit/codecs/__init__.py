@@ -4,6 +4,7 @@ A new field is a folder here and its lines in the two tables below.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..coding.facts import check_facts
 from ..coding.header import Header
@@ -19,9 +20,13 @@ from ..settings import (
 from .levelset import config as levelset_config
 from .mdct import config as mdct_config
 from .mdct.config import MAX_CHANNELS
+from .palette import config as palette_config
 from .protocol import Codec, Config
 from .siren import config as siren_config
 from .wavelet import config as wavelet_config
+
+if TYPE_CHECKING:
+    from ..signals import Signal
 
 
 def _load_siren() -> Codec:
@@ -42,6 +47,12 @@ def _load_mdct() -> Codec:
     return codec
 
 
+def _load_palette() -> Codec:
+    from .palette import codec
+
+    return codec
+
+
 def _load_levelset() -> Codec:
     from .levelset import codec
 
@@ -56,6 +67,7 @@ CODECS: dict[tuple[str, str], Callable[[], Codec]] = {
     ("latent", "image"): _load_wavelet,
     ("latent", "audio"): _load_mdct,
     ("latent", "mesh"): _load_levelset,
+    ("palette", "image"): _load_palette,
 }
 #: The function that reads the architecture of each from a file's header.
 CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
@@ -65,6 +77,7 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
     ("latent", "image"): wavelet_config.read_config,
     ("latent", "audio"): mdct_config.read_config,
     ("latent", "mesh"): levelset_config.read_config,
+    ("palette", "image"): palette_config.read_config,
 }
 
 
@@ -73,20 +86,32 @@ CONFIG_READERS: dict[tuple[str, str], Callable[[Header], Config]] = {
 HIGH_QUALITY, CLOSE = 50.0, 0.02
 #: No latents fit into fewer bytes than this.
 FEWEST_BYTES = 1000
+#: A picture of few colours has at least so many pixels for each: where there are fewer, colours
+#: come again too seldom for a palette to learn from.
+PIXELS_PER_COLOUR = 32
 
 
 def choose_field(
-    settings: Settings, kind: str, channels: int, *, smooth: bool, sheet: bool = False
+    settings: Settings,
+    kind: str,
+    channels: int,
+    *,
+    smooth: bool,
+    sheet: bool = False,
+    drawn: bool = False,
 ) -> FieldName:
     """The field that ``settings`` ask for, or the default of a medium with so many ``channels``.
 
     ``smooth`` surfaces have neither creases, which take latents many bytes, nor colours, which they
-    do not keep. A ``sheet`` is one that was given a thickness.
+    do not keep. A ``sheet`` is one that was given a thickness. A picture that is ``drawn`` has few
+    colours, and is smaller as a palette.
     """
     if settings.field is not None:
         return settings.field
     if kind == "mesh":
         return "latent" if smooth and _asks_for_latents(settings, sheet=sheet) else "siren"
+    if drawn and not settings.changed((*TRAINING_SETTINGS, "tune")):
+        return "palette"
     return "latent" if ("latent", kind) in CODECS and channels <= MAX_CHANNELS else "siren"
 
 
@@ -103,10 +128,42 @@ def _asks_for_latents(settings: Settings, *, sheet: bool) -> bool:
     return (settings.quality or 0) > HIGH_QUALITY
 
 
-def may_need_siren(settings: Settings, kind: str, field: FieldName) -> bool:
-    """Whether latents that nobody asked for may be too large for the bytes allowed."""
-    sized = settings.target_size is not None
-    return sized and settings.field is None and (kind, field) == ("mesh", "latent")
+def suits_palette(signal: "Signal") -> bool:
+    """Whether a medium is a picture that looks drawn, and of few colours."""
+    if getattr(signal, "lossless_size", None) is None:
+        return False
+    most = min(palette_config.MAX_COLOURS, signal.n // PIXELS_PER_COLOUR)
+    return signal.count_colours(most) <= most  # type: ignore[union-attr]
+
+
+def note_drawing(signal: "Signal", field: FieldName, *, drawn: bool) -> tuple[str, ...]:
+    """A note on what is better for a drawn picture than a ``field``, where something is.
+
+    Such a picture is ``drawn`` in few colours, or its size without loss is known.
+    """
+    size = getattr(signal, "lossless_size", None)
+    if size is None or field == "palette":
+        return ()
+    if drawn:
+        return ("it looks drawn: --field palette is exact, and mostly smaller",)
+    return (f"it looks drawn: a lossless WebP of it takes {size} bytes, and is exact",)
+
+
+#: What is tried in the place of a field that is too large for the bytes allowed, and a note on it.
+SMALLER: dict[tuple[str, FieldName], tuple[FieldName, str]] = {
+    ("mesh", "latent"): ("siren", "too few bytes for latents: a plain SIREN"),
+    ("image", "palette"): ("latent", "too few bytes for an exact palette: latents"),
+}
+
+
+def find_smaller(settings: Settings, kind: str, field: FieldName) -> tuple[FieldName | None, str]:
+    """The field to try where one that nobody asked for is too large, and a note on it.
+
+    None where there is no other, or no size is asked for.
+    """
+    if settings.field is not None or not settings.changed(("target_size", "target_bpp")):
+        return None, ""
+    return SMALLER.get((kind, field), (None, ""))
 
 
 #: A recording of fewer samples is too short for an envelope to be worth its bytes.

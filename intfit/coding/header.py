@@ -63,6 +63,7 @@ FIELDS = {
         "neuron_steps",
     ),
     "latent": ("step", "neurons", "common", "adapted", "bands", "contexts", "trellis"),
+    "palette": ("colours",),
 }
 #: Of the small SIRENs of a surface, its base and its trim, a header says the width alone: this is
 #: their number of sine layers, and the frequencies (omega) of the first one and of the others.

@@ -41,8 +41,9 @@ class Forecast:
 def forecast(prepared: "Prepared") -> Forecast:
     """About what a file will take.
 
-    Of a SIREN it follows from its sizes. Latents of a part from the middle are made on trial, with
-    no network beside them. Of a surface's latents nothing is known but a size that is asked for.
+    Of a SIREN it follows from its sizes. Latents, or a palette, of a part from the middle are made
+    on trial, with no network beside them. Of a surface's latents nothing is known but a size that
+    is asked for.
     """
     if prepared.field == "siren":
         return _forecast_siren(prepared)
@@ -77,6 +78,7 @@ def _forecast_latents(prepared: "Prepared") -> Forecast:
     from ..signals import Grid
 
     signal, plan = prepared.signal, prepared.plan
+    is_wavelets = (prepared.field, prepared.kind) == ("latent", "image")
     assert isinstance(signal, Grid)
     part = crop(signal)
     share = part.n / signal.n
@@ -88,7 +90,7 @@ def _forecast_latents(prepared: "Prepared") -> Forecast:
     began = time.monotonic()
     encoding = codec.encode(replace(prepared, signal=part, plan=trial, config=config), Hooks())
     seconds = (time.monotonic() - began) / share
-    refined = count_refining_steps(prepared) if prepared.kind == "image" else 0
+    refined = count_refining_steps(prepared) if is_wavelets else 0
     bytes_made = len(encoding.data) / share
     if refined:
         tries = 1 if plan.target_size is None and plan.goal is None else REFINED_TRIES

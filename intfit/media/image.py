@@ -21,7 +21,7 @@ from ..errors import MediaError, UsageError
 from ..limits import USUAL, Limits
 from ..metrics import perceptual
 from ..signals import Evaluate, Floats, Grid, cell_centres
-from .drawings import note_drawing
+from .drawings import measure_drawing
 from .metadata import describe_lost, of_picture, options_for
 from .pixels import (
     LARGEST,
@@ -107,9 +107,10 @@ def read(data: bytes, *, suffix: str = "", seed: int = 0, limits: Limits = USUAL
         offset=offset,
         metric="psnr",
         facts=facts,
-        notes=notes + note_drawing(pixels, facts),
+        notes=notes,
         as_written=as_written,
         exact_below=-math.inf if mapped else rounding - ROUNDING_MARGIN,
+        lossless_size=measure_drawing(pixels, facts),
     )
 
 

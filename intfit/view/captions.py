@@ -13,7 +13,8 @@ from ..jobs.phrases import (
 )
 from ..media import medium
 
-#: What a page calls each kind of medium.
+#: What a page calls each kind of field, and of medium.
+FIELDS = {"siren": "a SIREN", "latent": "latents", "palette": "a palette and its indices"}
 NAMES = {"image": "picture", "audio": "recording", "mesh": "surface"}
 
 
@@ -35,7 +36,7 @@ def make_caption(
         ("bytes", format_size(size) + compared),
         ("rate", describe_rate(kind, facts, size)),
         ("quality", quality),
-        ("field", "a SIREN" if found["field"]["kind"] == "siren" else "latents"),
+        ("field", FIELDS[found["field"]["kind"]]),
         ("network", found["network"]),
         ("teacher", describe_teacher(fit)),
     ]

@@ -9,6 +9,7 @@ from .audio import audio_between, audio_latents, audio_samples
 from .coder import RangeDecoder, RunModel, cumulative, read_container
 from .envelope import envelope_latents, envelope_samples
 from .image import image_between, image_latents, image_samples, shipped
+from .palette import palette_picture
 from .siren import (
     grid,
     open_parameters,
@@ -24,7 +25,8 @@ from .waveform import waveform_latents, waveform_samples
 __all__ = [
     "RangeDecoder", "RunModel", "audio_between", "audio_latents", "audio_samples", "cumulative",
     "envelope_latents", "envelope_samples", "grid", "image_between", "image_latents",
-    "image_samples", "open_parameters", "packed_parameters", "pixels", "read_container", "shipped",
+    "image_samples", "open_parameters", "packed_parameters", "palette_picture", "pixels",
+    "read_container", "shipped",
     "siren", "siren_shapes", "surface_between", "surface_latents", "surface_trim",
     "waveform_latents", "waveform_samples", "with_prefix",
 ]  # fmt: skip

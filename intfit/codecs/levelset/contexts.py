@@ -7,7 +7,7 @@ those of the nodes around that come before.
 import numpy as np
 from numpy.typing import NDArray
 
-from .mixing import Coder, Decisions
+from ...coding.mixing import Coder, Decisions
 from .pyramid import (
     FRACTION_BITS,
     Grid,

@@ -6,10 +6,10 @@ Networks come before, each with its length (two bytes): the base, and of an open
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ...coding.mixing import Decoder, Encoder
 from ...errors import FileFormatError
 from .config import LevelSetConfig
 from .contexts import ContextModel
-from .mixing import Decoder, Encoder
 from .pyramid import Grid, Integers, Pyramid, subdivide
 
 #: A payload has at least one byte for so many latents, and for so many faces of cells on a side of

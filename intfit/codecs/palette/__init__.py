@@ -1,0 +1,1 @@
+"""A palette and its indices, coded without loss: the field of drawn pictures."""
