@@ -70,14 +70,16 @@ def test_latents_of_several_steps_come_back_and_are_seen_in_their_steps():
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("bands", [None, 1])
 @pytest.mark.parametrize("size", [(3, 40, 56), (1, 33, 17), (2, 177, 90)])
-def test_latents_of_a_trellis_come_back_and_are_near_the_exact_ones(size):
+def test_latents_of_a_trellis_come_back_and_are_near_the_exact_ones(size, bands):
     """Spread out as noise, of which every lane has many that are not zero."""
-    config = WaveletConfig(*size, 0)
+    config = WaveletConfig(*size, 0, bands=bands)
+    steps = config.band_sixteenths()
     levels = [[3 * band for band in level] for level in levels_of(config, 3.0)]
     coarsest = coarsest_of(config)
-    latents, data = coding.quantise_and_encode(levels, coarsest, 0.11, trellis=True)
-    decoded = coding.decode(data, config.band_shapes(), coarsest, trellis=True)
+    latents, data = coding.quantise_and_encode(levels, coarsest, 0.11, steps, trellis=True)
+    decoded = coding.decode(data, config.band_shapes(), coarsest, steps, trellis=True)
     for exact, before, after in zip(levels, latents, decoded, strict=True):
         for wanted, one, other in zip(exact, before, after, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -211,7 +213,7 @@ def test_the_low_pass_picture_is_that_of_the_transform():
     wanted = coarsest[0].astype(np.float32)
     for level in reversed(range(1, config.levels())):
         bands = [band[0] for band in levels[level]]
-        picture = low_pass.merge_level(picture, bands, level, 16)
+        picture = low_pass.merge_level(picture, bands, level, 256)
         scaled = tuple(
             band / np.float32(transform.NORMS[min(level, 4)][orientation == 2])
             for orientation, band in enumerate(bands)
@@ -240,12 +242,18 @@ def test_a_new_picture_has_the_second_model_and_one_of_the_first_is_still_read()
             WaveletConfig(3, 48, 64, 60, contexts=version)
 
 
-def test_a_picture_tuned_for_psnr_has_a_trellis_if_not_tiny_and_other_trellises_are_refused():
-    for side, tune, version in ((80, "psnr", 1), (79, "psnr", None), (80, "visual", None)):
-        data = api.encode(png(photo(side, side)), replace(LATENT, tune=tune)).data
-        layout, _ = container.load(data)
+def test_a_picture_that_is_not_refined_has_a_trellis_if_not_tiny_and_other_trellises_are_refused():
+    for side, tune, effort, version in (
+        (80, "psnr", 2, 1),
+        (79, "psnr", 2, None),
+        (80, "visual", 2, 1),
+        (79, "visual", 2, None),
+        (80, "visual", 3, None),
+    ):
+        settings = replace(LATENT, tune=tune, effort=effort)
+        layout, _ = container.load(api.encode(png(photo(side, side)), settings).data)
         assert layout.header.network.get("trellis") == version
-    for entries in ({"trellis": 2}, {"trellis": True}, {"bands": 1}, {"contexts": None}):
+    for entries in ({"trellis": 2}, {"trellis": True}, {"contexts": None}):
         with pytest.raises(FileFormatError):
             WaveletConfig(3, 48, 64, 60, **{"contexts": 2, "trellis": 1} | entries)
 

@@ -256,6 +256,7 @@ def test_siren_vectors(name):
         "latent-modulated",
         "latent-two-scales",
         "latent-trellis",
+        "latent-visual-trellis",
         "latent-visual",
         "latent-version-4",
     ],

@@ -36,6 +36,7 @@ DECODINGS = {
     "modulated": {"native": {"region": (150, 105, 73, 60)}},
     "two-scales": {"native": {"region": (40, 60, 73, 60)}},
     "trellis": {"native": {"region": (40, 60, 73, 60)}},
+    "trellis-visual": {"native": {"region": (40, 60, 73, 60)}},
     "audio": {"native": {}, "11025": {"sample_rate": 11025, "duration": 0.1}},
     "bank": {
         "native": {"duration": 0.5},

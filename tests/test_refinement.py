@@ -47,13 +47,13 @@ def score(original: Image.Image, data: bytes) -> float:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_refined_latents_look_better_in_fewer_bytes(in_empty_folder, mode):
+def test_refined_latents_look_better_in_as_many_bytes(in_empty_folder, mode):
     picture = textured().convert(mode)
     plain = api.encode(png(picture), replace(LATENT, effort=2))
     refined = api.encode(png(picture), replace(LATENT, effort=5))
     assert "refined in 24 steps" in refined.network
-    assert len(refined.data) < len(plain.data)
-    assert score(picture, refined.data) > score(picture, plain.data)
+    assert len(refined.data) < 1.1 * len(plain.data)
+    assert score(picture, refined.data) > 5 + score(picture, plain.data)
     assert refined.distortion > plain.distortion - 2
 
 

@@ -192,6 +192,10 @@ MEDIA = {
         photo((20, 40, 157, 151)), ".png",
         intfit.Settings(field="latent", effort=2, quality=38, tune="psnr", device="cpu"),
     ),
+    "latent-visual-trellis": (
+        photo((20, 40, 157, 151)), ".png",
+        intfit.Settings(field="latent", effort=2, quality=38, tune="visual", device="cpu"),
+    ),
     "siren-version-3": (
         photo((60, 40, 72, 52)), ".png",
         intfit.Settings(field="siren", width=8, depth=2, steps=200, device="cpu", seed=1),
@@ -284,7 +288,9 @@ def integers(name: str, header: dict, tensors: dict[str, np.ndarray]) -> dict:
         step = 2.0 ** (-header["latent"][0] / 24)
         shares = SHARES if header["latent"][4:5] == [1] else (16,)
         if header["latent"][6:]:
-            shares = (*[10] * sum(key.endswith(".both") for key in tensors), 16)
+            levels = range(sum(key.endswith(".both") for key in tensors))
+            *shares, last = (shares[min(level, len(shares) - 1)] for level in (*levels, 99))
+            shares = (*[share * 10 / 16 for share in shares], last)
         found = {
             key: described(tensor / (step * shares[min(level_of(key), len(shares) - 1)] / 16))
             for key, tensor in tensors.items()

@@ -222,10 +222,12 @@ def round_magnitudes(
     rd_lambda: float,
     zero_bits: NDArray[np.float64],
     one_bits: NDArray[np.float64],
+    bits_of_others: NDArray[np.float32] | None = None,
 ) -> Latents:
     """Exact magnitudes ``[n]`` of these classes, rounded one by one, for the least cost.
 
-    ``zero_bits`` and ``one_bits`` are the :meth:`Flags.bits` of both flags.
+    ``zero_bits`` and ``one_bits`` are the :meth:`Flags.bits` of both flags. ``bits_of_others``
+    ``[n]`` are added where a latent is not zero.
     """
     magnitudes = np.zeros_like(sizes)
     worth = np.flatnonzero(sizes > 0.5)  # what is nearer to 0 becomes 0
@@ -233,6 +235,8 @@ def round_magnitudes(
     nearest, best = np.rint(sizes), np.zeros_like(sizes)
     least = sizes**2 + rd_lambda * zero_bits[0][classes.zero]
     nonzero = zero_bits[1][classes.zero] + 1
+    if bits_of_others is not None:
+        nonzero += bits_of_others[worth]
     one = nonzero + one_bits[0][classes.one]
     two = nonzero + one_bits[1][classes.one] + TWO_BITS[classes.scale]
     for candidate in (nearest - 1, nearest):

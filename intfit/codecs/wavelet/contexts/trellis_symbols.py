@@ -7,6 +7,8 @@ once.
 """
 
 import decimal
+import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -15,8 +17,11 @@ from numpy.typing import NDArray
 from ....coding.integers import Integers
 from ....coding.magnitudes import Coder, code_magnitudes
 from ....coding.trellis import FIRST_STATE, NEXT, count_lanes, find_path, quantiser_of, reconstruct
+from ....signals import Floats
+from ..config import TRELLIS_UNIT
 from ..context_model import SCALE_CLASSES, Latents, make_scale_model
-from .network import Outputs
+from .low_pass import UNIT
+from .network import INPUT_UNIT, WEIGHT_UNIT, Outputs, latent_inputs
 from .symbols import (
     LARGER_BITS,
     TOTAL_BITS,
@@ -45,6 +50,11 @@ _AFTER = TOKENS * NEXT[:, [0, 1, 0, 1]].ravel()
 #: Bits of the factors of a token's weight.
 _SHARE_BITS = 16
 _SHARE = 1 << _SHARE_BITS
+
+#: The network's input for each magnitude, in units, as the latents of its own level see it.
+_INPUTS = latent_inputs(TRELLIS_UNIT, UNIT).astype(np.float32)
+#: What an output of the network is divided by to be a logit; the largest logit told from others.
+OUTPUT_UNIT, LARGEST_LOGIT = INPUT_UNIT * WEIGHT_UNIT, 8.0
 
 Places = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -167,6 +177,30 @@ class TrellisCoding(EntropyCoding):
             self._ones[quantiser].count((levels[own] > 1).astype(np.int32), classes.one[own])
 
 
+def slopes_of_bits(outputs: Outputs, magnitudes: Latents, quantisers: NDArray[np.intp]) -> Floats:
+    """How the bits of magnitudes ``[n]``, in units, change with the outputs ``[3, n]``.
+
+    By the initial probabilities, which are taken for powers of logistic functions.
+    """
+    levels = (magnitudes + 1) >> 1
+    zero, one, scale = (row / OUTPUT_UNIT for row in outputs)
+    slopes = np.zeros(outputs.shape, np.float32)
+    for quantiser in range(2):
+        own = quantisers == quantiser
+        pairs = ((zero, levels, 0, ZERO_POWERS), (one, levels - 1, 1, ONE_POWERS))
+        for logits, above, row, powers in pairs:
+            power = float(powers[quantiser])
+            none = 1 / (1 + np.exp(-logits.clip(-LARGEST_LOGIT, LARGEST_LOGIT)))
+            others = (1 - none) ** power
+            slope = power * none * np.where(above > 0, 1, -others / (1 - others).clip(1e-6))
+            slopes[row] = np.where(own & (above >= 0), slope, slopes[row])
+    more = np.exp(-scale.clip(-5, 6))  # the inverse of the scale
+    beyond = (magnitudes * (TRELLIS_UNIT / UNIT) - 2).clip(0)
+    slope = more / np.expm1(more) - more * beyond
+    slopes[2] = np.where(levels > 1, slope, 0)
+    return slopes / np.float32(math.log(2) * OUTPUT_UNIT)
+
+
 def _shorten(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shares of 2^40 as such of 2^16, neither none nor all."""
     short: NDArray[np.float64] = np.floor(shares / (1 << (TOTAL_BITS - _SHARE_BITS)))
@@ -180,25 +214,36 @@ class TrellisRounding(TrellisCoding):
     left out, and a sign is taken for a bit.
     """
 
-    def __init__(self, rd_lambda: float, coder: Coder) -> None:
+    def __init__(
+        self, rd_lambda: float, coder: Coder, influence: Iterator[Floats] | None = None
+    ) -> None:
+        """``influence`` ``[n]`` is that of the latents of each pass: see :mod:`.influence`."""
         super().__init__(coder)
-        self._rd_lambda = rd_lambda
+        self._rd_lambda, self._influence = rd_lambda, influence
+        #: The quantisers ``[n]`` of the latents of the last pass.
+        self.quantisers = np.zeros(0, np.intp)
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Round and encode the magnitudes ``[n]`` of exact latents."""
         classes, sizes = classify(outputs), np.abs(values)
         rest, active = places = _split(classes)
-        rounded = np.empty(len(sizes), np.int32)
+        influence = None if self._influence is None else next(self._influence)
+        bits_of_others = None if influence is None else influence[rest] * _INPUTS[2]
+        rounded, self.quantisers = np.empty(len(sizes), np.int32), np.zeros(len(sizes), np.intp)
         rounded[rest] = 2 * round_magnitudes(
             classes.at(rest), sizes[rest] / 2, self._rd_lambda / 4, self._zero.bits(),
-            self._one.bits(),
+            self._one.bits(), bits_of_others,
         )  # fmt: skip
         if active.size:
-            rounded[active] = self._find_levels(classes.at(active), sizes[active])
+            rounded[active], self.quantisers[active] = self._find_levels(
+                classes.at(active), sizes[active], None if influence is None else influence[active]
+            )
         return self._code_sizes(classes, places, rounded)
 
-    def _find_levels(self, classes: Classes, sizes: Latents) -> Integers:
-        """Exact magnitudes ``[n]`` of these classes, rounded along the best paths."""
+    def _find_levels(
+        self, classes: Classes, sizes: Latents, influence: Floats | None
+    ) -> tuple[Integers, NDArray[np.intp]]:
+        """Exact magnitudes ``[n]`` of these classes, rounded along the best paths; quantisers."""
         found = np.empty((4, len(sizes)), np.int32)
         costs = np.empty((4, len(sizes)), np.float32)
         for quantiser in range(2):
@@ -209,20 +254,23 @@ class TrellisRounding(TrellisCoding):
                 choice = 2 * quantiser + parity
                 costs[choice] = np.inf
                 for level in (nearest, np.maximum(nearest - 2, parity)):
-                    error = sizes - reconstruct(level, np.array(quantiser))
+                    rounded = reconstruct(level, np.array(quantiser))
+                    error = sizes - rounded
                     needed = bits[2] + (level - 2) * bits[3]
                     if parity:
                         needed = np.where(level > 1, needed, bits[1])
                     else:
                         needed = np.where(level > 0, needed, bits[0])
+                    if influence is not None:
+                        inputs = _INPUTS.take(rounded.astype(np.intp), mode="clip")
+                        needed = needed + influence * inputs
                     cost = (error * error + self._rd_lambda * needed).astype(np.float32)
                     better = cost < costs[choice]
                     found[choice] = np.where(better, level, found[choice])
                     costs[choice] = np.where(better, cost, costs[choice])
         choices = find_path(costs)
         levels = found[choices, np.arange(len(sizes))]
-        rounded: Integers = reconstruct(levels, choices >> 1)
-        return rounded
+        return reconstruct(levels, choices >> 1), choices >> 1
 
     def _level_bits(self, classes: Classes, quantiser: int) -> list[NDArray[np.float64]]:
         """The bits ``[n]`` of a level of 0, of 1, of 2, and of each more, under a quantiser."""
