@@ -7,19 +7,48 @@ estimate to first order, by the chain rule, through the network of magnitudes. S
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ....signals import Floats
 from ..context_model import PASSES, Latents, Level
-from .network import MagnitudeNetwork
-from .trellis_symbols import TrellisRounding, slopes_of_bits
+from .network import MagnitudeNetwork, Outputs
 from .windows import FRAME, OWN, Places, View, Window
 
 #: A view of a band and a window in it; None where there is no such band.
 Part = tuple[View | None, Window]
 #: By level and orientation ``[C, h, w]``: bits by the network's input for a latent's magnitude.
 Influence = list[list[Floats]]
+
+
+#: What an estimate counts for: it is to first order, and other latents change as well. The mean of
+#: k estimates counts for k / (k + 1) of that.
+WEIGHT = 0.8
+
+
+class MeanInfluence:
+    """The mean of the influence of latents in several ways of rounding them."""
+
+    def __init__(self) -> None:
+        self._count, self._mean = 0, Influence()
+
+    def add(self, influence: Influence | None) -> None:
+        """Take that of latents as they were just rounded into the mean; None changes nothing."""
+        if influence is None:
+            return
+        self._count += 1
+        share = np.float32(1 / self._count)
+        pairs = zip(self._mean or influence, influence, strict=True)
+        self._mean = [
+            [mean + share * (one - mean) for mean, one in zip(*bands, strict=True)]
+            for bands in pairs
+        ]
+
+    def weighed(self) -> Influence | None:
+        """The mean as it counts when latents are rounded the next time; None without any."""
+        weight = np.float32(WEIGHT * self._count / (self._count + 1))
+        return [[weight * band for band in bands] for bands in self._mean] or None
 
 
 def passes_of(influence: Influence) -> Iterator[Floats]:
@@ -52,13 +81,20 @@ class Seen:
     magnitudes: Latents
 
 
+class Sloping(Protocol):
+    """What knows how the bits of the latents of the last pass change with outputs."""
+
+    def slopes(self, outputs: Outputs, magnitudes: Latents, places: Places) -> Floats:
+        """The change ``[3, n]`` for ``magnitudes`` ``[n]`` at these places of the pass."""
+
+
 class Observer:
     """Adds up what latents of one pass after the other owe to those that they see."""
 
     def __init__(
-        self, levels: Sequence[Level], network: MagnitudeNetwork, symbols: TrellisRounding
+        self, levels: Sequence[Level], network: MagnitudeNetwork, symbols: Sloping
     ) -> None:
-        """``levels`` are those that ``symbols`` round, from the finest on."""
+        """``levels`` are those that ``symbols`` handle, from the finest on."""
         self._network, self._symbols = network, symbols
         self._sums = [
             [
@@ -79,12 +115,12 @@ class Observer:
         """Latents of a pass over a band of ``level``."""
         few = seen.inputs.shape[1]
         magnitudes = seen.magnitudes[:few]
-        quantisers = self._symbols.quantisers[seen.places[:few]]
+        places = seen.places[:few]
         owed = self._network.backpropagate(
             seen.band,
             seen.turn,
             seen.inputs,
-            lambda outputs: slopes_of_bits(outputs, magnitudes, quantisers),
+            lambda outputs: self._symbols.slopes(outputs, magnitudes, places),
         )
         rows, columns = seen.coordinates
         first = 0

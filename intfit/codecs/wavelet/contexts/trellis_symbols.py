@@ -7,7 +7,6 @@ once.
 """
 
 import decimal
-import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -21,7 +20,7 @@ from ....signals import Floats
 from ..config import TRELLIS_UNIT
 from ..context_model import SCALE_CLASSES, Latents, make_scale_model
 from .low_pass import UNIT
-from .network import INPUT_UNIT, WEIGHT_UNIT, Outputs, latent_inputs
+from .network import Outputs, latent_inputs
 from .symbols import (
     LARGER_BITS,
     TOTAL_BITS,
@@ -32,6 +31,7 @@ from .symbols import (
     classify,
     initial_shares,
     round_magnitudes,
+    slopes_of_bits,
 )
 
 #: From this class of zero on, latents leave the state alone.
@@ -53,8 +53,6 @@ _SHARE = 1 << _SHARE_BITS
 
 #: The network's input for each magnitude, in units, as the latents of its own level see it.
 _INPUTS = latent_inputs(TRELLIS_UNIT, UNIT).astype(np.float32)
-#: What an output of the network is divided by to be a logit; the largest logit told from others.
-OUTPUT_UNIT, LARGEST_LOGIT = INPUT_UNIT * WEIGHT_UNIT, 8.0
 
 Places = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -177,30 +175,6 @@ class TrellisCoding(EntropyCoding):
             self._ones[quantiser].count((levels[own] > 1).astype(np.int32), classes.one[own])
 
 
-def slopes_of_bits(outputs: Outputs, magnitudes: Latents, quantisers: NDArray[np.intp]) -> Floats:
-    """How the bits of magnitudes ``[n]``, in units, change with the outputs ``[3, n]``.
-
-    By the initial probabilities, which are taken for powers of logistic functions.
-    """
-    levels = (magnitudes + 1) >> 1
-    zero, one, scale = (row / OUTPUT_UNIT for row in outputs)
-    slopes = np.zeros(outputs.shape, np.float32)
-    for quantiser in range(2):
-        own = quantisers == quantiser
-        pairs = ((zero, levels, 0, ZERO_POWERS), (one, levels - 1, 1, ONE_POWERS))
-        for logits, above, row, powers in pairs:
-            power = float(powers[quantiser])
-            none = 1 / (1 + np.exp(-logits.clip(-LARGEST_LOGIT, LARGEST_LOGIT)))
-            others = (1 - none) ** power
-            slope = power * none * np.where(above > 0, 1, -others / (1 - others).clip(1e-6))
-            slopes[row] = np.where(own & (above >= 0), slope, slopes[row])
-    more = np.exp(-scale.clip(-5, 6))  # the inverse of the scale
-    beyond = (magnitudes * (TRELLIS_UNIT / UNIT) - 2).clip(0)
-    slope = more / np.expm1(more) - more * beyond
-    slopes[2] = np.where(levels > 1, slope, 0)
-    return slopes / np.float32(math.log(2) * OUTPUT_UNIT)
-
-
 def _shorten(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shares of 2^40 as such of 2^16, neither none nor all."""
     short: NDArray[np.float64] = np.floor(shares / (1 << (TOTAL_BITS - _SHARE_BITS)))
@@ -221,7 +195,16 @@ class TrellisRounding(TrellisCoding):
         super().__init__(coder)
         self._rd_lambda, self._influence = rd_lambda, influence
         #: The quantisers ``[n]`` of the latents of the last pass.
-        self.quantisers = np.zeros(0, np.intp)
+        self._quantisers = np.zeros(0, np.intp)
+
+    def slopes(
+        self, outputs: Outputs, magnitudes: Latents, places: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """How the bits of ``magnitudes`` ``[n]`` at these places of a pass change with outputs."""
+        quantisers = self._quantisers[places]
+        beyond = magnitudes * (TRELLIS_UNIT / UNIT) - 2
+        powers = (np.array(each, np.float32)[quantisers] for each in (ZERO_POWERS, ONE_POWERS))
+        return slopes_of_bits(outputs, (magnitudes + 1) >> 1, beyond.clip(0), *powers)
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Round and encode the magnitudes ``[n]`` of exact latents."""
@@ -229,13 +212,13 @@ class TrellisRounding(TrellisCoding):
         rest, active = places = _split(classes)
         influence = None if self._influence is None else next(self._influence)
         bits_of_others = None if influence is None else influence[rest] * _INPUTS[2]
-        rounded, self.quantisers = np.empty(len(sizes), np.int32), np.zeros(len(sizes), np.intp)
+        rounded, self._quantisers = np.empty(len(sizes), np.int32), np.zeros(len(sizes), np.intp)
         rounded[rest] = 2 * round_magnitudes(
             classes.at(rest), sizes[rest] / 2, self._rd_lambda / 4, self._zero.bits(),
             self._one.bits(), bits_of_others,
         )  # fmt: skip
         if active.size:
-            rounded[active], self.quantisers[active] = self._find_levels(
+            rounded[active], self._quantisers[active] = self._find_levels(
                 classes.at(active), sizes[active], None if influence is None else influence[active]
             )
         return self._code_sizes(classes, places, rounded)
