@@ -16,7 +16,14 @@ from intfit import api
 from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import context_model, transform
 from intfit.codecs.wavelet.config import WaveletConfig
-from intfit.codecs.wavelet.contexts import coding, low_pass, network, symbols, windows
+from intfit.codecs.wavelet.contexts import (
+    coding,
+    influence,
+    low_pass,
+    network,
+    symbols,
+    windows,
+)
 from intfit.coding import container, trellis
 from intfit.coding.magnitudes import Encoder
 from intfit.errors import FileFormatError
@@ -99,6 +106,45 @@ def test_dependent_quantisation_of_a_photograph_costs_less_at_the_same_slope():
         )
         costs.append(error * unit**2 / RD_LAMBDA + 8 * len(data))
     assert costs[1] < 0.98 * costs[0]
+
+
+def test_heeding_what_latents_mean_for_the_bits_of_others_costs_less():
+    levels, coarsest = latents_of(np.asarray(photo(240, 160)), 70)
+    exact = [[band * 1.6 for band in level] for level in levels]
+    mean, costs = influence.MeanInfluence(), []
+    for observed in (True, False):
+        latents, data, found = coding.quantise_by_trellis(
+            exact, coarsest, RD_LAMBDA, (), mean.weighed(), observed=observed
+        )
+        mean.add(found)
+        error = sum(
+            np.square(one - other).sum()
+            for before, after in zip(exact, latents, strict=True)
+            for one, other in zip(before, after, strict=True)
+        )
+        costs.append(error / 1.6**2 / RD_LAMBDA + 8 * len(data))
+    assert costs[1] < 0.998 * costs[0]
+
+
+def test_the_slopes_of_bits_are_those_of_the_bits():
+    levels = np.array([0, 0, 1, 1, 2, 3, 7])
+    rng = np.random.default_rng(2)
+    outputs = rng.integers(-2500, 2500, (3, len(levels))).astype(np.int32)
+
+    def bits(outputs):
+        zero, one, scale = outputs / 1024
+        others, above = ((1 / (1 + np.exp(logit))) ** 1.25 for logit in (zero, one))
+        ratio = np.exp(-np.exp(-scale))
+        flag = np.where(levels > 1, above, 1 - above)
+        size = np.where(levels > 1, (1 - ratio) * ratio ** (levels - 2), 1)
+        return -np.log2(np.where(levels > 0, others * flag * size, 1 - others))
+
+    found = symbols.slopes_of_bits(outputs, levels, (levels - 2).clip(0), 1.25, 1.25)
+    for row in range(3):
+        step = np.zeros((3, 1))
+        step[row] = 8
+        slope = (bits(outputs + step) - bits(outputs - step)) / 16
+        np.testing.assert_allclose(found[row], slope, rtol=1e-3, atol=1e-6)
 
 
 def test_the_path_of_least_cost_is_found():

@@ -36,6 +36,8 @@ LEARNING_RATE, USUAL_STEPS, LAST_RATE = 0.06, 24, 0.1
 FIRST_WIDTH, LAST_WIDTH = 0.43, 0.08
 #: Steps after which the context model looks again at what surrounds each latent.
 REFRESH = 6
+#: Steps, of these, after which what latents mean for the bits of others is estimated anew.
+OBSERVE = 2 * REFRESH
 #: How far from their integer latents may start, in steps.
 MARGIN = 0.45
 
@@ -115,14 +117,16 @@ class RateModel:
         coarsest: Integers,
         sixteenths: Sequence[int],
         influence: MeanInfluence | None = None,
+        *,
+        observed: bool = False,
     ) -> None:
         """``levels`` are integer latents, from the finest on; ``coarsest`` is what is above them.
 
-        ``sixteenths`` are their steps, and that of ``coarsest``. With an ``influence``, theirs is
-        added to it, and what latents mean for the bits of others counts.
+        ``sixteenths`` are their steps, and that of ``coarsest``. With an ``influence``, what
+        latents mean for the bits of others counts; theirs is added to it where it is ``observed``.
         """
         copies = [list(level) for level in levels]
-        bits, found = estimate_bits(copies, coarsest, sixteenths, observed=influence is not None)
+        bits, found = estimate_bits(copies, coarsest, sixteenths, observed=observed)
         self._bits = [[torch.from_numpy(band) for band in level] for level in bits]
         weighed = None
         if influence is not None:
@@ -211,7 +215,7 @@ def refine(
         return distance(_as_seen(picture, visible)).squeeze(0), rate(levels), error
 
     influence = MeanInfluence()
-    rate = RateModel(part.rounded, part.coarsest, part.sixteenths, influence)
+    rate = RateModel(part.rounded, part.coarsest, part.sixteenths, influence, observed=True)
     with torch.no_grad():
         scales = [max(value.item(), 1e-9) for value in assess(rounded)]
     rate_of_learning = LEARNING_RATE * max(1.0, USUAL_STEPS / max(steps, 1)) ** 0.5
@@ -224,6 +228,7 @@ def refine(
                     part.coarsest,
                     part.sixteenths,
                     influence,
+                    observed=step % OBSERVE == 0,
                 )
         elapsed = time.monotonic() - start
         fraction = step / steps if seconds is None else max(step / steps, elapsed / seconds)
