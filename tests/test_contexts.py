@@ -16,7 +16,14 @@ from intfit import api
 from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import context_model, transform
 from intfit.codecs.wavelet.config import WaveletConfig
-from intfit.codecs.wavelet.contexts import coding, low_pass, network, symbols, windows
+from intfit.codecs.wavelet.contexts import (
+    coding,
+    influence,
+    low_pass,
+    network,
+    symbols,
+    windows,
+)
 from intfit.coding import container, trellis
 from intfit.coding.magnitudes import Encoder
 from intfit.errors import FileFormatError
@@ -70,14 +77,16 @@ def test_latents_of_several_steps_come_back_and_are_seen_in_their_steps():
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("bands", [None, 1])
 @pytest.mark.parametrize("size", [(3, 40, 56), (1, 33, 17), (2, 177, 90)])
-def test_latents_of_a_trellis_come_back_and_are_near_the_exact_ones(size):
+def test_latents_of_a_trellis_come_back_and_are_near_the_exact_ones(size, bands):
     """Spread out as noise, of which every lane has many that are not zero."""
-    config = WaveletConfig(*size, 0)
+    config = WaveletConfig(*size, 0, bands=bands)
+    steps = config.band_sixteenths()
     levels = [[3 * band for band in level] for level in levels_of(config, 3.0)]
     coarsest = coarsest_of(config)
-    latents, data = coding.quantise_and_encode(levels, coarsest, 0.11, trellis=True)
-    decoded = coding.decode(data, config.band_shapes(), coarsest, trellis=True)
+    latents, data = coding.quantise_and_encode(levels, coarsest, 0.11, steps, trellis=True)
+    decoded = coding.decode(data, config.band_shapes(), coarsest, steps, trellis=True)
     for exact, before, after in zip(levels, latents, decoded, strict=True):
         for wanted, one, other in zip(exact, before, after, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -97,6 +106,45 @@ def test_dependent_quantisation_of_a_photograph_costs_less_at_the_same_slope():
         )
         costs.append(error * unit**2 / RD_LAMBDA + 8 * len(data))
     assert costs[1] < 0.98 * costs[0]
+
+
+def test_heeding_what_latents_mean_for_the_bits_of_others_costs_less():
+    levels, coarsest = latents_of(np.asarray(photo(240, 160)), 70)
+    exact = [[band * 1.6 for band in level] for level in levels]
+    mean, costs = influence.MeanInfluence(), []
+    for observed in (True, False):
+        latents, data, found = coding.quantise_by_trellis(
+            exact, coarsest, RD_LAMBDA, (), mean.weighed(), observed=observed
+        )
+        mean.add(found)
+        error = sum(
+            np.square(one - other).sum()
+            for before, after in zip(exact, latents, strict=True)
+            for one, other in zip(before, after, strict=True)
+        )
+        costs.append(error / 1.6**2 / RD_LAMBDA + 8 * len(data))
+    assert costs[1] < 0.998 * costs[0]
+
+
+def test_the_slopes_of_bits_are_those_of_the_bits():
+    levels = np.array([0, 0, 1, 1, 2, 3, 7])
+    rng = np.random.default_rng(2)
+    outputs = rng.integers(-2500, 2500, (3, len(levels))).astype(np.int32)
+
+    def bits(outputs):
+        zero, one, scale = outputs / 1024
+        others, above = ((1 / (1 + np.exp(logit))) ** 1.25 for logit in (zero, one))
+        ratio = np.exp(-np.exp(-scale))
+        flag = np.where(levels > 1, above, 1 - above)
+        size = np.where(levels > 1, (1 - ratio) * ratio ** (levels - 2), 1)
+        return -np.log2(np.where(levels > 0, others * flag * size, 1 - others))
+
+    found = symbols.slopes_of_bits(outputs, levels, (levels - 2).clip(0), 1.25, 1.25)
+    for row in range(3):
+        step = np.zeros((3, 1))
+        step[row] = 8
+        slope = (bits(outputs + step) - bits(outputs - step)) / 16
+        np.testing.assert_allclose(found[row], slope, rtol=1e-3, atol=1e-6)
 
 
 def test_the_path_of_least_cost_is_found():
@@ -211,7 +259,7 @@ def test_the_low_pass_picture_is_that_of_the_transform():
     wanted = coarsest[0].astype(np.float32)
     for level in reversed(range(1, config.levels())):
         bands = [band[0] for band in levels[level]]
-        picture = low_pass.merge_level(picture, bands, level, 16)
+        picture = low_pass.merge_level(picture, bands, level, 256)
         scaled = tuple(
             band / np.float32(transform.NORMS[min(level, 4)][orientation == 2])
             for orientation, band in enumerate(bands)
@@ -240,18 +288,19 @@ def test_a_new_picture_has_the_second_model_and_one_of_the_first_is_still_read()
             WaveletConfig(3, 48, 64, 60, contexts=version)
 
 
-def test_a_picture_tuned_for_psnr_has_a_trellis_if_not_tiny_and_other_trellises_are_refused():
-    pictures = (
-        ((80, 80), "psnr", 1),
-        ((79, 79), "psnr", None),
-        ((15, 500), "psnr", None),  # all of it is in the coarsest picture
-        ((80, 80), "visual", None),
-    )
-    for size, tune, version in pictures:
-        data = api.encode(png(photo(*size)), replace(LATENT, tune=tune)).data
-        layout, _ = container.load(data)
+def test_a_picture_that_is_not_refined_has_a_trellis_if_not_tiny_and_other_trellises_are_refused():
+    for size, tune, effort, version in (
+        ((80, 80), "psnr", 2, 1),
+        ((79, 79), "psnr", 2, None),
+        ((15, 500), "psnr", 2, None),  # all of it is in the coarsest picture
+        ((80, 80), "visual", 2, 1),
+        ((79, 79), "visual", 2, None),
+        ((80, 80), "visual", 3, None),
+    ):
+        settings = replace(LATENT, tune=tune, effort=effort)
+        layout, _ = container.load(api.encode(png(photo(*size)), settings).data)
         assert layout.header.network.get("trellis") == version
-    for entries in ({"trellis": 2}, {"trellis": True}, {"bands": 1}, {"contexts": None}):
+    for entries in ({"trellis": 2}, {"trellis": True}, {"contexts": None}):
         with pytest.raises(FileFormatError):
             WaveletConfig(3, 48, 64, 60, **{"contexts": 2, "trellis": 1} | entries)
 

@@ -100,10 +100,10 @@ def test_a_file_modulates_the_decoder_network_in_few_bytes():
 
 
 def test_latents_are_refined_to_a_better_file(monkeypatch):
-    settings = Settings(field="latent", effort=2, quality=30, device="cpu")
+    settings = Settings(field="latent", effort=2, quality=30, device="cpu", tune="psnr")
     costs = []
     for count in (0, 2):
-        monkeypatch.setitem(encoder.ROUNDS, 2, count)
+        monkeypatch.setitem(encoder.TRELLIS_ROUNDS, 2, count)
         encoded = api.encode(PHOTO.read_bytes(), settings)
         squared_error = 384 * 256 * 3 * 4 * 10 ** (-encoded.distortion / 10)
         costs.append(squared_error / 0.295**2 + RD_LAMBDA * 8 * len(encoded.data))

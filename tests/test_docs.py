@@ -271,6 +271,7 @@ def test_siren_vectors(name):
         "latent-modulated",
         "latent-two-scales",
         "latent-trellis",
+        "latent-visual-trellis",
         "latent-visual",
         "latent-version-4",
     ],

@@ -37,6 +37,7 @@ DECODINGS = {
     "two-scales": {"native": {"region": (40, 60, 73, 60)}},
     "trellis": {"native": {"region": (40, 60, 73, 60)}},
     "palette": {"native": {}, "scale2": {"scale": 2, "region": (10, 12, 60, 60)}},
+    "trellis-visual": {"native": {"region": (40, 60, 73, 60)}},
     "audio": {"native": {}, "11025": {"sample_rate": 11025, "duration": 0.1}},
     "bank": {
         "native": {"duration": 0.5},

@@ -247,7 +247,9 @@ def test_the_tool_that_trains_the_shared_one_sees_what_quantisation_leaves(tmp_p
     assert 0.1 < errors.std() < 1  # steps
 
 
-@pytest.mark.parametrize("name", ["correction", "decoder", "modulated", "two-scales", "trellis"])
+@pytest.mark.parametrize(
+    "name", ["correction", "decoder", "modulated", "two-scales", "trellis", "trellis-visual"]
+)
 def test_the_golden_files_decode_to_the_same_for_ever(name):
     known = json.loads(GOLDEN.with_name(f"{name}.json").read_text())
     assert digests(GOLDEN.with_name(f"{name}.safetensors")) == known

@@ -12,7 +12,7 @@ from conftest import photo, png
 from PIL import Image
 
 from intfit import Settings, api, defaults
-from intfit.codecs.wavelet import context_model, payload, transform
+from intfit.codecs.wavelet import payload, transform
 from intfit.codecs.wavelet.config import ORIENTATIONS, WaveletConfig
 from intfit.codecs.wavelet.encoding import refinement, tiles
 from intfit.coding import container
@@ -47,13 +47,13 @@ def score(original: Image.Image, data: bytes) -> float:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_refined_latents_look_better_in_fewer_bytes(in_empty_folder, mode):
+def test_refined_latents_look_better_in_as_many_bytes(in_empty_folder, mode):
     picture = textured().convert(mode)
     plain = api.encode(png(picture), replace(LATENT, effort=2))
     refined = api.encode(png(picture), replace(LATENT, effort=5))
     assert "refined in 24 steps" in refined.network
-    assert len(refined.data) < len(plain.data)
-    assert score(picture, refined.data) > score(picture, plain.data)
+    assert len(refined.data) < 1.1 * len(plain.data)
+    assert score(picture, refined.data) > 5 + score(picture, plain.data)
     assert refined.distortion > plain.distortion - 2
 
 
@@ -73,14 +73,17 @@ def test_the_differentiable_synthesis_is_that_of_the_decoder(size):
 
 def test_the_bits_that_refinement_lowers_are_those_that_are_written():
     pixels = np.asarray(textured(), np.float32) / 127.5 - 1
-    config = WaveletConfig(3, 96, 120, 60, bands=1)
+    config = WaveletConfig(3, 96, 120, 60, bands=1, contexts=2)
     exact = transform.analyse(pixels, config, transform.principal_colours(pixels))
-    levels = payload.quantise(exact, config).levels
-    bits = refinement.RateModel(levels)(
+    quantised = payload.quantise(exact, config)
+    levels, steps = quantised.levels, config.band_sixteenths()
+    bits = refinement.RateModel(levels, quantised.coarsest, steps)(
         [[torch.from_numpy(band.astype(np.float32)) for band in level] for level in levels]
     )
-    written = 8 * len(context_model.encode(levels))
-    assert bits.item() == pytest.approx(written, rel=0.02, abs=64)
+    written = 8 * len(quantised.coded)
+    assert bits.item() == pytest.approx(
+        written, rel=0.04, abs=64
+    )  # a sign may take less than a bit
 
 
 def test_what_is_tuned_for_follows_the_goal_unless_it_is_given(intfit):

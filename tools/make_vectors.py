@@ -208,6 +208,10 @@ MEDIA = {
         photo((20, 40, 157, 151)), ".png",
         intfit.Settings(field="latent", effort=2, quality=38, tune="psnr", device="cpu"),
     ),
+    "latent-visual-trellis": (
+        photo((20, 40, 157, 151)), ".png",
+        intfit.Settings(field="latent", effort=2, quality=38, tune="visual", device="cpu"),
+    ),
     "siren-version-3": (
         photo((60, 40, 72, 52)), ".png",
         intfit.Settings(field="siren", width=8, depth=2, steps=200, device="cpu", seed=1),
@@ -306,9 +310,11 @@ def integers(name: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) 
         return {"coefficients": described(tensors["coefficients"] / config.unit)}
     if "latent" in header:
         step = 2.0 ** (-header["latent"][0] / 24)
-        shares: tuple[int, ...] = SHARES if header["latent"][4:5] == [1] else (16,)
+        shares: tuple[float, ...] = SHARES if header["latent"][4:5] == [1] else (16,)
         if header["latent"][6:]:
-            shares = (*[10] * sum(key.endswith(".both") for key in tensors), 16)
+            count = sum(key.endswith(".both") for key in tensors)
+            both = [shares[min(level, len(shares) - 1)] * 10 / 16 for level in range(count)]
+            shares = (*both, shares[-1])
         found = {
             key: described(tensor / (step * shares[min(level_of(key), len(shares) - 1)] / 16))
             for key, tensor in tensors.items()
@@ -325,8 +331,8 @@ def integers(name: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) 
     if name == "siren-open":
         return {}
     if "palette" in header:
-        levels = (tensors["colours"] + 1) * 127.5
-        return {"colours": described(levels), "indices": described(tensors["indices"])}
+        colours = (tensors["colours"] + 1) * 127.5
+        return {"colours": described(colours), "indices": described(tensors["indices"])}
     payload = data[8 + int.from_bytes(data[:8], "little") :]
     return {
         key: described(tensor / 2.0 ** (-payload[4 * index] / 12))

@@ -27,6 +27,8 @@ RD_LAMBDA = 0.11
 #: The same of a picture that is tuned for the eye, which minds faint detail that is gone more than
 #: its squared error says.
 VISUAL_RD_LAMBDA = 0.05
+#: The same by dependent quantisation.
+VISUAL_TRELLIS_RD_LAMBDA = 0.07
 
 ConfigT = TypeVar("ConfigT")
 

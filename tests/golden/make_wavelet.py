@@ -22,6 +22,7 @@ PHOTO = HERE.parents[1] / "samples" / "photo.png"
 PLAIN = Settings(field="latent", effort=2, device="cpu", tune="psnr")
 FILTERED = Settings(field="latent", effort=3, quality=40, device="cpu", tune="psnr")
 DECODED = Settings(field="latent", effort=2, quality=45, device="cpu", tune="psnr")
+SEEN = Settings(field="latent", effort=2, quality=45, device="cpu", tune="visual")
 VISUAL = Settings(field="latent", effort=3, quality=30, device="cpu", tune="visual")
 
 for name, picture, settings in (
@@ -31,6 +32,7 @@ for name, picture, settings in (
     ("contexts", scene(93, 71), PLAIN),
     ("modulated", Image.open(PHOTO).convert("RGB").crop((60, 30, 283, 195)), DECODED),
     ("trellis", Image.open(PHOTO).convert("RGB").crop((60, 30, 283, 195)), DECODED),
+    ("trellis-visual", Image.open(PHOTO).convert("RGB").crop((60, 30, 283, 195)), SEEN),
     ("visual", Image.open(PHOTO).convert("RGB").crop((70, 40, 213, 151)), VISUAL),
 ):
     if (HERE / f"{name}.safetensors").exists():

@@ -55,11 +55,12 @@ def merge(low, high):
     return signal
 
 
-def merge_level(low, bands, level, step):
+def merge_level(low, bands, level, unit):
     scaled = []
     for orientation, band in enumerate(bands):
         factor = round(4096 / NORMS[min(level, 4)][orientation == 2])
-        scaled.append(times(band.clip(-(1 << 24), 1 << 24) * step, factor))
+        values = (band.clip(-(1 << 24), 1 << 24) * unit + 8) >> 4
+        scaled.append(times(values, factor))
     across, down, both = scaled
     picture = merge(merge(low, down).T, merge(across, both).T).T
     return picture.clip(-(1 << 34), 1 << 34)
@@ -116,7 +117,7 @@ class Sight:
         self.far = band(2, orientation, channel)
         self.differences = differences(low, steps[level])
         self.tables = [
-            latent_logarithms(units[min(level + above, len(units) - 1)], steps[level])
+            latent_logarithms(units[min(level + above, len(units) - 1)], 16 * steps[level])
             for above in (0, 1, 2)
         ]
 
@@ -236,7 +237,7 @@ def read_levels_2(data, coarsest, height, width, tensors, steps, trellis=None):
     ``steps`` are those of levels and of the coarsest picture, in sixteenths. ``trellis`` reads the
     magnitudes of section 6.7.
     """
-    units = [10 if trellis else step for step in steps[:-1]]
+    units = [step * (10 if trellis else 16) for step in steps[:-1]]  # in 256ths
     channels, shapes = len(coarsest), band_shapes(height, width)
     latents = [[np.zeros((channels, *sides), np.int64) for sides in level] for level in shapes]
     decoder, networks = RangeDecoder(data), ContextNetworks(tensors)

@@ -224,7 +224,7 @@ def band_steps(version, count):
 def in_steps_of_the_file(coarsest, levels, version, trellis):
     """Latents in steps of the file, of integers that count the steps of their level."""
     *shares, last = band_steps(version, len(levels))
-    shares = [10] * len(levels) if trellis else shares
+    shares = [share * (10 / 16 if trellis else 1) for share in shares]
     scaled = [
         [band * (share / 16) for band in bands] for bands, share in zip(levels, shares, strict=True)
     ]

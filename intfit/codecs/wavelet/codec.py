@@ -27,7 +27,7 @@ from .config import (
     NEWEST_CONTEXTS,
     NEWEST_SHARED,
     NEWEST_TRELLIS,
-    SHARED_FOR_EYES,
+    SHARED_FOR_REFINED,
     WaveletConfig,
 )
 from .decoder_network import reconstruct
@@ -63,11 +63,13 @@ def configure(signal: Grid, plan: Plan, settings: Settings) -> WaveletConfig:
     config = WaveletConfig(signal.out_features, height, width, step, contexts=NEWEST_CONTEXTS)
     if plan.tune == "visual" and signal.facts["mode"] not in NOT_FOR_EYES:
         config = replace(config, bands=NEWEST_BANDS)
-    elif config.levels() and height * width >= TRELLIS_PIXELS:
+    refined = count_steps(config, plan, settings) > 0
+    # refined latents are each rounded by themselves: a path would undo how they suit each other
+    if config.levels() and height * width >= TRELLIS_PIXELS and not refined:
         config = replace(config, trellis=NEWEST_TRELLIS)
     if not config.can_share_network():
         return config
-    return replace(config, common=NEWEST_SHARED if config.bands is None else SHARED_FOR_EYES)
+    return replace(config, common=SHARED_FOR_REFINED if refined else NEWEST_SHARED)
 
 
 def trains(plan: Plan) -> bool:

@@ -30,8 +30,8 @@ OWN_DEPTH, OWN_FREQUENCY, MAX_OWN_WIDTH = 2, 1.0, 64
 SHARED_CHANNELS, NEWEST_SHARED, SHARED_WIDTH, SHARED_DEPTH = 3, 4, 32, 2
 #: The decoder network's number of hidden layers, at half the picture's resolution.
 DECODER_LAYERS = 2
-#: The version for pictures tuned for the eye: what smooths gains squared error, and costs the eye.
-SHARED_FOR_EYES = 2
+#: The version for pictures refined for the eye: what smooths gains squared error, not their score.
+SHARED_FOR_REFINED = 2
 #: From this version of the shared networks on there is no post-filter, and the decoder network has
 #: so many layers at a quarter of the resolution, which hand so many channels on to those at half.
 FIRST_OF_TWO_SCALES, COARSE_LAYERS, HANDED_ON = 4, 3, 24
@@ -86,7 +86,7 @@ class WaveletConfig:
         if self.trellis is not None:
             if type(self.trellis) is not int or self.trellis != NEWEST_TRELLIS:
                 raise FileFormatError("its latents have a trellis this version does not have")
-            if self.contexts is None or self.bands is not None:
+            if self.contexts is None:
                 raise FileFormatError("damaged: a trellis that is for other latents")
         if self.common is not None:
             if type(self.common) is not int or not 1 <= self.common <= NEWEST_SHARED:

@@ -189,12 +189,6 @@ _SCALES = np.exp((np.arange(SCALE_CLASSES) + 0.5) / 4 - 5)
 _ONE_BITS, _MORE_BITS = -np.log2(-np.expm1(-1 / _SCALES)), 1 / _SCALES / math.log(2)
 
 
-def estimate_bits(zero: Integers, scale: Integers) -> Floats:
-    """The bits ``[3, n]`` that a zero, a 1 or -1, and each magnitude more takes, by classes."""
-    one = _NONZERO_BITS[zero] + _ONE_BITS[scale] + 1  # with a bit for the sign
-    return np.stack((_ZERO_BITS[zero], one, _MORE_BITS[scale])).astype(np.float32)
-
-
 class RdoQuantiser:
     """Rounds latents, in steps, so that squared error + ``rd_lambda`` x bits is least.
 

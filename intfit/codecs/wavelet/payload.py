@@ -20,11 +20,12 @@ from ...coding.tensors import Tensors
 from ...errors import FileFormatError
 from ...signals import Floats
 from ..channels import read_axes, store_axes
-from ..latent_steps import RD_LAMBDA, VISUAL_RD_LAMBDA
+from ..latent_steps import RD_LAMBDA, VISUAL_RD_LAMBDA, VISUAL_TRELLIS_RD_LAMBDA
 from . import context_model
 from .config import ORIENTATIONS, WaveletConfig
 from .context_model import Level
 from .contexts import coding
+from .contexts.influence import Influence
 from .postfilter import shared_parameters
 
 #: Bytes of the length of the coarsest picture, and of a network.
@@ -40,16 +41,27 @@ def _round(tensor: Floats, step: float) -> Integers:
 class Quantised:
     """Integer latents: ``coarsest`` ``[C, h, w]``, ``levels`` from the finest on; and their code.
 
-    ``coded`` are the bytes of the levels.
+    ``coded`` are the bytes of the levels. ``influence`` is that of the latents, where it is known.
     """
 
     coarsest: Integers
     levels: list[Level]
     coded: bytes
+    influence: Influence | None = None
 
 
-def quantise(exact: Mapping[str, Floats], config: WaveletConfig) -> Quantised:
-    """Exact latents as integers at ``config``'s steps, rate-distortion optimised."""
+def quantise(
+    exact: Mapping[str, Floats],
+    config: WaveletConfig,
+    influence: Influence | None = None,
+    *,
+    observed: bool = False,
+) -> Quantised:
+    """Exact latents as integers at ``config``'s steps, rate-distortion optimised.
+
+    With a trellis, an ``influence`` of latents on the bits of others counts, too; and theirs is
+    found where it is to be ``observed``.
+    """
     coarsest = _round(exact["coarsest"], config.coarsest_step())
     levels = [
         [
@@ -60,12 +72,20 @@ def quantise(exact: Mapping[str, Floats], config: WaveletConfig) -> Quantised:
         ]
         for level in range(config.levels())
     ]
-    rd_lambda = RD_LAMBDA if config.bands is None else VISUAL_RD_LAMBDA
+    trellis = config.trellis is not None
+    for_eyes = VISUAL_TRELLIS_RD_LAMBDA if trellis else VISUAL_RD_LAMBDA
+    rd_lambda = RD_LAMBDA if config.bands is None else for_eyes
     if config.contexts is None:
         return code(coarsest, context_model.quantise(levels, rd_lambda)[0], config)
-    steps, trellis = config.band_sixteenths(), config.trellis is not None
-    coded = coding.quantise_and_encode(levels, coarsest, rd_lambda, steps, trellis=trellis)
-    return Quantised(coarsest, *coded)
+    steps = config.band_sixteenths()
+    if trellis:
+        return Quantised(
+            coarsest,
+            *coding.quantise_by_trellis(
+                levels, coarsest, rd_lambda, steps, influence, observed=observed
+            ),
+        )
+    return Quantised(coarsest, *coding.quantise_and_encode(levels, coarsest, rd_lambda, steps))
 
 
 def code(coarsest: Integers, levels: list[Level], config: WaveletConfig) -> Quantised:

@@ -6,8 +6,9 @@ names the classes of magnitudes, from the magnitudes around; another guesses sig
 latents around and from the picture of the coarser levels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from ....errors import FileFormatError
 from ....signals import Floats
 from ..context_model import PASSES, Latents, Level, band_index
 from . import low_pass
+from .influence import Influence, Observer, Part, Seen, passes_of
 from .low_pass import UNIT
 from .network import Outputs, load_networks
 from .symbols import EntropyCoding, RoundingEncoding
@@ -52,8 +54,6 @@ MAGNITUDE_INPUTS = 84
 
 #: Quantisation steps of levels, from the finest on, and of the coarsest picture; in sixteenths.
 Steps = Sequence[int]
-#: A view of a band and a window in it; None where there is no such band.
-Part = tuple[View | None, Window]
 
 
 class Symbols(Protocol):
@@ -140,6 +140,25 @@ class _Sight:
             logits[chunk] = found
         return logits
 
+    def list_seen(self, turn: int, busy: NDArray[np.bool_], coded: Latents) -> Iterator[Seen]:
+        """What latents ``[h w]`` of a pass see, which are ``coded``, and what they owe to whom.
+
+        Those that are not ``busy`` ``[h, w]`` see zeros alone.
+        """
+        parts: list[Part] = [(self.own, OWN), *self.others()]
+        row, column = PASSES[turn]
+        for active in (True, False):
+            places = np.flatnonzero(busy == active)
+            for first in range(0, len(places), CHUNK):
+                chosen = places[first : first + CHUNK]
+                rows, columns = np.divmod(chosen, busy.shape[1])
+                rows, columns = 2 * rows + row, 2 * columns + column
+                inputs = np.zeros((MAGNITUDE_INPUTS, 1), np.float32)
+                if active:
+                    found = self._gather(parts, NEAR_DIFFERENCES, rows, columns)
+                    inputs = np.abs(found).astype(np.float32)
+                yield Seen(self.index, turn, parts, (rows, columns), chosen, inputs, coded[chosen])
+
     def _gather(
         self, parts: Sequence[Part], differences: Sequence[Window], rows: Places, columns: Places
     ) -> Inputs:
@@ -161,22 +180,25 @@ def code_latents(
     networks: Networks | None = None,
     *,
     trellis: bool = False,
+    observer: Observer | None = None,
 ) -> None:
     """Code all latents of ``levels``, which are listed from the finest on, in place.
 
     ``coarsest`` ``[C, h, w]`` is the picture above them, integers. ``steps`` are the quantisation
     steps of the levels and of the coarsest picture, in sixteenths; without them all are equal. The
-    networks are the shipped ones unless others are given. With ``trellis``, latents are in units of
-    :data:`.TRELLIS_UNIT` in place of steps.
+    networks are the shipped ones unless others are given. With ``trellis``, latents are in units,
+    :data:`.TRELLIS_UNIT` sixteenths of their level's step, in place of steps. An
+    ``observer`` is shown what the latents of each pass see, and what they became.
     """
     networks, steps = networks or load_networks(), steps or (UNIT,) * (len(levels) + 1)
     channels = range(len(coarsest))
-    units = [TRELLIS_UNIT if trellis else step for step in steps[:-1]]
+    # of latents, in 256ths of the file's step
+    units = [step * (TRELLIS_UNIT if trellis else UNIT) for step in steps[:-1]]
     pictures = [low_pass.start(coarsest[channel], steps[-1]) for channel in channels]
     for level in reversed(range(len(levels))):
         framed: list[list[list[Inputs]]] = [[[], [], []]]
         for above in levels[level + 1 : level + 3]:
-            scale = units[level + len(framed)], steps[level]
+            scale = units[level + len(framed)], steps[level] * UNIT
             framed.append([[frame(channel, *scale) for channel in band] for band in above])
         for channel in channels:
             picture = View(frame_differences(pictures[channel], steps[level]))
@@ -185,7 +207,9 @@ def code_latents(
                 own = frame(np.zeros(band.shape, np.int16))
                 index = band_index(level, orientation, channel)
                 sight = _look_around(framed, orientation, channel, index, own, picture, networks)
-                _code_band(band, sight, symbols, (units[level], steps[level]))
+                scale = units[level], steps[level] * UNIT
+                shown = None if observer is None else partial(observer.add, level)
+                _code_band(band, sight, symbols, scale, shown)
                 framed[0][orientation].append(own)
             if level:
                 bands = [levels[level][orientation][channel] for orientation in range(3)]
@@ -210,12 +234,14 @@ def _look_around(
 
     def view(above: int, orientation: int, channel: int) -> View | None:
         bands = framed[above][orientation] if above < len(framed) else []
-        return View(bands[channel], above) if channel < len(bands) else None
+        if channel >= len(bands):
+            return None
+        return View(bands[channel], above, (above, orientation, channel))
 
     others = [k for k in range(3) if k != orientation]
     return _Sight(
         index,
-        View(own),
+        View(own, band=(0, orientation, channel)),
         [view(1, k, channel) for k in (orientation, *others)],
         [view(0, k, channel) if k < orientation else None for k in range(2)],
         [view(0, orientation, k) if k < channel else None for k in range(2)],
@@ -225,7 +251,13 @@ def _look_around(
     )
 
 
-def _code_band(band: Latents, sight: _Sight, symbols: Symbols, scale: tuple[int, int]) -> None:
+def _code_band(
+    band: Latents,
+    sight: _Sight,
+    symbols: Symbols,
+    scale: tuple[int, int],
+    show: Callable[[Seen], None] | None,
+) -> None:
     """Code a band ``[h, w]`` in place, and fill in what is seen of itself.
 
     ``scale`` are the unit of latents and their quantisation step, in the same measure.
@@ -246,6 +278,9 @@ def _code_band(band: Latents, sight: _Sight, symbols: Symbols, scale: tuple[int,
         outputs[:, rows * part.shape[1] + columns] = found
         values = part.ravel()
         coded = symbols.code_magnitudes(outputs, values)
+        if show is not None:
+            for seen in sight.list_seen(turn, (busy | near)[row::2, column::2], coded):
+                show(seen)
         places = np.flatnonzero(coded)
         logits = np.zeros(len(places), np.int32)
         if guessed:
@@ -283,13 +318,39 @@ def quantise_and_encode(
     For ``levels``, ``coarsest`` (already integers), ``steps`` and ``trellis`` see
     :func:`code_latents`. Rate-distortion optimised at ``rd_lambda`` squared steps a bit.
     """
+    if trellis:
+        found, data, _ = quantise_by_trellis(levels, coarsest, rd_lambda, steps)
+        return found, data
     encoder = Encoder()
     exact = [[band.astype(np.float64) for band in level] for level in levels]
-    symbols: Symbols = RoundingEncoding(rd_lambda, encoder)
-    if trellis:
-        symbols = TrellisRounding(rd_lambda * (UNIT / TRELLIS_UNIT) ** 2, encoder)
-    code_latents(exact, coarsest, symbols, steps, trellis=trellis)
+    code_latents(exact, coarsest, RoundingEncoding(rd_lambda, encoder), steps)
     return [[band.astype(np.int32) for band in level] for level in exact], encoder.finish()
+
+
+def quantise_by_trellis(
+    levels: Sequence[Level],
+    coarsest: NDArray[Any],
+    rd_lambda: float,
+    steps: Steps = (),
+    influence: Influence | None = None,
+    *,
+    observed: bool = False,
+) -> tuple[list[Level], bytes, Influence | None]:
+    """As :func:`quantise_and_encode` with a trellis, and the influence of latents if ``observed``.
+
+    That of latents as they were before, ``influence``, counts as bits of theirs.
+    """
+    encoder = Encoder()
+    exact = [[band.astype(np.float64) for band in level] for level in levels]
+    symbols = TrellisRounding(
+        rd_lambda * (UNIT / TRELLIS_UNIT) ** 2,
+        encoder,
+        influence=None if influence is None else passes_of(influence),
+    )
+    observer = Observer(exact, load_networks().magnitudes, symbols) if observed else None
+    code_latents(exact, coarsest, symbols, steps, trellis=True, observer=observer)
+    found: list[Level] = [[band.astype(np.int32) for band in level] for level in exact]
+    return found, encoder.finish(), None if observer is None else observer.influence()
 
 
 def encode(levels: Sequence[Level], coarsest: NDArray[Any], steps: Steps = ()) -> bytes:

@@ -56,15 +56,16 @@ def _merge(low: Fixed, high: Fixed) -> Fixed:
     return values
 
 
-def merge_level(low: Fixed, bands: Sequence[NDArray[Any]], level: int, step: int) -> Fixed:
+def merge_level(low: Fixed, bands: Sequence[NDArray[Any]], level: int, unit: int) -> Fixed:
     """The picture ``[H, W]`` of the low-pass picture of a level and its three ``bands`` of latents.
 
-    ``level`` 0 is the finest. The latents' ``step`` is in sixteenths.
+    ``level`` 0 is the finest. The latents' ``unit`` is in 256ths.
     """
     scaled = []
     for orientation, band in enumerate(bands):
         norm = NORMS[min(level, len(NORMS) - 1)][orientation == 2]
-        scaled.append(_multiply(start(band, step), round((1 << FACTOR_BITS) / norm)))
+        values = (start(band, unit) + UNIT // 2) // UNIT
+        scaled.append(_multiply(values, round((1 << FACTOR_BITS) / norm)))
     across, down, both = scaled
     picture = _merge(_merge(low, down).T, _merge(across, both).T).T
     return picture.clip(-_LARGEST, _LARGEST)

@@ -1,6 +1,7 @@
 """The networks of version 2: integers, exact in float32 in whatever order they are added."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
@@ -90,6 +91,25 @@ class MagnitudeNetwork(Network):
         outputs += self.last_bias[:, None]
         found: Outputs = outputs.astype(np.int32)
         return found
+
+    def backpropagate(
+        self, band: int, turn: int, inputs: Floats, slopes: Callable[[Outputs], Floats]
+    ) -> Floats:
+        """How something that depends on the outputs changes with ``inputs`` ``[F, n]``, as these.
+
+        ``slopes`` gives how it changes with the outputs ``[3, n]``, of these. Rounding is left out.
+        """
+        first = self.first[band // CHANNELS % 3, turn]
+        hidden = _rectify(first @ inputs + self.position[band, turn][:, None])
+        last = _rectify(self.second @ hidden + self.second_bias[:, None])
+        outputs = self.last @ last + self.last_bias[:, None]
+        found = self.last.T @ slopes(outputs.astype(np.int32))
+        found *= (last > 0) & (last < MAX_HIDDEN)
+        found = self.second.T @ found
+        found *= (hidden > 0) & (hidden < MAX_HIDDEN)
+        slope: Floats = first.T @ found
+        slope *= np.float32(1 / WEIGHT_UNIT**2)
+        return slope
 
 
 @dataclass(frozen=True)

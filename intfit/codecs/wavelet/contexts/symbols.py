@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from ....coding.integers import Integers
 from ....coding.magnitudes import (
     Coder,
+    Encoder,
     SymbolModel,
     categorical,
     code_magnitudes,
     code_symbols,
 )
+from ....signals import Floats
 from ..context_model import SCALE_CLASSES, Latents, make_scale_model
 from .network import INPUT_UNIT, WEIGHT_UNIT, Outputs
 
@@ -25,6 +27,8 @@ from .network import INPUT_UNIT, WEIGHT_UNIT, Outputs
 FLAG_CLASSES, SIGN_CLASSES = 64, 24
 #: A quarter, as an output of a network.
 QUARTER = INPUT_UNIT * WEIGHT_UNIT // 4
+#: What an output of the network is divided by to be a logit; the largest logit told from others.
+OUTPUT_UNIT, LARGEST_LOGIT = INPUT_UNIT * WEIGHT_UNIT, 8.0
 #: The number of flags that the initial probability of a class counts for.
 PRIOR = 256
 #: The sum of a model's weights, and the smallest weight.
@@ -197,6 +201,67 @@ _SCALES = np.exp((np.arange(SCALE_CLASSES) + 0.5) / 4 - 5)
 TWO_BITS, LARGER_BITS = -np.log2(-np.expm1(-1 / _SCALES)), 1 / _SCALES / math.log(2)
 
 
+def slopes_of_bits(
+    outputs: Outputs,
+    levels: Latents,
+    beyond: Latents,
+    zero_powers: float | Floats = 1.0,
+    one_powers: float | Floats = 1.0,
+) -> Floats:
+    """How the bits of ``levels`` ``[n]`` change with the outputs ``[3, n]`` of the network.
+
+    By the initial probabilities: that of not being zero, or one, is a logistic function, raised to
+    a power. ``beyond`` ``[n]`` is what magnitudes above one have beyond two, in steps.
+    """
+    zero, one, scale = (row / OUTPUT_UNIT for row in outputs)
+    slopes = np.zeros(outputs.shape, np.float32)
+    flags = ((zero, levels, zero_powers), (one, levels - 1, one_powers))
+    for row, (logits, above, powers) in enumerate(flags):
+        none = 1 / (1 + np.exp(-logits.clip(-LARGEST_LOGIT, LARGEST_LOGIT)))
+        others = (1 - none) ** powers
+        slope = powers * none * np.where(above > 0, 1, -others / (1 - others).clip(1e-6))
+        slopes[row] = np.where(above >= 0, slope, 0)
+    inverse = np.exp(-scale.clip(-5, 6))
+    slope = inverse / np.expm1(inverse) - inverse * beyond
+    slopes[2] = np.where(levels > 1, slope, 0)
+    return slopes / np.float32(math.log(2) * OUTPUT_UNIT)
+
+
+class BitEstimate(EntropyCoding):
+    """Estimates the bits of latents, in place of coding them; signs are taken for a bit."""
+
+    def __init__(self) -> None:
+        super().__init__(Encoder())
+        #: For each pass, the bits ``[4, n]`` of a zero, of a one, of a two, and of each more.
+        self.bits: list[Floats] = []
+
+    def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
+        """The magnitudes ``[n]`` of ``values``, as they are."""
+        classes, sizes = classify(outputs), np.abs(values)
+        zero, one = self._zero.bits(), self._one.bits()
+        nonzero = zero[1][classes.zero] + 1
+        bits = (
+            zero[0][classes.zero],
+            nonzero + one[0][classes.one],
+            nonzero + one[1][classes.one] + TWO_BITS[classes.scale],
+            LARGER_BITS[classes.scale],
+        )
+        self.bits.append(np.stack(bits).astype(np.float32))
+        self._zero.count((sizes > 0).astype(np.int32), classes.zero)
+        there = np.flatnonzero(sizes)
+        self._one.count((sizes[there] > 1).astype(np.int32), classes.one[there])
+        return sizes
+
+    def code_signs(self, logits: Outputs, values: Latents) -> Integers:
+        """The signs ``[n]`` of ``values``, as they are."""
+        signs: Integers = np.sign(values).astype(np.int32)
+        return signs
+
+    def slopes(self, outputs: Outputs, magnitudes: Latents, places: NDArray[np.intp]) -> Floats:
+        """How the bits of ``magnitudes`` ``[n]`` change with the outputs ``[3, n]``."""
+        return slopes_of_bits(outputs, magnitudes, (magnitudes - 2).clip(0))
+
+
 class RoundingEncoding(EntropyCoding):
     """Rounds latents, in steps, so that squared error + ``rd_lambda`` x bits is least, and encodes.
 
@@ -223,10 +288,12 @@ def round_magnitudes(
     rd_lambda: float,
     zero_bits: NDArray[np.float64],
     one_bits: NDArray[np.float64],
+    bits_of_others: NDArray[np.float32] | None = None,
 ) -> Latents:
     """Exact magnitudes ``[n]`` of these classes, rounded one by one, for the least cost.
 
-    ``zero_bits`` and ``one_bits`` are the :meth:`Flags.bits` of both flags.
+    ``zero_bits`` and ``one_bits`` are the :meth:`Flags.bits` of both flags. ``bits_of_others``
+    ``[n]`` are added where a latent is not zero.
     """
     magnitudes = np.zeros_like(sizes)
     worth = np.flatnonzero(sizes > 0.5)  # what is nearer to 0 becomes 0
@@ -234,6 +301,8 @@ def round_magnitudes(
     nearest, best = np.rint(sizes), np.zeros_like(sizes)
     least = sizes**2 + rd_lambda * zero_bits[0][classes.zero]
     nonzero = zero_bits[1][classes.zero] + 1
+    if bits_of_others is not None:
+        nonzero += bits_of_others[worth]
     one = nonzero + one_bits[0][classes.one]
     two = nonzero + one_bits[1][classes.one] + TWO_BITS[classes.scale]
     for candidate in (nearest - 1, nearest):

@@ -7,6 +7,7 @@ once.
 """
 
 import decimal
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 
 from ....coding.integers import Integers
 from ....coding.magnitudes import Coder, code_magnitudes
+from ....coding.steps import TRELLIS_UNIT
 from ....coding.trellis import FIRST_STATE, NEXT, count_lanes, find_path, quantiser_of, reconstruct
+from ....signals import Floats
 from ..context_model import SCALE_CLASSES, Latents, make_scale_model
-from .network import Outputs
+from .low_pass import UNIT
+from .network import Outputs, latent_inputs
 from .symbols import (
     FLAG_CLASSES,
     LARGER_BITS,
@@ -28,6 +32,7 @@ from .symbols import (
     classify,
     initial_shares,
     round_magnitudes,
+    slopes_of_bits,
 )
 
 #: From this class of zero on, latents leave the state alone.
@@ -48,6 +53,9 @@ _QUANTISERS = quantiser_of(np.arange(len(NEXT)).repeat(TOKENS))
 #: Bits of the factors of a token's weight.
 _SHARE_BITS = 16
 _SHARE = 1 << _SHARE_BITS
+
+#: The network's input for each magnitude, in units, as the latents of its own level see it.
+_INPUTS = latent_inputs(TRELLIS_UNIT, UNIT).astype(np.float32)
 
 Places = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -198,25 +206,49 @@ class TrellisRounding(TrellisCoding):
     left out, and a sign is taken for a bit.
     """
 
-    def __init__(self, rd_lambda: float, coder: Coder, flags: type[Flags] = Flags) -> None:
+    def __init__(
+        self,
+        rd_lambda: float,
+        coder: Coder,
+        flags: type[Flags] = Flags,
+        influence: Iterator[Floats] | None = None,
+    ) -> None:
+        """``influence`` ``[n]`` is that of the latents of each pass: see :mod:`.influence`."""
         super().__init__(coder, flags)
-        self._rd_lambda = rd_lambda
+        self._rd_lambda, self._influence = rd_lambda, influence
+        #: The quantisers ``[n]`` of the latents of the last pass.
+        self._quantisers = np.zeros(0, np.intp)
+
+    def slopes(
+        self, outputs: Outputs, magnitudes: Latents, places: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """How the bits of ``magnitudes`` ``[n]`` at these places of a pass change with outputs."""
+        quantisers = self._quantisers[places]
+        beyond = magnitudes * (TRELLIS_UNIT / UNIT) - 2
+        powers = (np.array(each, np.float32)[quantisers] for each in (ZERO_POWERS, ONE_POWERS))
+        return slopes_of_bits(outputs, (magnitudes + 1) >> 1, beyond.clip(0), *powers)
 
     def code_magnitudes(self, outputs: Outputs, values: Latents) -> Latents:
         """Round and encode the magnitudes ``[n]`` of exact latents."""
         classes, sizes = classify(outputs), np.abs(values)
         rest, active = places = _split(classes)
-        rounded = np.empty(len(sizes), np.int32)
+        influence = None if self._influence is None else next(self._influence)
+        bits_of_others = None if influence is None else influence[rest] * _INPUTS[2]
+        rounded, self._quantisers = np.empty(len(sizes), np.int32), np.zeros(len(sizes), np.intp)
         rounded[rest] = 2 * round_magnitudes(
             classes.at(rest), sizes[rest] / 2, self._rd_lambda / 4, self._zero.bits(),
-            self._one.bits(),
+            self._one.bits(), bits_of_others,
         )  # fmt: skip
         if active.size:
-            rounded[active] = self._find_levels(classes.at(active), sizes[active])
+            rounded[active], self._quantisers[active] = self._find_levels(
+                classes.at(active), sizes[active], None if influence is None else influence[active]
+            )
         return self._code_sizes(classes, places, rounded)
 
-    def _find_levels(self, classes: Classes, sizes: Latents) -> Integers:
-        """Exact magnitudes ``[n]`` of these classes, rounded along the best paths."""
+    def _find_levels(
+        self, classes: Classes, sizes: Latents, influence: Floats | None
+    ) -> tuple[Integers, NDArray[np.intp]]:
+        """Exact magnitudes ``[n]`` of these classes, rounded along the best paths; quantisers."""
         found = np.empty((4, len(sizes)), np.int32)
         costs = np.empty((4, len(sizes)), np.float32)
         for quantiser in range(2):
@@ -227,20 +259,23 @@ class TrellisRounding(TrellisCoding):
                 choice = 2 * quantiser + parity
                 costs[choice] = np.inf
                 for level in (nearest, np.maximum(nearest - 2, parity)):
-                    error = sizes - reconstruct(level, np.array(quantiser))
+                    rounded = reconstruct(level, np.array(quantiser))
+                    error = sizes - rounded
                     needed = bits[2] + (level - 2) * bits[3]
                     if parity:
                         needed = np.where(level > 1, needed, bits[1])
                     else:
                         needed = np.where(level > 0, needed, bits[0])
+                    if influence is not None:
+                        inputs = _INPUTS.take(rounded.astype(np.intp), mode="clip")
+                        needed = needed + influence * inputs
                     cost = (error * error + self._rd_lambda * needed).astype(np.float32)
                     better = cost < costs[choice]
                     found[choice] = np.where(better, level, found[choice])
                     costs[choice] = np.where(better, cost, costs[choice])
         choices = find_path(costs)
         levels = found[choices, np.arange(len(sizes))]
-        rounded: Integers = reconstruct(levels, choices >> 1)
-        return rounded
+        return reconstruct(levels, choices >> 1), choices >> 1
 
     def _level_bits(self, classes: Classes, quantiser: int) -> list[NDArray[np.float64]]:
         """The bits ``[n]`` of a level of 0, of 1, of 2, and of each more, under a quantiser."""

@@ -85,11 +85,13 @@ def frame_differences(low: Fixed, step: int) -> Inputs:
 class View:
     """A framed array ``[h, w]`` as latents see it: they are 2^``octaves`` times as many each way.
 
-    Or several ``[k, h, w]``.
+    Or several ``[k, h, w]``. ``band`` says which band it is: so many levels above, its orientation
+    and channel.
     """
 
     framed: Inputs
     octaves: int = 0
+    band: tuple[int, int, int] = (0, 0, 0)
 
     def gather(self, rows: Places, columns: Places, *windows: Window) -> Inputs:
         """The values ``[F, n]`` around latents at ``rows`` and ``columns`` ``[n]``.

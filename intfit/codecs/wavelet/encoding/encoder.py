@@ -20,6 +20,7 @@ from ...latent_steps import RD_LAMBDA, Candidate, StepSearch
 from ...protocol import Hooks, Prepared
 from .. import payload
 from ..config import WaveletConfig
+from ..contexts.influence import MeanInfluence
 from ..decoder_network import Inputs, apply_postfilter, correct_blocks, reconstruct
 from ..postfilter import Features
 from ..transform import analyse
@@ -36,9 +37,11 @@ LEAST_OF_OWN_BYTES = 0.65
 MIN_TRAINING_SECONDS = 0.3
 #: How often latents are rounded anew, at each effort.
 ROUNDS = {1: 0, 2: 0, 3: 1, 4: 2, 5: 3, 6: 4, 7: 6, 8: 8, 9: 12}
-#: With a trellis, the most rounds, and the share of what networks add that is then taken off: its
-#: paths change so much that only half of what they added to the last one is added to the next.
-TRELLIS_ROUNDS, TRELLIS_SHARE = 1, 0.5
+#: With a trellis, the same, and the share of what networks add that is taken off in one round after
+#: the other: its paths change so much that only half of what they added to the last one is added
+#: to the next. What a round gains is partly a matter of luck, so that more of them gain more.
+TRELLIS_ROUNDS = {1: 0, 2: 0, 3: 1, 4: 1, 5: 2, 6: 3, 7: 5, 8: 8, 9: 16}
+TRELLIS_SHARES = (0.5, 0.5, 0.4, 0.6)
 #: The usual gain of an own post-filter, and how near to a goal a search ends, both in dB.
 USUAL_GAIN, NEAR = 0.2, 0.1
 
@@ -133,20 +136,25 @@ class Encoder:
         """The file at a step, without an own post-filter; with the shared networks if they help.
 
         Where these are, latents are rounded several times: to nearest what the networks, as they
-        were the last time, leave to be coded.
+        were the last time, leave to be coded. With a trellis, what latents then meant for the bits
+        of others counts, too.
         """
         config = replace(self.prepared.config, step=step)
         exact, made = self.exact, list[Candidate[WaveletConfig]]()
         rounds = 0 if config.common is None else self._count_rounds()
-        for left in reversed(range(1 + rounds)):
-            more = left > 0 and not self._is_late()
-            networks = self._apply_networks(config, payload.quantise(exact, config), again=more)
+        influence, trellis = MeanInfluence(), config.trellis is not None
+        for number in range(1 + rounds):
+            more = number < rounds and not self._is_late()
+            heeded = influence.weighed()
+            quantised = payload.quantise(exact, config, heeded, observed=more and trellis)
+            influence.add(quantised.influence)
+            networks = self._apply_networks(config, quantised, again=more)
             made += networks.candidates
             if networks.linear is None:
                 break
             added = networks.picture - networks.linear
-            if config.trellis is not None:
-                added *= np.float32(TRELLIS_SHARE)
+            if trellis:
+                added *= np.float32(TRELLIS_SHARES[number % len(TRELLIS_SHARES)])
             shifts = analyse(added, config, networks.tensors["colours"])
             shifts.pop("colours")
             exact = exact | {name: self.exact[name] - shift for name, shift in shifts.items()}
@@ -200,9 +208,7 @@ class Encoder:
     def _count_rounds(self) -> int:
         """How often latents are rounded anew; a search over steps has less time for each."""
         plan, effort = self.prepared.plan, self.prepared.settings.effort
-        count = ROUNDS[effort]
-        if self.prepared.config.trellis is not None:
-            count = min(count, TRELLIS_ROUNDS)
+        count = (TRELLIS_ROUNDS if self.prepared.config.trellis else ROUNDS)[effort]
         return count if plan.goal is None and plan.target_size is None else min(count, 1)
 
     def _is_late(self) -> bool:

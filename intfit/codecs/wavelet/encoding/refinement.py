@@ -20,8 +20,9 @@ from ....coding.integers import Integers
 from ....signals import Floats
 from ....training.loop import Progress
 from ....training.visual_distance import VisualDistance
-from .. import context_model
-from ..context_model import PASSES, Latents
+from ..contexts.estimate import estimate_bits
+from ..contexts.influence import MeanInfluence
+from ..contexts.network import INPUT_UNIT
 from ..transform import LIFTING_STEPS, NORMS, SCALE
 from .refined import Refined
 
@@ -35,6 +36,8 @@ LEARNING_RATE, USUAL_STEPS, LAST_RATE = 0.06, 24, 0.1
 FIRST_WIDTH, LAST_WIDTH = 0.43, 0.08
 #: Steps after which the context model looks again at what surrounds each latent.
 REFRESH = 6
+#: Steps, of these, after which what latents mean for the bits of others is estimated anew.
+OBSERVE = 2 * REFRESH
 #: How far from their integer latents may start, in steps.
 MARGIN = 0.45
 
@@ -44,8 +47,10 @@ class Part:
     """What is refined at once: a picture, or a tile of it, of ``C`` colours.
 
     ``exact`` and ``rounded`` are its latents by level, the finest first, ``[C, h, w]`` each, in
-    quantisation steps; ``units`` are the steps of these levels, in the unit of values. ``low``
-    ``[C, h, w]`` is the picture above them, ``axes`` ``[C, C]`` are those of its colours.
+    quantisation steps; ``units`` are the steps of these levels, in the unit of values, and
+    ``sixteenths`` these, and that of the picture above them, in sixteenths of the file's.
+    ``low`` ``[C, h, w]`` is that picture, and ``coarsest`` the same in whole steps; ``axes``
+    ``[C, C]`` are those of its colours.
     ``original`` and ``decoded`` ``[H, W, C]`` are the picture, and what a file with ``rounded``
     decodes to. ``visible`` ``[H, W, 1]`` is how opaque the pixels are, 0 to 1; None where all are.
     ``frame`` are the pixels at its top, bottom, left and right whose latents stay as they are.
@@ -54,7 +59,9 @@ class Part:
     exact: Sequence[Sequence[Floats]]
     rounded: Sequence[Sequence[Integers]]
     units: Sequence[float]
+    sixteenths: Sequence[int]
     low: Floats
+    coarsest: Integers
     axes: Floats
     original: Floats
     decoded: Floats
@@ -104,35 +111,42 @@ def synthesise_differentiably(coarsest: Tensor, levels: Sequence[Sequence[Tensor
 class RateModel:
     """The bits of latents under the context model, given those around them as they are now."""
 
-    def __init__(self, levels: Sequence[Sequence[Integers]]) -> None:
-        """``levels`` are integer latents, from the finest on."""
-        classes: list[tuple[Integers, Integers]] = []
+    def __init__(
+        self,
+        levels: Sequence[Sequence[Integers]],
+        coarsest: Integers,
+        sixteenths: Sequence[int],
+        influence: MeanInfluence | None = None,
+        *,
+        observed: bool = False,
+    ) -> None:
+        """``levels`` are integer latents, from the finest on; ``coarsest`` is what is above them.
 
-        def keep(zero: Integers, scale: Integers, values: Latents) -> Latents:
-            classes.append((zero, scale))
-            return values
-
-        context_model.code_latents([list(level) for level in levels], keep)
-        found = iter(classes)
-        #: By level and orientation: bits of a zero, of a one and of each more, ``[3, C, h, w]``.
-        self._bits = [[torch.empty(3, *band.shape) for band in level] for level in levels]
-        for bands in reversed(self._bits):
-            for channel in range(bands[0].shape[1]):
-                for bits in bands:
-                    for row, column in PASSES:
-                        part = bits[:, channel, row::2, column::2]
-                        if part.numel():
-                            needed = context_model.estimate_bits(*next(found))
-                            part.copy_(torch.from_numpy(needed).view(part.shape))
+        ``sixteenths`` are their steps, and that of ``coarsest``. With an ``influence``, what
+        latents mean for the bits of others counts; theirs is added to it where it is ``observed``.
+        """
+        copies = [list(level) for level in levels]
+        bits, found = estimate_bits(copies, coarsest, sixteenths, observed=observed)
+        self._bits = [[torch.from_numpy(band) for band in level] for level in bits]
+        weighed = None
+        if influence is not None:
+            influence.add(found)
+            weighed = influence.weighed()
+        self._influence = [[torch.from_numpy(band) for band in level] for level in weighed or []]
 
     def __call__(self, levels: Sequence[Sequence[Tensor]]) -> Tensor:
-        """The bits of all latents, linear between integers."""
+        """The bits of all latents, linear between integers; and what they change of others'."""
         total = torch.zeros(())
         for bands, own in zip(levels, self._bits, strict=True):
-            for band, (zero, one, more) in zip(bands, own, strict=True):
+            for band, (zero, one, two, more) in zip(bands, own, strict=True):
                 size = band.abs()
                 total = total + (zero + (one - zero) * size.clamp(max=1)).sum()
-                total = total + (more * (size - 1).clamp(min=0)).sum()
+                total = total + ((two - one) * (size - 1).clamp(0, 1)).sum()
+                total = total + (more * (size - 2).clamp(min=0)).sum()
+        for bands, influence in zip(levels, self._influence, strict=False):
+            for band, each in zip(bands, influence, strict=True):
+                inputs = INPUT_UNIT * torch.log2(1 + 2 * band.abs())
+                total = total + (each * inputs).sum()
         return total
 
 
@@ -200,7 +214,8 @@ def refine(
         error = (picture - original).square().mean()
         return distance(_as_seen(picture, visible)).squeeze(0), rate(levels), error
 
-    rate = RateModel(part.rounded)
+    influence = MeanInfluence()
+    rate = RateModel(part.rounded, part.coarsest, part.sixteenths, influence, observed=True)
     with torch.no_grad():
         scales = [max(value.item(), 1e-9) for value in assess(rounded)]
     rate_of_learning = LEARNING_RATE * max(1.0, USUAL_STEPS / max(steps, 1)) ** 0.5
@@ -208,7 +223,13 @@ def refine(
     for step in range(steps):
         if step and step % REFRESH == 0:
             with torch.no_grad():
-                rate = RateModel([[_to_integers(b) for b in bands] for bands in place_all(_copy)])
+                rate = RateModel(
+                    [[_to_integers(b) for b in bands] for bands in place_all(_copy)],
+                    part.coarsest,
+                    part.sixteenths,
+                    influence,
+                    observed=step % OBSERVE == 0,
+                )
         elapsed = time.monotonic() - start
         fraction = step / steps if seconds is None else max(step / steps, elapsed / seconds)
         if fraction >= 1:

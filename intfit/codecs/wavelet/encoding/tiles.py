@@ -131,7 +131,9 @@ def _cut(
     low = [synthesise_low_band(tensors, config, channel, finest=levels) for channel in range(count)]
     places = [_place(sides, level, count) for level in range(levels)]
     area = slice(down.first, down.last), slice(across.first, across.last)
-    scale = levels - 1
+    above = np.stack(low)[_place(sides, levels - 1, count)]
+    *sixteenths, last = config.band_sixteenths()
+    sixteenths = [*sixteenths[:levels], last]
     return Part(
         [
             [exact[f"levels.{level}.{name}"][place] / np.float32(unit) for name in ORIENTATIONS]
@@ -142,7 +144,9 @@ def _cut(
             for bands, place in zip(quantised.levels, places, strict=False)
         ],
         units,
-        np.stack(low)[_place(sides, scale, count)],
+        sixteenths,
+        above,
+        (above / np.float32(config.coarsest_step())).round().astype(np.int64),
         np.ascontiguousarray(tensors["colours"][:count, :count]),
         np.ascontiguousarray(pixels[area][..., :count]),
         np.ascontiguousarray(decoded[area][..., :count]),
