@@ -19,6 +19,7 @@ from torch import Tensor
 from ....coding.integers import Integers
 from ....signals import Floats
 from ....training.loop import Progress
+from ....training.optimizers.adam import Adam
 from ....training.visual_distance import VisualDistance
 from ..contexts.estimate import estimate_bits
 from ..contexts.influence import MeanInfluence
@@ -32,6 +33,8 @@ BITS_WEIGHT, ERROR_WEIGHT = 1.2, 0.15
 #: Adam's learning rate at the start, in steps of quantisation, where there are so many steps of
 #: refinement or more; it is larger where there are fewer. And as a share of it at the end.
 LEARNING_RATE, USUAL_STEPS, LAST_RATE = 0.06, 24, 0.1
+#: Adam's memory of squared gradients.
+BETA2 = 0.95
 #: How soft rounding is at the start and at the end: the width of the slope between two integers.
 FIRST_WIDTH, LAST_WIDTH = 0.43, 0.08
 #: Steps after which the context model looks again at what surrounds each latent.
@@ -182,9 +185,9 @@ def refine(
         [_start_latents(band[place], exact[place]) for band, exact, place in zip(*t, strict=True)]
         for t in zip(part.rounded, part.exact, free, strict=True)
     ]
-    optimizer = torch.optim.Adam(
-        [band for level in latents for band in level], lr=LEARNING_RATE, betas=(0.9, 0.95)
-    )
+    bands = [band for level in latents for band in level]
+    rate_of_learning = LEARNING_RATE * max(1.0, USUAL_STEPS / max(steps, 1)) ** 0.5
+    optimizer = Adam([[{"params": bands, "lr": 1.0}]], rate_of_learning, beta2=BETA2)
 
     def place_all(change: Callable[[Tensor], Tensor]) -> list[list[Tensor]]:
         """All latents, in steps, those that are free under a ``change``."""
@@ -218,7 +221,6 @@ def refine(
     rate = RateModel(part.rounded, part.coarsest, part.sixteenths, influence, observed=True)
     with torch.no_grad():
         scales = [max(value.item(), 1e-9) for value in assess(rounded)]
-    rate_of_learning = LEARNING_RATE * max(1.0, USUAL_STEPS / max(steps, 1)) ** 0.5
     done = 0
     for step in range(steps):
         if step and step % REFRESH == 0:
@@ -234,12 +236,10 @@ def refine(
         fraction = step / steps if seconds is None else max(step / steps, elapsed / seconds)
         if fraction >= 1:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = rate_of_learning * (1 + (LAST_RATE - 1) * fraction)
+        optimizer.advance(1 + (LAST_RATE - 1) * fraction)
         width = FIRST_WIDTH + (LAST_WIDTH - FIRST_WIDTH) * fraction
         seen, bits, error = assess(place_all(partial(_round_softly, width=width)))
         loss = seen / scales[0] + BITS_WEIGHT * bits / scales[1] + ERROR_WEIGHT * error / scales[2]
-        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         done += 1
