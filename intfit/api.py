@@ -171,7 +171,7 @@ def prepare(
     sheet = signal.facts.get("thickness") is not None
     drawn, count = suits_palette(signal), signal.out_features
     field = choose_field(settings, kind, count, smooth=smooth, sheet=sheet, drawn=drawn)
-    signal = replace(signal, notes=(*signal.notes, *note_drawing(signal, field, drawn=drawn)))
+    signal = replace(signal, notes=(*signal.notes, *note_drawing(signal, settings, field, drawn)))
     settings = replace(settings, field=field, tune=choose_tune(settings, kind, field, signal.n))
     size = _choose_target_size(settings, kind, signal.facts)
     codec = codec_of(field, kind)

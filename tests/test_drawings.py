@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from intfit import Settings, api, info
 from intfit.codecs.palette import payload
 from intfit.codecs.palette.config import PaletteConfig
+from intfit.codecs.palette.histories import TRANSITIONS, Histories
+from intfit.coding.mixing import Decisions
 from intfit.errors import FileFormatError, UsageError
 from intfit.media import image
 
@@ -98,6 +100,27 @@ def test_too_few_bytes_for_a_palette_become_latents(intfit):
     assert "600 bytes are too few" in refused.err
 
 
+def test_few_bytes_of_few_letters_hold_no_weights_beyond_bounds(intfit):
+    picture = Image.new("RGB", (160, 120), "white")
+    for line in range(7):
+        words, font = f"Hello drawn text {5 + 15 * line}", ImageFont.load_default()
+        ImageDraw.Draw(picture).text((5, 5 + 15 * line), words, (20, 20, 60), font)
+    picture.save("in.png")
+    for size in (250, 700):
+        run = intfit("encode", "in.png", "--target-size", size, "-e", 1, "-f")
+        assert run.code == 0
+        assert "too few bytes" in run.err
+        assert "--field palette" not in run.err
+        assert Path("in.png.safetensors").stat().st_size <= size
+    forecast = intfit("encode", "in.png", "--target-size", 5000, "--dry-run", "--json", "-f")
+    assert json.loads(forecast.out)["bytes_out"] < 2000
+
+
+def test_a_picture_of_one_column_is_encoded_without_a_warning(intfit):
+    Image.new("RGB", (1, 20000), "white").save("in.png")
+    assert intfit("encode", "in.png", "-e", 1).code == 0
+
+
 def test_latents_of_a_drawn_picture_say_that_a_palette_is_better(intfit):
     window().save("in.png")
     run = intfit("encode", "in.png", "--field", "latent", "-e", 1)
@@ -150,6 +173,29 @@ def test_damaged_palettes_are_refused_or_decoded_in_bounds():
             PaletteConfig(3, 400, 600, colours)
     with pytest.raises(FileFormatError, match="too small"):  # a large picture of few bytes
         payload.unpack(b"\0" * 400, PaletteConfig(3, 3000, 4000, 5))
+
+
+def test_a_palette_of_indices_that_nothing_foretells_is_bounded_in_memory_and_by_its_bytes():
+    config = PaletteConfig(1, 40, 60, 256)
+    indices = np.random.default_rng(3).integers(0, 256, (40, 60)).astype(np.int32)
+    colours = np.arange(256, dtype=np.uint8)[:, None]
+    data = payload.pack(colours, indices, config)
+    assert (payload.unpack(data, config)[1] == indices).all()
+    with pytest.raises(FileFormatError):  # 2400 indices in 200 bytes
+        payload.unpack(data[:4] + b"\xff" * 196, config)
+    decisions = Decisions(2, most=8)
+    for context in range(100):
+        decisions.predict([context, context % 5], 0)
+        decisions.learn(1)
+    assert [len(table) for table in decisions._tables] == [4, 5]
+
+
+def test_of_equal_contexts_in_a_diagonal_the_last_counts():
+    histories = Histories(2, 4)
+    histories.read(np.array([[3, 3, 3], [5, 6, 5]]))
+    histories.learn(np.array([0, 0, 1]))
+    ones = TRANSITIONS[1, 0]
+    assert histories.read(np.array([[3], [5]])).tolist() == [[ones], [ones]]
 
 
 def test_photographs_noise_and_flat_pictures_are_not_drawn():

@@ -102,6 +102,7 @@ def test_an_output_does_not_need_a_standard_output_that_is_open(picture):
 def test_an_interrupt_ends_the_program_alike_where_it_cannot_say_so(number):
     code = (
         "import os, signal, sys; from intfit import __main__ as entry, interrupts\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a job of a shell
         f"def run(): interrupts.raise_on_termination(); os.kill(os.getpid(), {int(number)})\n"
         "entry._run = run; sys.stderr = open('/dev/full', 'w', buffering=1); entry.main()"
     )
@@ -165,6 +166,7 @@ def test_a_signal_in_the_window_of_writing_leaves_nothing(number):
         "from intfit.interrupts import raise_on_termination\n"
         "from intfit.jobs import files\n"
         "from pathlib import Path\n"
+        "signal.signal(int(sys.argv[1]), signal.SIG_DFL)\n"  # as under nohup, it may be ignored
         "raise_on_termination()\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), int(sys.argv[1]))\n"
         "files.write_output(files.Job(None, Path('out')), b'data', force=True)\n"

@@ -136,13 +136,16 @@ def suits_palette(signal: "Signal") -> bool:
     return signal.count_colours(most) <= most  # type: ignore[union-attr]
 
 
-def note_drawing(signal: "Signal", field: FieldName, *, drawn: bool) -> tuple[str, ...]:
+def note_drawing(
+    signal: "Signal", settings: Settings, field: FieldName, drawn: bool
+) -> tuple[str, ...]:
     """A note on what is better for a drawn picture than a ``field``, where something is.
 
-    Such a picture is ``drawn`` in few colours, or its size without loss is known.
+    Such a picture is ``drawn`` in few colours, or its size without loss is known. Where a size is
+    asked for, a palette may be too large.
     """
     size = getattr(signal, "lossless_size", None)
-    if size is None or field == "palette":
+    if size is None or field == "palette" or settings.changed(("target_size", "target_bpp")):
         return ()
     if drawn:
         return ("it looks drawn: --field palette is exact, and mostly smaller",)
@@ -183,7 +186,7 @@ def choose_tune(settings: Settings, kind: str, field: FieldName, n: int) -> Tune
         goals = [tune for goal, tune in TUNES_OF_GOALS.items() if settings.changed([goal])]
         return next((tune for tune in (*goals, *choices) if tune in choices), None)
     if settings.tune not in choices:
-        known = f"there are {' and '.join(choices)}" if choices else "there is no choice"
+        known = f"there are {' and '.join(choices)}" if choices else "there is nothing to tune"
         raise UsageError(f"--tune {settings.tune} is not for {kind}, --field {field}: {known}")
     return settings.tune
 

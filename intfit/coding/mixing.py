@@ -5,6 +5,7 @@ in it; a small mixing network, which learns from every decision, weighs them in 
 (Mahoney 2005: Adaptive weighing of context models for lossless data compression).
 """
 
+import math
 from collections.abc import Sequence
 
 #: Probabilities have 12 bits, those that contexts keep 16; logits have 8 bits behind the point and
@@ -47,9 +48,13 @@ STRETCH = _invert()
 
 
 class Decisions:
-    """The model of one kind of decision, with ``count`` contexts each."""
+    """The model of one kind of decision, with ``count`` contexts each.
 
-    def __init__(self, count: int) -> None:
+    A table of contexts that has ``most`` is emptied, where that is not None, before another comes.
+    """
+
+    def __init__(self, count: int, most: int | None = None) -> None:
+        self._most = math.inf if most is None else most
         self._tables: list[dict[int, list[int]]] = [{} for _ in range(count)]
         self._weights: dict[int, list[int]] = {}
         self._first = [INITIAL // count] * count
@@ -64,6 +69,8 @@ class Decisions:
         for table, context in zip(self._tables, contexts, strict=True):
             cell = table.get(context)
             if cell is None:
+                if len(table) >= self._most:
+                    table.clear()
                 cell = table[context] = [HALF << 4, 0]
             cells.append(cell)
             logits.append(STRETCH[cell[0] >> 4])

@@ -104,6 +104,8 @@ def _forecast_latents(prepared: "Prepared") -> Forecast:
         each = step_seconds(POSTFILTER_WIDTH, POSTFILTER_DEPTH, plan.batch)
         seconds += plan.max_time if plan.max_time is not None else steps * each
     size = round(bytes_made) if plan.target_size is None else plan.target_size
+    if prepared.field == "palette":  # which is as large as it is
+        size = min(size, round(bytes_made))
     return Forecast(size, seconds)
 
 

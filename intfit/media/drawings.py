@@ -19,7 +19,8 @@ LIKE_THE_LAST, MOST_BITS = 0.6, 1.5
 
 def looks_drawn(pixels: NDArray[Any]) -> bool:
     """Whether most pixels of ``[H, W, C]`` are exactly like those to their left."""
-    if not FEWEST_PIXELS <= pixels.shape[0] * pixels.shape[1] <= MOST_PIXELS:
+    height, width = pixels.shape[:2]
+    if width < 2 or not FEWEST_PIXELS <= height * width <= MOST_PIXELS:
         return False
     alike = (pixels[:, 1:] == pixels[:, :-1]).all(axis=2)
     return bool(alike.mean() >= LIKE_THE_LAST)

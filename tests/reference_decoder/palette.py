@@ -165,7 +165,7 @@ class Indices:
         self.histories = [[{} for _ in range(len(SIZES) + 2)] for _ in range(2)]
         self.calm = Mixed([HISTORY] * 5, (32,))
         self.calm_histories = [{} for _ in range(5)]
-        self.whole = Decision(7)
+        self.whole = Decision(7, 1 << 17)
 
     def read(self, first, second):
         """The indices, row by row."""

@@ -43,11 +43,15 @@ LOGITS = logits()
 class Decision:
     """One kind of decision, with so many contexts."""
 
-    def __init__(self, count):
+    def __init__(self, count, most=None):
         self.cells = [{} for _ in range(count)]
+        self.most = most
         self.weights = {}
 
     def read(self, decoder, contexts, mix):
+        for table, context in zip(self.cells, contexts, strict=True):
+            if len(table) == self.most and context not in table:
+                table.clear()
         cells = [
             table.setdefault(c, [32768, 0]) for table, c in zip(self.cells, contexts, strict=True)
         ]

@@ -17,7 +17,7 @@ from ...coding.tensors import Tensors, payload_of, read_open, store_open, store_
 from ...errors import FileFormatError, UsageError
 from ...metrics import IDENTICAL_DB
 from ...plan import Plan
-from ...settings import TRAINING_SETTINGS, Settings, flag, refuse_settings
+from ...settings import TRAINING_SETTINGS, Settings, flag, refuse_settings, too_few_bytes
 from ...signals import Evaluate, Grid
 from ..assemble import assemble
 from ..protocol import NO_ONNX, Encoding, Hooks, Prepared
@@ -84,13 +84,11 @@ def encode(prepared: Prepared, hooks: Hooks) -> Encoding:
         stored = store_payload(payload.pack(colours, indices, config, follow))
     data = assemble(prepared, config, stored, steps=0, distortion=IDENTICAL_DB)
     if plan.target_size is not None and len(data) > plan.target_size:
-        raise UsageError(
-            f"{plan.target_size} bytes are too few: the smallest file possible here has {len(data)}"
-        )
+        raise too_few_bytes(plan.target_size, len(data))
     notes: tuple[str, ...] = ()
     if hooks.wrap_teacher is not None:
         notes = ("no network was trained: there are no maps of a selection",)
-    if vain := prepared.settings.changed(("quality", "max_time")):
+    if vain := prepared.settings.changed(("quality", "effort", "max_time")):
         notes += (f"it is exact: {' and '.join(map(flag, vain))} changed nothing",)
     return Encoding(
         data=data,

@@ -29,6 +29,8 @@ SIZES = (2, 4, 6, 9, 12, 18, 26, 40, 60)
 REMEMBERED = (0, 1, 2, 4, 5, 6, 7, 8)
 #: Bits of the places in tables of contexts; of those of a whole index.
 TABLE_BITS, INDEX_BITS = 18, 16
+#: The most contexts of a whole index that are known at once, of each kind: some 200 MB in all.
+MOST_INDEX_CONTEXTS = 1 << 17
 #: The most reliable memory has been right so often in a row, at least.
 MOST_SURE = 15
 #: The candidates before the index itself is coded.
@@ -168,7 +170,7 @@ class ContextModel:
         ]
         self._calm_histories = Histories(5, INDEX_BITS)
         self._calm = Decisions(np.stack([assume()] * 5), (LONGEST + 1,))
-        self._index = mixing.Decisions(7)
+        self._index = mixing.Decisions(7, MOST_INDEX_CONTEXTS)
         self._plane = Plane(height, width)
         self._depths = Plane(height, width)
         self._runs = Plane(height, width)

@@ -19,7 +19,7 @@ from .context_model import ContextModel, ignore_share
 #: Bytes of the length of the second part.
 LENGTH_SIZE = 4
 #: A payload has at least one byte for so many indices that no candidate had.
-MAX_ESCAPES_PER_BYTE = 64
+MAX_ESCAPES_PER_BYTE = 8
 
 
 def pack(

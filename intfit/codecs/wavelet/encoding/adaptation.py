@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ....coding import weights
+from ....coding import integers, weights
 from ....coding.steps import WEIGHT_STEPS_PER_OCTAVE, nearest_weight_step, step_size
 from ....coding.tensors import Tensors
 from ....coding.weights import QuantisedTensor
@@ -76,6 +76,8 @@ def _quantise(
         # in units of whole numbers
         scaled, products = gram * np.outer(unit, unit), moments * unit[:, None]
         rounded = _round(scaled, products)
+        if not (np.abs(rounded) <= integers.LARGEST).all():
+            continue  # of an input that is next to nothing, it can be beyond all bounds
         found = QuantisedTensor(step, rounded.T.reshape(shape).astype(np.int32))
         lost = float((rounded * (scaled @ rounded) - 2 * rounded * products).sum())
         cost = lost + RD_LAMBDA * 8 * len(weights.pack({name: found}))
