@@ -39,9 +39,9 @@ class Settings:
     ``tune`` says what the bytes are spent on: of images, ``visual`` (what eyes see) or ``psnr``; of
     recordings, ``hearing`` or ``snr``.
 
-    Network: ``field`` is ``latent`` (quantised latents), ``siren`` or, of
-    drawn pictures, ``palette`` (exact); ``width`` neurons in each of
-    ``depth`` sine layers of frequency ``omega_first`` and ``omega``.
+    Network: ``field`` is ``latent`` (quantised latents), ``siren`` or, of drawn pictures,
+    ``palette`` (exact); ``width`` neurons in each of ``depth`` sine layers of frequency
+    ``omega_first`` and ``omega``.
 
     Teacher: see :mod:`intfit.teachers`. File: ``profile``, and in the open one ``precision``;
     ``metadata`` is ``all`` (EXIF, XMP, resolution, tags, names) or ``none``.

@@ -85,7 +85,7 @@ def test_latents_of_a_trellis_come_back_and_are_near_the_exact_ones(size, bands)
     steps = config.band_sixteenths()
     levels = [[3 * band for band in level] for level in levels_of(config, 3.0)]
     coarsest = coarsest_of(config)
-    latents, data = coding.quantise_and_encode(levels, coarsest, 0.11, steps, trellis=True)
+    latents, data, _ = coding.quantise_by_trellis(levels, coarsest, 0.11, steps)
     decoded = coding.decode(data, config.band_shapes(), coarsest, steps, trellis=True)
     for exact, before, after in zip(levels, latents, decoded, strict=True):
         for wanted, one, other in zip(exact, before, after, strict=True):
@@ -96,9 +96,9 @@ def test_latents_of_a_trellis_come_back_and_are_near_the_exact_ones(size, bands)
 def test_dependent_quantisation_of_a_photograph_costs_less_at_the_same_slope():
     levels, coarsest = latents_of(np.asarray(photo(240, 160)), 70)
     costs = []
-    for unit, dependent in ((1, False), (10 / 16, True)):
+    for unit, quantise in ((1, coding.quantise_and_encode), (10 / 16, coding.quantise_by_trellis)):
         exact = [[band / unit for band in level] for level in levels]
-        latents, data = coding.quantise_and_encode(exact, coarsest, RD_LAMBDA, trellis=dependent)
+        latents, data, *_ = quantise(exact, coarsest, RD_LAMBDA)
         error = sum(
             np.square(one - other).sum()
             for before, after in zip(exact, latents, strict=True)

@@ -40,8 +40,8 @@ class PaletteConfig:
 
     def least_size(self) -> int:
         """The fewest bytes of a payload."""
-        tall, wide = sorted((self.height, self.width))
-        diagonals = wide + SKEW * (tall - 1)
+        short, long = sorted((self.height, self.width))
+        diagonals = long + SKEW * (short - 1)
         return max(
             -(-self.height * self.width // MAX_PIXELS_PER_BYTE),
             -(-diagonals // MAX_DIAGONALS_PER_BYTE),

@@ -20,7 +20,7 @@ from ...coding.integers import Integers
 from ...coding.magnitudes import Coder
 from .config import SKEW
 from .histories import Histories, assume
-from .mixing import ONE, STATES, Counts, Decisions, Longs
+from .lanes import ONE, STATES, Counts, LaneDecisions, Longs
 
 #: The pixels around (x, y) reach as far as this; padding of the picture.
 REACH = 7
@@ -165,11 +165,11 @@ class ContextModel:
         inputs = len(SIZES) + 2
         self._histories = [Histories(inputs, TABLE_BITS) for _ in range(CANDIDATES)]
         self._candidates = [
-            Decisions(_assume_candidates(), (2 * (len(REMEMBERED) + 1), 16))
+            LaneDecisions(_assume_candidates(), (2 * (len(REMEMBERED) + 1), 16))
             for _ in range(CANDIDATES)
         ]
         self._calm_histories = Histories(5, INDEX_BITS)
-        self._calm = Decisions(np.stack([assume()] * 5), (LONGEST + 1,))
+        self._calm = LaneDecisions(np.stack([assume()] * 5), (LONGEST + 1,))
         self._index = mixing.Decisions(7, MOST_INDEX_CONTEXTS)
         self._plane = Plane(height, width)
         self._depths = Plane(height, width)

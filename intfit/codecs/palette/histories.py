@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .mixing import ONE, STATES, Longs
+from .lanes import ONE, STATES, Longs
 
 #: A state is 16 times the number of zeros plus that of ones, each up to this.
 MOST = 15

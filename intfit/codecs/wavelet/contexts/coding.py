@@ -310,17 +310,12 @@ def quantise_and_encode(
     coarsest: NDArray[Any],
     rd_lambda: float,
     steps: Steps = (),
-    *,
-    trellis: bool = False,
 ) -> tuple[list[Level], bytes]:
     """Exact latents as integers; and the bytes of these.
 
-    For ``levels``, ``coarsest`` (already integers), ``steps`` and ``trellis`` see
-    :func:`code_latents`. Rate-distortion optimised at ``rd_lambda`` squared steps a bit.
+    For ``levels``, ``coarsest`` (already integers) and ``steps`` see :func:`code_latents`.
+    Rate-distortion optimised at ``rd_lambda`` squared steps a bit.
     """
-    if trellis:
-        found, data, _ = quantise_by_trellis(levels, coarsest, rd_lambda, steps)
-        return found, data
     encoder = Encoder()
     exact = [[band.astype(np.float64) for band in level] for level in levels]
     code_latents(exact, coarsest, RoundingEncoding(rd_lambda, encoder), steps)

@@ -80,7 +80,7 @@ class Counts:
             self._counts[full] = (self._counts[full] + 1) >> 1
 
 
-class Decisions:
+class LaneDecisions:
     """The model of one kind of decision.
 
     ``assumed`` ``[inputs, STATES]`` are the probabilities of a 1 by state at first. There are as
