@@ -9,7 +9,6 @@ ten minutes each for thirty photographs. Every file depends on the weights: othe
 number.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator
@@ -21,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor, nn
+from train_recording_contexts import read_command
 
+from intfit.codecs.integer_network import INPUT_UNIT, MAX_HIDDEN, MAX_WEIGHT, WEIGHT_UNIT
 from intfit.codecs.latent_steps import RD_LAMBDA
 from intfit.codecs.wavelet import context_model, transform
 from intfit.codecs.wavelet.config import WaveletConfig
 from intfit.codecs.wavelet.contexts import coding
-from intfit.codecs.wavelet.contexts.network import INPUT_UNIT, MAX_HIDDEN, MAX_WEIGHT, WEIGHT_UNIT
 from intfit.media.pixels import read_pixels
 
 #: Steps of training, latents a step, learning rates and hidden layers, of magnitudes and of signs.
@@ -288,17 +288,9 @@ def round_weights(network: Network, name: str) -> dict[str, NDArray[Any]]:
 
 def main() -> None:
     """Collect examples, or train and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("collect", "train"))
-    parser.add_argument("inputs", nargs="+", type=Path)
-    parser.add_argument("-o", "--output", required=True, type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "collect":
-        collect(arguments.inputs, arguments.output)
-        return
-    paths = sorted(path for folder in arguments.inputs for path in folder.glob("*.npz"))
+    paths, output = read_command(__doc__, collect)
     tensors = round_weights(train(paths, 0), "magnitude") | round_weights(train(paths, 1), "sign")
-    save_file(tensors, arguments.output)
+    save_file(tensors, output)
 
 
 if __name__ == "__main__":

@@ -24,15 +24,9 @@ from torch import Tensor, nn
 
 from intfit import api
 from intfit.codecs import read_config
+from intfit.codecs.integer_network import INPUT_UNIT, MAX_HIDDEN, MAX_WEIGHT, WEIGHT_UNIT
 from intfit.codecs.mdct.config import FREQUENCY_PARTS, MdctConfig
-from intfit.codecs.mdct.context_network import (
-    INPUT_UNIT,
-    MAX_HIDDEN,
-    MAX_WEIGHT,
-    SIZES,
-    WEIGHT_UNIT,
-    Place,
-)
+from intfit.codecs.mdct.context_network import SIZES, Place
 from intfit.codecs.mdct.hearing import contexts, envelope, levels, payload
 from intfit.codecs.mdct.hearing.shaping import Shape
 from intfit.codecs.mdct.neighbours import PASSES
@@ -325,21 +319,28 @@ def round_weights(network: Network, kind: Kind) -> dict[str, NDArray[Any]]:
     return {f"{kind.name}.{key}": tensor for key, tensor in tensors.items()}
 
 
-def main() -> None:
-    """Collect examples, or train and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read_command(
+    about: str, collect: Callable[[list[Path], Path], None]
+) -> tuple[list[Path], Path]:
+    """The files of examples to train on, and the output; ``collect`` makes them, and all ends."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("command", choices=("collect", "train"))
     parser.add_argument("inputs", nargs="+", type=Path)
     parser.add_argument("-o", "--output", required=True, type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "collect":
-        collect(arguments.inputs, arguments.output)
-        return
-    paths = sorted(path for folder in arguments.inputs for path in folder.glob("*.npz"))
+    given = parser.parse_args()
+    if given.command == "collect":
+        collect(given.inputs, given.output)
+        sys.exit()
+    return sorted(path for folder in given.inputs for path in folder.glob("*.npz")), given.output
+
+
+def main() -> None:
+    """Collect examples, or train and write."""
+    paths, output = read_command(__doc__, collect)
     tensors = {"counts": make_counts()}
     for kind in (LATENTS, LEVELS):
         tensors |= round_weights(train(read_examples(paths, kind.name), kind), kind)
-    save_file(tensors, arguments.output)
+    save_file(tensors, output)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ sample of its latents, with all that the network sees of them; the second trains
 on the weights: other weights get a new number.
 """
 
-import argparse
 import math
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor, nn
-from train_recording_contexts import Kind, place_number, read_examples, round_weights, train
+from train_recording_contexts import (
+    Kind,
+    place_number,
+    read_command,
+    read_examples,
+    round_weights,
+    train,
+)
 
 from intfit.codecs.channels import invert_axes, principal_axes
 from intfit.codecs.latent_steps import RD_LAMBDA, step_index
@@ -149,16 +155,8 @@ KIND = Kind(
 
 def main() -> None:
     """Collect examples, or train and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("collect", "train"))
-    parser.add_argument("inputs", nargs="+", type=Path)
-    parser.add_argument("-o", "--output", required=True, type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "collect":
-        collect(arguments.inputs, arguments.output)
-        return
-    paths = sorted(path for folder in arguments.inputs for path in folder.glob("*.npz"))
-    save_file(round_weights(train(read_examples(paths, KIND.name), KIND), KIND), arguments.output)
+    paths, output = read_command(__doc__, collect)
+    save_file(round_weights(train(read_examples(paths, KIND.name), KIND), KIND), output)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,26 @@ def audio_latents(payload, channels, frames):
     return mixing / 127, sizes, latents, noise
 
 
+def sum_of(turn, k, current, before, earlier, mean, other):
+    """The sums of section 7.3."""
+    near, far = APART[turn]
+    features = [
+        pair(current, k, near),
+        pair(current, k, far),
+        at(before, k),
+        pair(before, k, 1),
+        pair(before, k, 2),
+        at(earlier, k),
+        pair(earlier, k, 1),
+        at(mean, k),
+        pair(mean, k, 1),
+        pair(mean, k, 2) + pair(mean, k, 3) + pair(mean, k, 4),
+        at(other, k),
+        pair(other, k, 1),
+    ]
+    return sum(w * f for w, f in zip(WEIGHTS[turn], features, strict=True))
+
+
 def read_latents(decoder, sizes, top, channels):
     """Integers ``[N, C]``."""
     latents = np.zeros((sum(sizes), channels), np.int64)
@@ -143,22 +163,7 @@ def read_latents(decoder, sizes, top, channels):
             current = np.zeros(count, np.int64)
             for turn, (first, stride) in enumerate([(0, 4), (2, 4), (1, 2)]):
                 k = np.arange(first, count, stride)
-                near, far = APART[turn]
-                features = [
-                    pair(current, k, near),
-                    pair(current, k, far),
-                    at(before, k),
-                    pair(before, k, 1),
-                    pair(before, k, 2),
-                    at(earlier, k),
-                    pair(earlier, k, 1),
-                    at(mean, k),
-                    pair(mean, k, 1),
-                    pair(mean, k, 2) + pair(mean, k, 3) + pair(mean, k, 4),
-                    at(other, k),
-                    pair(other, k, 1),
-                ]
-                sums = sum(w * f for w, f in zip(WEIGHTS[turn], features, strict=True))
+                sums = sum_of(turn, k, current, before, earlier, mean, other)
                 contexts = np.searchsorted(EDGES, sums, side="right")
                 magnitudes = read_magnitudes(decoder, models, contexts)
                 signs = [1 - 2 * decoder.uniform(1) if m else 0 for m in magnitudes]

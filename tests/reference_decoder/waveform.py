@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .audio import LEAD, SHORTEST, WEIGHTS, at, block_sizes, pair, resized, synthesised
+from .audio import LEAD, SHORTEST, block_sizes, resized, sum_of, synthesised
 from .coder import RangeDecoder
 from .envelope import MAGNITUDES, OWN, WholeNetwork, framed
 from .trellis import TrellisSizes
@@ -78,26 +78,6 @@ def waveform_integers(decoder, sizes, channels, rate, top, tensors):
             other = current
         start, size_before = start + size, size
     return latents
-
-
-def sum_of(turn, k, current, before, earlier, mean, other):
-    """The sums of section 7.3."""
-    near, far = [(0, 0), (2, 0), (1, 3)][turn]
-    features = [
-        pair(current, k, near),
-        pair(current, k, far),
-        at(before, k),
-        pair(before, k, 1),
-        pair(before, k, 2),
-        at(earlier, k),
-        pair(earlier, k, 1),
-        at(mean, k),
-        pair(mean, k, 1),
-        pair(mean, k, 2) + pair(mean, k, 3) + pair(mean, k, 4),
-        at(other, k),
-        pair(other, k, 1),
-    ]
-    return sum(w * f for w, f in zip(WEIGHTS[turn], features, strict=True))
 
 
 def waveform_latents(payload, header, tensors):

@@ -12,18 +12,15 @@ from numpy.typing import NDArray
 
 from ...coding.integers import Integers
 from ...signals import Floats
+from ..integer_network import rectify
 from .config import LONGEST, SHORTEST
 
 #: The file of the shipped networks.
 SHIPPED = "context_networks-1.safetensors"
 #: That of latents with equal steps.
 SHIPPED_WAVEFORM = "waveform_network-1.safetensors"
-#: Fixed point of inputs, which are logarithms, and of weights.
-INPUT_UNIT, WEIGHT_UNIT = 16, 64
-#: The largest input, and the largest value of a neuron of a hidden layer, in 1 / INPUT_UNIT.
-MAX_INPUT, MAX_HIDDEN = 511, 2047
-#: The largest weight, in 1 / WEIGHT_UNIT.
-MAX_WEIGHT = 127
+#: The largest input, in 1 / INPUT_UNIT.
+MAX_INPUT = 511
 
 #: Outputs ``[K, n]``, in 1 / (INPUT_UNIT * WEIGHT_UNIT).
 Outputs = NDArray[np.int32]
@@ -64,21 +61,12 @@ class ContextNetwork:
         """
         x = self.first[turn] @ inputs
         x += self.place[(*place, turn)][:, None]
-        x = self.second @ _rectify(x)
+        x = self.second @ rectify(x)
         x += self.second_bias[:, None]
-        outputs = self.last @ _rectify(x)
+        outputs = self.last @ rectify(x)
         outputs += self.last_bias[:, None]
         found: Outputs = outputs.astype(np.int32)
         return found
-
-
-def _rectify(sums: Floats) -> Floats:
-    """A layer's sums, in place, as values of neurons: rectified, rounded down, bounded."""
-    sums *= np.float32(1 / WEIGHT_UNIT)  # a power of two: exact
-    np.maximum(sums, 0, out=sums)  # quicker than np.clip
-    np.minimum(sums, MAX_HIDDEN, out=sums)
-    np.floor(sums, out=sums)
-    return sums
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .context_network import INPUT_UNIT
+from ..integer_network import INPUT_UNIT
 
 #: Magnitudes and sums of them.
 Whole = NDArray[np.int64]

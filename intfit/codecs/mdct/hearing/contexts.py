@@ -17,9 +17,10 @@ from ....coding.integers import Integers
 from ....coding.magnitudes import Coder, Decoder, Encoder, code_signs
 from ....coding.steps import LATENT_STEPS_PER_OCTAVE
 from ....signals import Floats
+from ...integer_network import INPUT_UNIT
 from ...wavelet.contexts.symbols import EntropyCoding, OrderedFlags, RoundingEncoding
 from ..config import FREQUENCY_PARTS, LONGEST, SHORTEST
-from ..context_network import INPUT_UNIT, MAX_INPUT, Outputs, Place, load_networks, place_of
+from ..context_network import MAX_INPUT, Outputs, Place, load_networks, place_of
 from ..neighbours import (
     BEFORE,
     BESIDE,

@@ -14,8 +14,9 @@ import numpy as np
 from ....coding.integers import Integers
 from ....coding.magnitudes import Coder, SymbolModel, categorical, code_symbols
 from ....signals import Floats
+from ...integer_network import INPUT_UNIT
 from ..config import SHORTEST
-from ..context_network import INPUT_UNIT, Outputs, Place, load_networks, place_of
+from ..context_network import Outputs, Place, load_networks, place_of
 from ..transform import Reals
 from .bands import BAND_COUNTS, Whole, resample
 

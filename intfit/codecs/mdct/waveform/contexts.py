@@ -18,19 +18,13 @@ from ....coding.integers import Integers
 from ....coding.magnitudes import Coder, Decoder, Encoder, code_signs
 from ....coding.steps import TRELLIS_UNIT
 from ....signals import Floats
+from ...integer_network import INPUT_UNIT, WEIGHT_UNIT
 from ...latent_steps import RD_LAMBDA
 from ...wavelet.contexts.symbols import OrderedFlags
 from ...wavelet.contexts.trellis_symbols import TrellisCoding, TrellisRounding
 from ..config import FREQUENCY_PARTS, LONGEST, SHORTEST
 from ..context_model import PAIR_DISTANCES, WEIGHT_SUM, WEIGHTS
-from ..context_network import (
-    INPUT_UNIT,
-    WEIGHT_UNIT,
-    Outputs,
-    Place,
-    load_waveform_network,
-    place_of,
-)
+from ..context_network import Outputs, Place, load_waveform_network, place_of
 from ..neighbours import (
     MAGNITUDE_BITS,
     MAX_MAGNITUDE,

@@ -10,17 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....signals import Floats
+from ...integer_network import INPUT_UNIT, MAX_HIDDEN, WEIGHT_UNIT, rectify
 from ..context_model import CHANNELS
 
 #: A network's outputs, in 1 / (INPUT_UNIT * WEIGHT_UNIT).
 Outputs = NDArray[np.int32]
 
-#: Fixed point of the logarithms that are the networks' inputs, and of their weights.
-INPUT_UNIT, WEIGHT_UNIT = 16, 64
-#: The largest value that a neuron of a hidden layer has, in 1 / INPUT_UNIT.
-MAX_HIDDEN = 2047
-#: The largest weight.
-MAX_WEIGHT = 127
 #: The largest latent and the largest difference of the low-pass picture, in quarters of a step,
 #: that are told from larger ones.
 MAX_LATENT, MAX_DIFFERENCE = 1023, 4095
@@ -67,9 +62,9 @@ class Network:
 
         ``sums`` is overwritten.
         """
-        x = self.second @ _rectify(sums)
+        x = self.second @ rectify(sums)
         x += self.second_bias[:, None]
-        outputs: Floats = self.last @ _rectify(x)
+        outputs: Floats = self.last @ rectify(x)
         return outputs
 
 
@@ -100,8 +95,8 @@ class MagnitudeNetwork(Network):
         ``slopes`` gives how it changes with the outputs ``[3, n]``, of these. Rounding is left out.
         """
         first = self.first[band // CHANNELS % 3, turn]
-        hidden = _rectify(first @ inputs + self.position[band, turn][:, None])
-        last = _rectify(self.second @ hidden + self.second_bias[:, None])
+        hidden = rectify(first @ inputs + self.position[band, turn][:, None])
+        last = rectify(self.second @ hidden + self.second_bias[:, None])
         outputs = self.last @ last + self.last_bias[:, None]
         found = self.last.T @ slopes(outputs.astype(np.int32))
         found *= (last > 0) & (last < MAX_HIDDEN)
@@ -131,14 +126,6 @@ class SignNetwork(Network):
         logits = self.finish(bias + sums) - self.finish(bias - sums)
         found: Outputs = logits[0].astype(np.int32)
         return found
-
-
-def _rectify(sums: Floats) -> Floats:
-    """A layer's sums, in place, as values of neurons: rectified, rounded down, bounded."""
-    sums *= np.float32(1 / WEIGHT_UNIT)  # a power of two: exact
-    np.clip(sums, 0, MAX_HIDDEN, out=sums)
-    np.floor(sums, out=sums)
-    return sums
 
 
 @dataclass(frozen=True)

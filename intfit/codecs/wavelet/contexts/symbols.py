@@ -18,8 +18,9 @@ from ....coding.magnitudes import (
     code_symbols,
 )
 from ....signals import Floats
+from ...integer_network import INPUT_UNIT, WEIGHT_UNIT
 from ..context_model import SCALE_CLASSES, Latents, make_scale_model
-from .network import INPUT_UNIT, WEIGHT_UNIT, Outputs
+from .network import Outputs
 
 #: Classes of a flag that is more likely to be 0 or 1, a quarter of a unit of logit apart around
 #: even odds; of signs, a quarter of a unit of logit apart from even odds on. Those of scale are the

@@ -21,9 +21,9 @@ from ....signals import Floats
 from ....training.loop import Progress
 from ....training.optimizers.adam import Adam
 from ....training.visual_distance import VisualDistance
+from ...integer_network import INPUT_UNIT
 from ..contexts.estimate import estimate_bits
 from ..contexts.influence import MeanInfluence
-from ..contexts.network import INPUT_UNIT
 from ..transform import LIFTING_STEPS, NORMS, SCALE
 from .refined import Refined
 
